@@ -1,0 +1,3 @@
+"""bitloom: a generator of synthesizable RTL for low-bit transformer accelerators."""
+
+__version__ = "0.1.0"

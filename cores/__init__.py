@@ -1,0 +1,1 @@
+"""Papers' blocks as Amaranth components, and the catalogue that lists them."""

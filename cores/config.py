@@ -1,0 +1,143 @@
+"""Configurations: frozen dataclasses that document and validate their own fields."""
+
+import dataclasses
+from dataclasses import dataclass
+
+__all__ = ["Config", "param"]
+
+
+def param(default, doc, *, choices=None, low=None, high=None, optional=False):
+    """Declare a field of a `Config`.
+
+    Parameters
+    ----------
+    default : int, bool, str or None
+        Default; its type is the field's type (int for None).
+    doc : str
+        One line for `bitloom info`.
+    choices : sequence, optional
+        Legal values.
+    low, high : int, optional
+        Legal range, both ends included.
+    optional : bool
+        Whether None is legal too.
+    """
+    metadata = {"doc": doc, "choices": choices and tuple(choices), "low": low, "high": high, "optional": optional}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Base of every core's configuration.
+
+    Raises
+    ------
+    TypeError
+        If a field is of another type than its default.
+    ValueError
+        If a field is outside its legal range; the message names the field, the value and what is allowed.
+    """
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            self._check(field, getattr(self, field.name))
+
+    @classmethod
+    def parse(cls, assignments):
+        """Make a configuration from `NAME=VALUE` texts.
+
+        Parameters
+        ----------
+        assignments : iterable of str
+            As given on a command line; `none` means None where that is legal.
+
+        Raises
+        ------
+        ValueError
+            For an unknown or repeated name, a text that is no value of the field's type, or a value out of range.
+        """
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        values = {}
+        for assignment in assignments:
+            name, equals, text = assignment.partition("=")
+            if not equals:
+                raise ValueError(f"parameter {assignment!r} must be given as NAME=VALUE")
+            if name not in fields:
+                raise ValueError(f"unknown parameter {name!r}: allowed are {', '.join(fields)}")
+            if name in values:
+                raise ValueError(f"parameter {name!r} is given twice")
+            values[name] = _from_text(fields[name], text)
+        return cls(**values)
+
+    @classmethod
+    def describe(cls):
+        """One dict a field: name, type, default, allowed, doc."""
+        return [
+            {
+                "name": field.name,
+                "type": _type(field).__name__,
+                "default": field.default,
+                "allowed": _allowed(field),
+                "doc": field.metadata["doc"],
+            }
+            for field in dataclasses.fields(cls)
+        ]
+
+    def to_dict(self):
+        """Field name to value."""
+        return dataclasses.asdict(self)
+
+    def assignments(self):
+        """`NAME=VALUE` texts, in order, of the fields that differ from their defaults."""
+        fields = dataclasses.fields(self)
+        return [f"{f.name}={_to_text(getattr(self, f.name))}" for f in fields if getattr(self, f.name) != f.default]
+
+    def _check(self, field, value):
+        if value is None and field.metadata["optional"]:
+            return
+        kind = _type(field)
+        if type(value) is not kind:
+            raise TypeError(f"{field.name} must be {_allowed(field)}, not {value!r}")
+        choices, low, high = (field.metadata[key] for key in ("choices", "low", "high"))
+        if choices is not None:
+            legal = value in choices
+        else:
+            legal = (low is None or value >= low) and (high is None or value <= high)
+        if not legal:
+            raise ValueError(f"{field.name} must be {_allowed(field)}, not {value!r}")
+
+
+def _type(field):
+    return int if field.default is None else type(field.default)
+
+
+def _allowed(field):
+    choices, low, high = (field.metadata[key] for key in ("choices", "low", "high"))
+    if choices is not None:
+        text = "one of " + ", ".join(map(str, choices))
+    elif _type(field) is bool:
+        text = "true or false"
+    elif low is not None and high is not None:
+        text = f"{low} to {high}"
+    elif low is not None:
+        text = f"{low} or more"
+    else:
+        text = f"of type {_type(field).__name__}"
+    return text + (" or none" if field.metadata["optional"] else "")
+
+
+def _from_text(field, text):
+    kind = _type(field)
+    if field.metadata["optional"] and text.lower() == "none":
+        return None
+    if kind is str:
+        return text
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    try:
+        return words[text.lower()] if kind is bool else kind(text)
+    except (KeyError, ValueError):
+        raise ValueError(f"{field.name} must be {_allowed(field)}, not {text!r}") from None
+
+
+def _to_text(value):
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)

@@ -1,0 +1,1 @@
+"""Boards: top levels, bitstreams, flashing."""

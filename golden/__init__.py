@@ -1,0 +1,1 @@
+"""Number formats, quantizers and bit-exact NumPy models of every core."""

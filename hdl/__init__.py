@@ -1,0 +1,1 @@
+"""Amaranth building blocks that know no paper."""

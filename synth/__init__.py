@@ -1,0 +1,1 @@
+"""Yosys, nextpnr and ASIC flows."""

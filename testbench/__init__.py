@@ -1,0 +1,1 @@
+"""cocotb benches that drive the generated Verilog and compare it with the golden models."""
