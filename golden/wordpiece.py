@@ -2,8 +2,8 @@
 
 Basic tokenizer (clean, isolate CJK characters, strip accents, lower case, split at white space and punctuation), then
 greedy longest match of each word against the vocabulary. Source: Devlin et al., BERT, 2018, with the details of the
-Hugging Face `tokenizers` library, which defines what the published vocabularies mean. Character classes come from Python's
-Unicode data; the library's are older, so characters added to Unicode since its tables may be split differently.
+Hugging Face `tokenizers` library, which defines what the published vocabularies mean. Character classes come from
+Python's Unicode data; the library's are older, so characters added to Unicode since may be split differently.
 """
 
 import json
@@ -174,9 +174,13 @@ def _from_tokenizer_json(path):
         ("pre_tokenizer", "type"): ("BertPreTokenizer",),
     }
     for (part, key), allowed in wanted.items():
-        value = (spec.get(part) or {}).get(key)
+        section = spec.get(part)
+        value = section.get(key) if isinstance(section, dict) else None
         if value not in allowed:
             raise ValueError(f"{path}: {part}.{key} is {value!r}, an uncased BERT tokenizer has {allowed[-1]!r}")
+    for token in spec.get("added_tokens") or ():
+        if not isinstance(token, dict) or token.get("content") not in SPECIAL_TOKENS:
+            raise ValueError(f"{path}: added_tokens holds {token!r}, known are {', '.join(SPECIAL_TOKENS)}")
     vocabulary = model.get("vocab")
     if not isinstance(vocabulary, dict) or not all(type(index) is int and index >= 0 for index in vocabulary.values()):
         raise ValueError(f"{path}: model.vocab must map tokens to non-negative integers")

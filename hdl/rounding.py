@@ -1,6 +1,6 @@
 """Rounding and saturation of fixed-point values."""
 
-from amaranth import Const, Mux, Shape, Value, signed, unsigned
+from amaranth import Const, Mux, Shape, Value
 
 __all__ = ["round_half_away", "round_half_even", "saturate"]
 
@@ -55,8 +55,12 @@ def saturate(value, shape):
         Of shape `shape`: the nearest value that it can hold.
     """
     value, shape = Value.cast(value), Shape.cast(shape)
-    low, high = (-(1 << (shape.width - 1)), (1 << (shape.width - 1)) - 1) if shape.signed else (0, (1 << shape.width) - 1)
-    clamped = Mux(value > high, Const(high, shape), Mux(value < low, Const(low, shape), value))
+    low, high = (
+        (-(1 << (shape.width - 1)), (1 << (shape.width - 1)) - 1) if shape.signed else (0, (1 << shape.width) - 1)
+    )
+    clamped = Mux(value > high, Const(high, shape), value) if len(value) >= shape.width else value
+    if value.shape().signed:
+        clamped = Mux(value < low, Const(low, shape), clamped)
     kept = clamped[: shape.width] if len(clamped) >= shape.width else clamped
     return kept.as_signed() if shape.signed else kept
 

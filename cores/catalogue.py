@@ -1,0 +1,86 @@
+"""The catalogue: every core that the command line, the test suite and the reports know."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from amaranth.lib import wiring
+
+from . import ovp
+from .config import Config
+
+__all__ = ["CATALOGUE", "Core", "lookup"]
+
+
+@dataclass(frozen=True)
+class Core:
+    """One entry of the catalogue.
+
+    Attributes
+    ----------
+    name : str
+        Name on the command line.
+    summary : str
+        One line.
+    paper : str
+        Where it comes from, and what is ours in it.
+    config : type
+        Its `Config`.
+    component : callable
+        Takes the config, gives the component.
+    bench : str
+        `module:coroutine` below `testbench`, the cocotb test that compares it with the golden model.
+    latency : callable
+        Takes the config, gives the cycles from an input transfer to its output's valid, without stalls.
+    interval : callable
+        Takes the config, gives the initiation interval: cycles from one input transfer to the next, without stalls.
+    """
+
+    name: str
+    summary: str
+    paper: str
+    config: type[Config]
+    component: Callable[[Config], wiring.Component]
+    bench: str
+    latency: Callable[[Config], int]
+    interval: Callable[[Config], int]
+
+
+CATALOGUE = {
+    core.name: core
+    for core in (
+        Core(
+            name="ovp-decoder",
+            summary="packed outlier-victim pairs to exponent-integer pairs",
+            paper="OliVe, ISCA 2023, Figures 6b and 7; 8-bit mode and illegal codes: our choice",
+            config=ovp.OvpDecoderConfig,
+            component=ovp.OvpDecoder,
+            bench="ovp:decoder",
+            latency=lambda config: 1,
+            interval=lambda config: 1,
+        ),
+        Core(
+            name="ovp-encoder",
+            summary="signed fixed point to packed outlier-victim pairs",
+            paper="OliVe, ISCA 2023, Algorithms 1 and 2; thresholds, ties and hardware: our choice",
+            config=ovp.OvpEncoderConfig,
+            component=ovp.OvpEncoder,
+            bench="ovp:encoder",
+            latency=lambda config: 3,
+            interval=lambda config: 1,
+        ),
+    )
+}
+
+
+def lookup(name):
+    """The core of that name.
+
+    Raises
+    ------
+    ValueError
+        If there is none; the message lists those there are.
+    """
+    try:
+        return CATALOGUE[name]
+    except KeyError:
+        raise ValueError(f"unknown core {name!r}: there are {', '.join(CATALOGUE)}") from None
