@@ -155,13 +155,8 @@ def write(design, path):
 
 def _command(core, config, interface):
     parameters = [word for assignment in config.assignments() for word in ("-p", assignment)]
-    return [
-        "bitloom",
-        "generate",
-        core.name,
-        *parameters,
-        *(["--interface", interface] if interface != "stream" else []),
-    ]
+    style = [] if interface == "stream" else ["--interface", interface]
+    return ["bitloom", "generate", core.name, *parameters, *style]
 
 
 def _fusesoc(design, verilog_name):

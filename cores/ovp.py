@@ -77,8 +77,8 @@ class OvpDecoder(wiring.Component):
     i : stream of `config.packed_layout`
         Packed bytes, even value in the low half of each pair.
     o : stream of `config.decoded_layout`
-        Decoded values. A victim is (0, 0). Illegal codes decode as the paper's network does: one beside a banned outlier
-        code has the value 0, except 8-bit outliers above the clip, whose exponent wraps to 4 bits.
+        Decoded values. A victim is (0, 0). Illegal codes decode as the paper's network does: to the value 0,
+        except 8-bit outliers above the clip, whose exponent wraps to 4 bits.
     illegal : out 1
         High from the first illegal pair on, together with the transfer that holds it, until reset.
     bias : in 4
@@ -205,8 +205,8 @@ class OvpEncoderConfig(Config):
 class OvpEncoder(wiring.Component):
     """Encode fixed-point values as packed outlier-victim pairs (the paper gives no encoder hardware: our choice).
 
-    Latency 3 cycles, one transfer per cycle: magnitudes; the pair's compare and the choice of what is kept; rounding. No
-    combinational path from `o.ready` to `i.ready`.
+    Latency 3 cycles, one transfer per cycle: magnitudes; the pair's compare and the choice of what is kept; rounding.
+    No combinational path from `o.ready` to `i.ready`.
 
     Parameters
     ----------

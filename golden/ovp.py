@@ -1,12 +1,12 @@
 """Outlier-victim pairs (OliVe, ISCA 2023): the number formats, the encoder, the decoder and the integer product.
 
-Two neighbours along the last axis share one byte (4-bit formats) or one little-endian 16-bit word (8-bit format). If one
-of the pair is an outlier, its neighbour, the victim, is given up: the victim's slot holds the identifier code, the other
-slot an *abfloat* (adaptive-biased float) code of the outlier. A decoded value is `integer << exponent`.
+Two neighbours along the last axis share one byte (4-bit formats) or one little-endian 16-bit word (8-bit format). If
+one of the pair is an outlier, its neighbour, the victim, is given up: the victim's slot holds the identifier code, the
+other slot an *abfloat* (adaptive-biased float) code of the outlier. A decoded value is `integer << exponent`.
 
-The encodings are the paper's (Sections 3 and 4, Tables 3 and 4). Where the paper is silent or its listing is unsound, the
-choices are ours: midpoint thresholds, ties away from zero, saturation, the 8-bit bias of 4 and its clip at 30,720, and the
-rule for illegal codes, which is what the paper's decoder network (Figure 6b) gives for them.
+The encodings are the paper's (Sections 3 and 4, Tables 3 and 4). Where the paper is silent or its listing is unsound,
+the choices are ours: midpoint thresholds, ties away from zero, saturation, the 8-bit bias of 4 and its clip at 30,720,
+and the rule for illegal codes, which is what the paper's decoder network (Figure 6b) gives for them.
 """
 
 from dataclasses import dataclass
@@ -227,7 +227,7 @@ def encode(x, fmt):
     pairs = _paired(x)
     magnitude = np.abs(pairs)
     first, second = magnitude[..., 0], magnitude[..., 1]
-    # The compare is made on the full magnitudes, before saturation; on a tie the second one is kept (paper, Algorithm 1).
+    # The full magnitudes are compared, before saturation; on a tie the second one is kept (paper, Algorithm 1).
     keep_first = (first >= fmt.outlier_threshold) & (first > second)
     keep_second = (second >= fmt.outlier_threshold) & ~keep_first
     plus, minus, outlier = fmt._encode_tables
@@ -260,8 +260,8 @@ def decode(codes, fmt):
     """
     pair = _unpacked(codes, fmt)
     victim = pair == fmt.identifier
-    # The decoder has one abfloat table for the pair (paper, Figure 6b): a slot is an outlier where the *other* slot holds
-    # the identifier, and the table's input is the second slot where the first holds the identifier.
+    # The decoder has one abfloat table for the pair (paper, Figure 6b): a slot is an outlier where the *other* slot
+    # holds the identifier, and the table's input is the second slot where the first holds the identifier.
     shared = np.where(victim[..., :1], pair[..., 1:], pair[..., :1])
     outlier = victim[..., ::-1]
     exponents = np.where(outlier, fmt.outlier_table[0][shared], fmt.normal_table[0][pair])
