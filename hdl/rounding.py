@@ -55,9 +55,8 @@ def saturate(value, shape):
         Of shape `shape`: the nearest value that it can hold.
     """
     value, shape = Value.cast(value), Shape.cast(shape)
-    low, high = (
-        (-(1 << (shape.width - 1)), (1 << (shape.width - 1)) - 1) if shape.signed else (0, (1 << shape.width) - 1)
-    )
+    magnitude_bits = shape.width - shape.signed
+    low, high = -(1 << magnitude_bits) if shape.signed else 0, (1 << magnitude_bits) - 1
     clamped = Mux(value > high, Const(high, shape), value) if len(value) >= shape.width else value
     if value.shape().signed:
         clamped = Mux(value < low, Const(low, shape), clamped)

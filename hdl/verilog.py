@@ -12,8 +12,9 @@ from . import tools
 
 __all__ = ["emit", "emit_rtlil", "signature_ports"]
 
-# What `verilator --lint-only` would stop at. Amaranth's arithmetic makes operands of unlike widths, and Verilog's extension
-# rules give what is meant; a payload whose fields depend on each other looks like a loop where vectors are not split.
+# What `verilator --lint-only` would stop at. Amaranth's arithmetic makes operands of unlike widths, and Verilog's
+# extension rules give what is meant; a payload whose fields depend on each other looks like a loop to a tool that does
+# not split vectors.
 _PRAGMAS = "".join(f"/* verilator lint_off {name} */\n" for name in ("WIDTHEXPAND", "WIDTHTRUNC", "UNOPTFLAT"))
 
 # What Amaranth writes into its RTLIL for people and tools that read RTLIL; some of it holds paths of this machine.
