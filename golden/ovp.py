@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from . import scale
+from .checks import finite
 
 __all__ = [
     "FLINT4",
@@ -221,7 +222,7 @@ def encode(x, fmt):
     ValueError
         For NaN or Inf, a scalar, or a bias below `fmt.min_encoder_bias`.
     """
-    x = _finite(x)
+    x = finite(x)
     if fmt.bias < fmt.min_encoder_bias:
         raise ValueError(f"bias of {fmt.name} must be {fmt.min_encoder_bias} or more to encode, not {fmt.bias}")
     pairs = _paired(x)
@@ -316,7 +317,7 @@ def round_trip(x, fmt):
 
     The scale search calls it once a candidate; it builds no codes and treats the few pairs with outliers apart.
     """
-    x = _paired(_finite(x))
+    x = _paired(finite(x))
     normal, outlier = fmt._magnitude_tables
     magnitude = np.abs(x)
     doubled = np.minimum(magnitude * 2, len(outlier) - 1).astype(np.int32)
@@ -345,7 +346,7 @@ def statistics(x):
         `normal_normal`, `outlier_normal` and `outlier_outlier`: shares of all pairs, which add up to 1; `max_sigma`:
         the largest magnitude in standard deviations.
     """
-    x = _finite(x)
+    x = finite(x)
     sigma = x.std()
     count = (np.abs(_paired(x)) > 3 * sigma).sum(axis=-1)
     shares = np.bincount(count.ravel(), minlength=3) / max(count.size, 1)
@@ -405,15 +406,6 @@ def _blocks(indices, size):
     rows, columns = indices
     for start in range(0, len(rows), size):
         yield rows[start : start + size], columns[start : start + size]
-
-
-def _finite(x):
-    x = np.asarray(x, dtype=np.float64)
-    if x.ndim == 0:
-        raise ValueError("x must have at least one axis, not be a scalar")
-    if not np.isfinite(x).all():
-        raise ValueError(f"x must be finite, not {x[~np.isfinite(x)][0]}")
-    return x
 
 
 def _paired(x):

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from .checks import finite
+
 __all__ = ["CANDIDATES", "search"]
 
 #: Percent of the three-sigma bound, as the OliVe authors' scripts try them.
@@ -31,11 +33,7 @@ def search(x, top, round_trip, axis=None, *, try_maximum=False):
     float or ndarray of float64, shape (x.shape[0],)
         The step; the first minimum wins; 1 for an all-zero slice.
     """
-    x = np.asarray(x, dtype=np.float64)
-    if x.ndim == 0:
-        raise ValueError("x must have at least one axis, not be a scalar")
-    if not np.isfinite(x).all():
-        raise ValueError(f"x must be finite, not {x[~np.isfinite(x)][0]}")
+    x = finite(x)
     if axis not in (None, 0):
         raise ValueError(f"axis must be None or 0, not {axis!r}")
     if axis is None:
