@@ -1,2 +1,348 @@
+"""The command line: parses, calls, prints. What it does is done elsewhere."""
+
+import contextlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from . import __version__
+from .cores import catalogue, generate
+from .hdl import tools
+
+# Only what every command needs is imported above: `bitloom list` must not wait for plots and simulators.
+
+#: Exit status of a check that failed: a mismatch, timing not met, a tool missing from `doctor`.
+FAILED = 1
+#: Exit status of a wrong request.
+WRONG = 2
+INTERRUPTED = 130
+
+
 def main():
-    pass
+    """Entry point: run a command, turn every expected error into one line and an exit status."""
+    if os.environ.get("BITLOOM_TRACEBACK"):
+        sys.exit(bitloom.main(standalone_mode=False))
+    try:
+        status = bitloom.main(standalone_mode=False)
+    except click.ClickException as error:
+        hint = f" (see {error.ctx.command_path} --help)" if getattr(error, "ctx", None) else ""
+        _complain(f"{error.format_message()}{hint}")
+        status = WRONG
+    except (KeyboardInterrupt, click.Abort):
+        _complain("interrupted")
+        status = INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone (`bitloom list | head`); there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = FAILED
+    except tools.ToolFailed as error:
+        _complain(error)
+        status = FAILED
+    except OSError as error:
+        _complain(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else error)
+        status = WRONG
+    except (ValueError, TypeError) as error:
+        _complain(error)
+        status = WRONG
+    sys.exit(status or 0)
+
+
+def _complain(message):
+    click.echo("bitloom: " + " ".join(str(message).split()), err=True)
+
+
+# -- output ----------------------------------------------------------------------------------------------------------
+
+
+def _table(columns, rows, title=None):
+    """A table with rules on a terminal, aligned plain columns when piped."""
+    rows = [[_text(cell) for cell in row] for row in rows]
+    console = Console(highlight=False)
+    if console.is_terminal:
+        table = Table(title=title, title_justify="left", header_style="bold")
+        numeric = [all(_is_number(row[i]) for row in rows) for i in range(len(columns))]
+        for name, right in zip(columns, numeric, strict=True):
+            table.add_column(name, justify="right" if right else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+        return
+    if title:
+        click.echo(title)
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    for row in (columns, *rows):
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _text(cell):
+    if cell is None:
+        return "-"
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    return f"{cell:,}" if isinstance(cell, int) else f"{cell:.4g}" if isinstance(cell, float) else str(cell)
+
+
+def _is_number(text):
+    return text == "-" or text.strip("%x").replace(",", "").replace(".", "").lstrip("+-").isdigit()
+
+
+def _print_json(value):
+    click.echo(json.dumps(value, indent=2))
+
+
+def _write_json(path, value):
+    tools.atomic_write(path, json.dumps(value, indent=2) + "\n")
+
+
+@contextlib.contextmanager
+def _stages():
+    """Show what is being done: a spinner on a terminal, a line a stage when piped (both on standard error)."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield lambda text: click.echo(text, err=True)
+        return
+    with console.status("starting") as status:
+        yield status.update
+
+
+@contextlib.contextmanager
+def _bar(text):
+    """A progress bar on a terminal's standard error; nothing when piped. Gives a function of (done, total)."""
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(text, total=None)
+        yield lambda done, total, text=text: progress.update(task, completed=done, total=total, description=text)
+
+
+# -- what the commands share -------------------------------------------------------------------------------------------
+
+_core = click.argument("core", metavar="CORE", callback=lambda context, parameter, name: catalogue.lookup(name))
+_parameters = click.option(
+    "-p", "--parameter", "parameters", multiple=True, metavar="NAME=VALUE", help="Set a parameter; may be repeated."
+)
+_seed = click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Repeat a run; drawn and printed by default.")
+_json_file = click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), metavar="F")
+_json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def _command(example):
+    """Register a command whose help ends in an example."""
+    return bitloom.command(epilog=f"\b\nExample:\n  {example}")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="bitloom")
+def bitloom():
+    """Generate, verify, measure and run RTL for low-bit transformer accelerators."""
+
+
+# -- catalogue ---------------------------------------------------------------------------------------------------------
+
+
+@_command("bitloom list")
+@_json_flag
+def list(as_json):
+    """List the cores."""
+    cores = catalogue.CATALOGUE.values()
+    if as_json:
+        _print_json([{"name": core.name, "summary": core.summary, "paper": core.paper} for core in cores])
+    else:
+        _table(["core", "what it does", "paper"], [[core.name, core.summary, core.paper] for core in cores])
+
+
+@_command("bitloom info ovp-decoder")
+@_core
+@_parameters
+@_json_flag
+def info(core, parameters, as_json):
+    """Show a core's parameters, ports, latency and origin."""
+    config = core.config.parse(parameters)
+    design = generate.generate(core, config)
+    if as_json:
+        _print_json({**design.manifest, "config": core.config.describe(), "doc": core.component.__doc__})
+        return
+    click.echo(f"{core.name}: {core.summary}\n{core.paper}\n")
+    values = config.to_dict()
+    columns = ["parameter", "value", "default", "allowed", "what it is"]
+    rows = [[p["name"], values[p["name"]], p["default"], p["allowed"], p["doc"]] for p in core.config.describe()]
+    _table(columns, [[name, _word(value), _word(default), *rest] for name, value, default, *rest in rows])
+    click.echo()
+    _table(["port", "direction", "bits"], [[port.name, port.direction, port.width] for port in design.ports])
+    latency, interval = design.manifest["latency"], design.manifest["initiation_interval"]
+    click.echo(f"\nlatency {latency} cycles, initiation interval {interval} cycles")
+
+
+def _word(value):
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
+@_command("bitloom generate ovp-decoder -p normal=flint4 -p pairs=4 -o out/decoder.v")
+@_core
+@_parameters
+@click.option("--interface", type=click.Choice(generate.INTERFACES), default="stream", help="Names of the stream ports.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="F", help="Verilog file.")
+def generate_(core, parameters, interface, output):
+    """Write a core's Verilog, a JSON manifest and a FuseSoC description."""
+    design = generate.generate(core, core.config.parse(parameters), interface)
+    for path in generate.write(design, output or Path(f"{design.top}.v")):
+        click.echo(f"wrote {path}")
+
+
+# -- simulation --------------------------------------------------------------------------------------------------------
+
+
+@_command("bitloom sim ovp-decoder -p normal=flint4 --seed 7")
+@_core
+@_parameters
+@click.option("--vectors", type=click.IntRange(1), metavar="N", help="Random vectors beside the exhaustive ones.")
+@_seed
+@click.option("--waves", type=click.Path(dir_okay=False, path_type=Path), metavar="F", help="Write a waveform (.vcd, .fst).")
+@_json_file
+def sim(core, parameters, vectors, seed, waves, json_file):
+    """Run a core's Verilog in Verilator against its golden model."""
+    from .testbench import runner
+
+    config = core.config.parse(parameters)
+    with _bar(f"simulating {core.name}") as progress:
+        result = runner.simulate(core, config, vectors=vectors, seed=seed, waves=waves, progress=progress)
+    if json_file:
+        _write_json(json_file, result.to_dict())
+    click.echo(result.summary())
+    if result.passed:
+        return 0
+    if result.mismatches:
+        path = Path(f"{core.name}-mismatches.json")
+        result.write_mismatches(path)
+        click.echo(f"wrote {path}")
+    return FAILED
+
+
+@_command("bitloom mutate ovp-decoder --count 10")
+@_core
+@_parameters
+@click.option("--count", type=click.IntRange(1), default=60, show_default=True, help="Number of mutants.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=1, show_default=True, help="Chooses the mutants.")
+@_json_file
+def mutate(core, parameters, count, seed, json_file):
+    """Count how many small faults in a core its bench finds."""
+    from .testbench import mutate as mutation
+
+    with _bar(f"mutating {core.name}") as progress:
+        result = mutation.mutate(core, core.config.parse(parameters), count, seed, progress=progress)
+    if json_file:
+        _write_json(json_file, result.to_dict())
+    click.echo(result.summary())
+    return 0 if result.score >= 0.95 else FAILED
+
+
+# -- synthesis and boards ----------------------------------------------------------------------------------------------
+
+
+@_command("bitloom synth ovp-decoder --target ice40-up5k --freq 30")
+@_core
+@_parameters
+@click.option("--target", metavar="T", help="FPGA part, such as ice40-up5k, ecp5-85k or gowin-gw1n-9.")
+@click.option("--liberty", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="F", help="Or: cell library.")
+@click.option("--freq", type=click.FloatRange(0, min_open=True), metavar="MHz", help="Exit 1 if the estimate is below.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=1, show_default=True, help="Of place and route.")
+@_json_file
+def synth(core, parameters, target, liberty, freq, seed, json_file):
+    """Estimate a core's area and speed on an FPGA part or in a cell library."""
+    from .synth import flow
+
+    design = generate.generate(core, core.config.parse(parameters))
+    with _stages() as progress:
+        report = flow.synthesize(design, target=target, liberty=liberty, freq=freq, seed=seed, progress=progress)
+    if json_file:
+        _write_json(json_file, report.to_dict())
+    Console(highlight=False, width=None if sys.stdout.isatty() else 110).print(report.table())
+    return 0 if report.met is not False else FAILED
+
+
+@_command("bitloom build ovp-decoder --board icebreaker")
+@_core
+@_parameters
+@click.option("--board", required=True, metavar="B", help="Board, such as icebreaker, ulx3s-85f or tang-nano-9k.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="F", help="Bitstream file.")
+def build(core, parameters, board, output):
+    """Make a bitstream of a core behind a UART."""
+    from .fpga import build as board_build
+
+    with _stages() as progress:
+        result = board_build.build(core, core.config.parse(parameters), board, output, progress=progress)
+    click.echo(result.summary())
+    return 0 if result.met else FAILED
+
+
+@_command("bitloom flash ovp-decoder --board icebreaker --dry-run")
+@_core
+@click.option("--board", required=True, metavar="B", help="Board, such as icebreaker, ulx3s-85f or tang-nano-9k.")
+@click.option("--bitstream", type=click.Path(dir_okay=False, path_type=Path), metavar="F", help="Where `build` put it.")
+@click.option("--dry-run", is_flag=True, help="Print the command and do nothing.")
+def flash(core, board, bitstream, dry_run):
+    """Program a board with a bitstream."""
+    from .fpga import flash as board_flash
+
+    click.echo(board_flash.flash(core, board, bitstream, dry_run=dry_run))
+
+
+# -- models ------------------------------------------------------------------------------------------------------------
+
+
+@_command("bitloom quantize model.safetensors --format ovp-int4 -o model.ovp-int4.safetensors")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--format", "format_name", required=True, metavar="F", help="Weight format, such as ovp-int4 or int4.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="F", help="Codes and scales.")
+@_json_file
+def quantize(file, format_name, output, json_file):
+    """Turn a safetensors file's weight matrices into codes, with an error report."""
+    from .golden import checkpoint
+    from .golden import quantize as formats
+
+    fmt = formats.lookup(format_name)
+    with _bar("quantizing") as progress:
+        report, tensors = checkpoint.quantize(file, fmt, progress=progress)
+    columns = ["tensor", "shape", "MSE", "SQNR dB", "max error"]
+    rows = [[r["name"], "x".join(map(str, r["shape"])), r["mse"], r["sqnr_db"], r["max_error"]] for r in report]
+    _table(columns, rows, title=f"{file.name} as {fmt.name}: {fmt.summary}")
+    if json_file:
+        _write_json(json_file, {"file": file.name, "format": fmt.name, "tensors": report})
+    output = output or file.with_name(f"{file.stem}.{fmt.name}.safetensors")
+    checkpoint.write(output, tensors, fmt)
+    click.echo(f"wrote {output}")
+
+
+@_command("bitloom demo")
+@click.option("--weights", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="F", help="Other weights.")
+@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), default=Path("demo"), show_default=True)
+@_json_file
+def demo(weights, output, json_file):
+    """Tell the whole story on real transformer weights."""
+    from .testbench import demo as story
+
+    raise click.UsageError("demo is not wired up")
+
+
+@_command("bitloom doctor")
+@_json_flag
+def doctor(as_json):
+    """Show which tools were found, and how to install what is missing."""
+    rows = tools.doctor()
+    if as_json:
+        _print_json([vars(row) for row in rows])
+    else:
+        columns = ["tool", "found", "version", "from", "needed for", "what to do"]
+        _table(columns, [[r.tool, r.found, r.version, r.origin, r.needed_for, r.hint] for r in rows])
+    return 0 if all(row.found for row in rows) else FAILED
+
+
+if __name__ == "__main__":
+    main()

@@ -100,7 +100,7 @@ def save(path, tensors, metadata=None):
             raise TypeError(
                 f"{path}: tensor {name!r} has type {array.dtype}, expected one of {', '.join(map(str, _WRITABLE))}"
             )
-        arrays[name] = (_WRITABLE[little], array.astype(little, order="C", copy=False))
+        arrays[name] = (_WRITABLE[little], array.astype(little, copy=False))
     header = {}
     if metadata is not None:
         if not all(isinstance(item, str) for pair in metadata.items() for item in pair):
