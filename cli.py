@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -31,6 +30,9 @@ def main():
         sys.exit(bitloom.main(standalone_mode=False))
     try:
         status = bitloom.main(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        status = WRONG
     except click.ClickException as error:
         hint = f" (see {error.ctx.command_path} --help)" if getattr(error, "ctx", None) else ""
         _complain(f"{error.format_message()}{hint}")
@@ -48,7 +50,7 @@ def main():
     except OSError as error:
         _complain(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else error)
         status = WRONG
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         _complain(error)
         status = WRONG
     sys.exit(status or 0)
@@ -133,9 +135,9 @@ _json_file = click.option("--json", "json_file", type=click.Path(dir_okay=False,
 _json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-def _command(example):
+def _command(name, example):
     """Register a command whose help ends in an example."""
-    return bitloom.command(epilog=f"\b\nExample:\n  {example}")
+    return bitloom.command(name, epilog=f"\b\nExample:\n  {example}")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -147,9 +149,9 @@ def bitloom():
 # -- catalogue ---------------------------------------------------------------------------------------------------------
 
 
-@_command("bitloom list")
+@_command("list", "bitloom list")
 @_json_flag
-def list(as_json):
+def list_cores(as_json):
     """List the cores."""
     cores = catalogue.CATALOGUE.values()
     if as_json:
@@ -158,7 +160,7 @@ def list(as_json):
         _table(["core", "what it does", "paper"], [[core.name, core.summary, core.paper] for core in cores])
 
 
-@_command("bitloom info ovp-decoder")
+@_command("info", "bitloom info ovp-decoder")
 @_core
 @_parameters
 @_json_flag
@@ -177,19 +179,23 @@ def info(core, parameters, as_json):
     click.echo()
     _table(["port", "direction", "bits"], [[port.name, port.direction, port.width] for port in design.ports])
     latency, interval = design.manifest["latency"], design.manifest["initiation_interval"]
-    click.echo(f"\nlatency {latency} cycles, initiation interval {interval} cycles")
+    click.echo(f"\nlatency {_cycles(latency)}, initiation interval {_cycles(interval)}")
+
+
+def _cycles(count):
+    return f"{count} cycle" if count == 1 else f"{count} cycles"
 
 
 def _word(value):
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
-@_command("bitloom generate ovp-decoder -p normal=flint4 -p pairs=4 -o out/decoder.v")
+@_command("generate", "bitloom generate ovp-decoder -p normal=flint4 -p pairs=4 -o out/decoder.v")
 @_core
 @_parameters
 @click.option("--interface", type=click.Choice(generate.INTERFACES), default="stream", help="Names of the stream ports.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="F", help="Verilog file.")
-def generate_(core, parameters, interface, output):
+def generate_verilog(core, parameters, interface, output):
     """Write a core's Verilog, a JSON manifest and a FuseSoC description."""
     design = generate.generate(core, core.config.parse(parameters), interface)
     for path in generate.write(design, output or Path(f"{design.top}.v")):
@@ -199,7 +205,7 @@ def generate_(core, parameters, interface, output):
 # -- simulation --------------------------------------------------------------------------------------------------------
 
 
-@_command("bitloom sim ovp-decoder -p normal=flint4 --seed 7")
+@_command("sim", "bitloom sim ovp-decoder -p normal=flint4 --seed 7")
 @_core
 @_parameters
 @click.option("--vectors", type=click.IntRange(1), metavar="N", help="Random vectors beside the exhaustive ones.")
@@ -225,7 +231,7 @@ def sim(core, parameters, vectors, seed, waves, json_file):
     return FAILED
 
 
-@_command("bitloom mutate ovp-decoder --count 10")
+@_command("mutate", "bitloom mutate ovp-decoder --count 10")
 @_core
 @_parameters
 @click.option("--count", type=click.IntRange(1), default=60, show_default=True, help="Number of mutants.")
@@ -246,7 +252,7 @@ def mutate(core, parameters, count, seed, json_file):
 # -- synthesis and boards ----------------------------------------------------------------------------------------------
 
 
-@_command("bitloom synth ovp-decoder --target ice40-up5k --freq 30")
+@_command("synth", "bitloom synth ovp-decoder --target ice40-up5k --freq 30")
 @_core
 @_parameters
 @click.option("--target", metavar="T", help="FPGA part, such as ice40-up5k, ecp5-85k or gowin-gw1n-9.")
@@ -267,7 +273,7 @@ def synth(core, parameters, target, liberty, freq, seed, json_file):
     return 0 if report.met is not False else FAILED
 
 
-@_command("bitloom build ovp-decoder --board icebreaker")
+@_command("build", "bitloom build ovp-decoder --board icebreaker")
 @_core
 @_parameters
 @click.option("--board", required=True, metavar="B", help="Board, such as icebreaker, ulx3s-85f or tang-nano-9k.")
@@ -282,7 +288,7 @@ def build(core, parameters, board, output):
     return 0 if result.met else FAILED
 
 
-@_command("bitloom flash ovp-decoder --board icebreaker --dry-run")
+@_command("flash", "bitloom flash ovp-decoder --board icebreaker --dry-run")
 @_core
 @click.option("--board", required=True, metavar="B", help="Board, such as icebreaker, ulx3s-85f or tang-nano-9k.")
 @click.option("--bitstream", type=click.Path(dir_okay=False, path_type=Path), metavar="F", help="Where `build` put it.")
@@ -294,16 +300,29 @@ def flash(core, board, bitstream, dry_run):
     click.echo(board_flash.flash(core, board, bitstream, dry_run=dry_run))
 
 
+def _weights_file(name):
+    """Path of a safetensors file; the word minilm stands for the installed model's."""
+    from .golden import transformer
+
+    path = transformer.model_folder() / "model.safetensors" if name == "minilm" else Path(name)
+    if not path.is_file():
+        raise ValueError(f"no file {name!r}: give a safetensors file, or minilm for the installed model")
+    return path
+
+
 # -- models ------------------------------------------------------------------------------------------------------------
 
 
-@_command("bitloom quantize model.safetensors --format ovp-int4 -o model.ovp-int4.safetensors")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_command("quantize", "bitloom quantize minilm --format ovp-int4 -o minilm.ovp-int4.safetensors")
+@click.argument("file", callback=lambda context, parameter, name: _weights_file(name))
 @click.option("--format", "format_name", required=True, metavar="F", help="Weight format, such as ovp-int4 or int4.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="F", help="Codes and scales.")
 @_json_file
 def quantize(file, format_name, output, json_file):
-    """Turn a safetensors file's weight matrices into codes, with an error report."""
+    """Turn a safetensors file's weight matrices into codes, with an error report.
+
+    FILE is a safetensors file, or the word minilm for the installed all-MiniLM-L6-v2.
+    """
     from .golden import checkpoint
     from .golden import quantize as formats
 
@@ -320,18 +339,25 @@ def quantize(file, format_name, output, json_file):
     click.echo(f"wrote {output}")
 
 
-@_command("bitloom demo")
-@click.option("--weights", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="F", help="Other weights.")
+@_command("demo", "bitloom demo")
+@click.option(
+    "--weights",
+    "file",
+    default="minilm",
+    metavar="F",
+    callback=lambda context, parameter, name: _weights_file(name),
+    help="A safetensors file; by default the installed all-MiniLM-L6-v2.",
+)
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), default=Path("demo"), show_default=True)
 @_json_file
-def demo(weights, output, json_file):
+def demo(file, output, json_file):
     """Tell the whole story on real transformer weights."""
     from .testbench import demo as story
 
     raise click.UsageError("demo is not wired up")
 
 
-@_command("bitloom doctor")
+@_command("doctor", "bitloom doctor")
 @_json_flag
 def doctor(as_json):
     """Show which tools were found, and how to install what is missing."""

@@ -26,6 +26,7 @@ __all__ = [
     "decode",
     "encode",
     "illegal",
+    "kinds",
     "matmul",
     "round_trip",
     "search_scale",
@@ -276,6 +277,14 @@ def illegal(codes, fmt):
     pair = _unpacked(codes, fmt)
     victim = pair == fmt.identifier
     return (victim & fmt.illegal_outliers[pair[..., ::-1]]).any(axis=-1)
+
+
+def kinds(codes, fmt):
+    """What each value is: 0 normal, 1 victim, 2 outlier; int8, shape as for `decode`. Two identifiers: two victims."""
+    pair = _unpacked(codes, fmt)
+    victim = pair == fmt.identifier
+    kind = np.where(victim, 1, np.where(victim[..., ::-1], 2, 0)).astype(np.int8)
+    return kind.reshape(*pair.shape[:-2], 2 * pair.shape[-2])
 
 
 def values(codes, fmt):

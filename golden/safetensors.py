@@ -81,6 +81,7 @@ def save(path, tensors, metadata=None):
     Parameters
     ----------
     path : str or Path
+        Target; its parent folders are made.
     tensors : dict of str to ndarray
         Floats of 16 to 64 bits, integers of 8 to 64 bits, bool; any byte order and strides.
     metadata : dict of str to str, optional
@@ -115,6 +116,7 @@ def save(path, tensors, metadata=None):
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(beside, "wb") as file:

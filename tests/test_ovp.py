@@ -177,6 +177,10 @@ def test_decode_then_encode_is_the_identity_on_every_legal_code(fmt, count):
     np.testing.assert_array_equal(ovp.encode(ovp.values(codes[legal], fmt), fmt), codes[legal])
 
 
+def test_kinds_of_the_first_figure():
+    assert ovp.kinds(np.array([0x32, 0xF8, 0x82, 0x88], np.uint8), INT4).tolist() == [0, 0, 1, 2, 2, 1, 1, 1]
+
+
 def test_illegal_bytes():
     illegal = ovp.illegal(np.arange(256, dtype=np.uint8)[:, None], INT4)[:, 0]
     assert np.flatnonzero(illegal).tolist() == [0x08, 0x80, 0x88]

