@@ -27,9 +27,9 @@ INTERRUPTED = 130
 def main():
     """Entry point: run a command, turn every expected error into one line and an exit status."""
     if os.environ.get("BITLOOM_TRACEBACK"):
-        sys.exit(bitloom.main(standalone_mode=False))
+        sys.exit(bitloom.main(prog_name="bitloom", standalone_mode=False))
     try:
-        status = bitloom.main(standalone_mode=False)
+        status = bitloom.main(prog_name="bitloom", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         status = WRONG
@@ -118,7 +118,13 @@ def _stages():
 def _bar(text):
     """A progress bar on a terminal's standard error; nothing when piped. Gives a function of (done, total)."""
     console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(text, total=None)
         yield lambda done, total, text=text: progress.update(task, completed=done, total=total, description=text)
@@ -193,7 +199,9 @@ def _word(value):
 @_command("generate", "bitloom generate ovp-decoder -p normal=flint4 -p pairs=4 -o out/decoder.v")
 @_core
 @_parameters
-@click.option("--interface", type=click.Choice(generate.INTERFACES), default="stream", help="Names of the stream ports.")
+@click.option(
+    "--interface", type=click.Choice(generate.INTERFACES), default="stream", help="Names of the stream ports."
+)
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="F", help="Verilog file.")
 def generate_verilog(core, parameters, interface, output):
     """Write a core's Verilog, a JSON manifest and a FuseSoC description."""
@@ -210,7 +218,9 @@ def generate_verilog(core, parameters, interface, output):
 @_parameters
 @click.option("--vectors", type=click.IntRange(1), metavar="N", help="Random vectors beside the exhaustive ones.")
 @_seed
-@click.option("--waves", type=click.Path(dir_okay=False, path_type=Path), metavar="F", help="Write a waveform (.vcd, .fst).")
+@click.option(
+    "--waves", type=click.Path(dir_okay=False, path_type=Path), metavar="F", help="Write a waveform (.vcd, .fst)."
+)
 @_json_file
 def sim(core, parameters, vectors, seed, waves, json_file):
     """Run a core's Verilog in Verilator against its golden model."""
@@ -256,7 +266,9 @@ def mutate(core, parameters, count, seed, json_file):
 @_core
 @_parameters
 @click.option("--target", metavar="T", help="FPGA part, such as ice40-up5k, ecp5-85k or gowin-gw1n-9.")
-@click.option("--liberty", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="F", help="Or: cell library.")
+@click.option(
+    "--liberty", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="F", help="Or: cell library."
+)
 @click.option("--freq", type=click.FloatRange(0, min_open=True), metavar="MHz", help="Exit 1 if the estimate is below.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=1, show_default=True, help="Of place and route.")
 @_json_file
@@ -348,11 +360,12 @@ def quantize(file, format_name, output, json_file):
     callback=lambda context, parameter, name: _weights_file(name),
     help="A safetensors file; by default the installed all-MiniLM-L6-v2.",
 )
-@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), default=Path("demo"), show_default=True)
+@click.option(
+    "-o", "--output", type=click.Path(file_okay=False, path_type=Path), default=Path("demo"), show_default=True
+)
 @_json_file
 def demo(file, output, json_file):
     """Tell the whole story on real transformer weights."""
-    from .testbench import demo as story
 
     raise click.UsageError("demo is not wired up")
 

@@ -4,10 +4,84 @@ from dataclasses import replace
 
 import numpy as np
 
-from . import transformer
+from . import ovp, transformer
+from .quantize import error_report, quantize
 from .transformer import Ops
 
-__all__ = ["activation_steps", "mean_cosine", "quantized_ops"]
+__all__ = ["activation_steps", "compare_embeddings", "compare_weights", "mean_cosine", "quantized_ops"]
+
+
+def compare_weights(weights, formats, progress=lambda done, total, text: None):
+    """Quantize every weight matrix in every format.
+
+    Parameters
+    ----------
+    weights : dict
+        Name to matrix, shape (N, K).
+    formats : list of WeightFormat
+        Formats.
+    progress : callable, optional
+        Called with (done, total, text).
+
+    Returns
+    -------
+    rows : list of dict
+        One a matrix: `name`, `shape`, `pairs` (as `ovp.statistics`), `errors` (format name to `error_report`).
+    restored : dict
+        Format name to a dict of name to the restored matrix, float32.
+    """
+    rows, restored = [], {fmt.name: {} for fmt in formats}
+    jobs = [(name, fmt) for name in weights for fmt in formats]
+    for done, (name, fmt) in enumerate(jobs):
+        progress(done, len(jobs), f"{name} as {fmt.name}")
+        weight = weights[name]
+        if fmt is formats[0]:
+            rows.append({"name": name, "shape": [*weight.shape], "pairs": ovp.statistics(weight), "errors": {}})
+        codes, steps = quantize(weight, fmt)
+        rows[-1]["errors"][fmt.name] = error_report(weight, codes, steps, fmt)
+        values = fmt.decode(codes)[:, : weight.shape[1]]
+        restored[fmt.name][name] = (values * steps[:, None]).astype(np.float32)
+    progress(len(jobs), len(jobs), "weights")
+    return rows, restored
+
+
+def compare_embeddings(encoder, restored, formats, sentences, calibration, progress=lambda done, total, text: None):
+    """Mean cosine similarity of sentence embeddings with those of the float32 model.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        The model.
+    restored : dict
+        As `compare_weights` gives, by the encoder's layer names.
+    formats : list of WeightFormat
+        Formats; activations take the same one as the weights, one scale step a tensor.
+    sentences, calibration : list of str
+        What is embedded, and what the activations' steps are searched on.
+
+    Returns
+    -------
+    dict
+        Format name to `{"weights": …, "weights_and_activations": …}`.
+    """
+    reference, result = encoder.embed(sentences), {}
+    total = len(formats) * len(encoder.linears)
+    for index, fmt in enumerate(formats):
+        found = []
+
+        def count(name, index=index, fmt=fmt, found=found):
+            found.append(name)
+            progress(index * len(encoder.linears) + len(found), total, f"activations of {name} as {fmt.name}")
+
+        weights = restored[fmt.name]
+        steps = activation_steps(encoder, calibration, fmt, progress=count)
+        result[fmt.name] = {
+            "weights": mean_cosine(reference, encoder.embed(sentences, quantized_ops(weights))),
+            "weights_and_activations": mean_cosine(
+                reference, encoder.embed(sentences, quantized_ops(weights, fmt, steps))
+            ),
+        }
+    return result
 
 
 def activation_steps(encoder, sentences, fmt, ops=Ops(), progress=lambda name: None):

@@ -330,15 +330,15 @@ def round_trip(x, fmt):
     normal, outlier = fmt._magnitude_tables
     magnitude = np.abs(x)
     doubled = np.minimum(magnitude * 2, len(outlier) - 1).astype(np.int32)
-    result = normal[doubled]
-    pairs = np.nonzero((doubled >= 2 * fmt.outlier_threshold).any(axis=-1))
-    first, second = magnitude[pairs].T
-    keep = (first <= second).astype(np.int64)
-    kept = np.zeros((len(keep), 2))
-    rows = np.arange(len(keep))
-    kept[rows, keep] = outlier[doubled[pairs][rows, keep]]
-    result[pairs] = kept
-    return np.copysign(result, x).reshape(*x.shape[:-2], -1) + 0.0
+    result = np.copysign(normal[doubled], x)
+    pairs = np.unique(np.flatnonzero(doubled >= 2 * fmt.outlier_threshold) // 2)
+    pair, rows = magnitude.reshape(-1, 2)[pairs], np.arange(len(pairs))
+    keep = (pair[:, 0] <= pair[:, 1]).astype(np.intp)
+    kept = np.zeros((len(pairs), 2))
+    kept[rows, keep] = outlier[doubled.reshape(-1, 2)[pairs, keep]]
+    result.reshape(-1, 2)[pairs] = np.copysign(kept, x.reshape(-1, 2)[pairs])
+    # Adding zero turns -0.0 into 0.0.
+    return result.reshape(*x.shape[:-2], -1) + 0.0
 
 
 def statistics(x):

@@ -9,7 +9,8 @@ __all__ = ["CANDIDATES", "search"]
 #: Percent of the three-sigma bound, as the OliVe authors' scripts try them.
 CANDIDATES = range(75, 250, 2)
 
-_BLOCK = 1 << 16  # elements worked on at once, so that the temporaries stay in the cache
+# Elements worked on at once: the temporaries stay in the cache, and are small enough for the allocator to keep.
+_BLOCK = 1 << 13
 
 
 def search(x, top, round_trip, axis=None, *, try_maximum=False):

@@ -1,0 +1,161 @@
+"""The command line as a person meets it: exit status, one-line errors, no half-written file."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from bitloom import cli
+from bitloom.cores.catalogue import CATALOGUE
+from bitloom.golden import safetensors
+
+COMMANDS = sorted(cli.bitloom.commands)
+
+
+def bitloom(*words, cwd=None, status=0):
+    """Run the command line in a process of its own; give its standard output and error."""
+    done = subprocess.run([sys.executable, "-m", "bitloom", *map(str, words)], cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == status, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout, done.stderr
+
+
+def complaint(*words, cwd=None):
+    """The one line that a wrong request prints."""
+    output, error = bitloom(*words, cwd=cwd, status=2)
+    assert output == ""
+    lines = error.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("bitloom: "), error
+    return lines[0]
+
+
+def test_list():
+    output, _ = bitloom("list")
+    assert [line.split()[0] for line in output.splitlines()[1:]] == list(CATALOGUE)
+    assert "\x1b" not in output and "│" not in output and "┃" not in output
+    listed = json.loads(bitloom("list", "--json")[0])
+    assert [core["name"] for core in listed] == list(CATALOGUE)
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_info(name):
+    output, _ = bitloom("info", name)
+    for word in ("parameter", "port", "latency", CATALOGUE[name].paper):
+        assert word in output
+    told = json.loads(bitloom("info", name, "--json")[0])
+    assert told["core"] == name and told["config"] and told["ports"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_help_has_an_example(name):
+    output = CliRunner().invoke(cli.bitloom, [name, "--help"]).output
+    assert re.search(rf"Example:\n  +bitloom {name}\b", output)
+
+
+QUICK = [name for name in COMMANDS if name not in ("build", "demo", "mutate", "bench")]
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_the_example_in_the_help_works_when_pasted(name, tmp_path):
+    output = CliRunner().invoke(cli.bitloom, [name, "--help"]).output
+    example = re.search(r"Example:\n((?:  .*\n?)+)", output)[1].split()
+    done = subprocess.run([sys.executable, "-m", *example], cwd=tmp_path, capture_output=True, text=True)
+    missing_board_tool = name == "flash" and "bitstream" in done.stderr
+    assert done.returncode == 0 or missing_board_tool, done.stderr
+
+
+def test_generate_makes_missing_folders_and_names_what_it_wrote(tmp_path):
+    output, _ = bitloom("generate", "ovp-decoder", "-o", tmp_path / "a" / "b" / "x.v")
+    assert [line.split()[-1] for line in output.splitlines()] == [
+        str(tmp_path / "a" / "b" / f"x.{e}") for e in ("v", "json", "core")
+    ]
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["info", "nothing"], "unknown core 'nothing': there are ovp-decoder"),
+        (["generate", "ovp-decoder", "-p", "pears=1"], "unknown parameter 'pears': allowed are normal, pairs"),
+        (["generate", "ovp-decoder", "-p", "pairs=33"], "pairs must be 1 to 32, not 33"),
+        (["generate", "ovp-decoder", "-p", "pairs=many"], "pairs must be 1 to 32, not 'many'"),
+        (["generate", "ovp-decoder", "--interface", "wire"], "'wire' is not one of 'stream', 'axis'"),
+        (["generate", "ovp-decoder", "-o", "/proc/nowhere/x.v"], "/proc/nowhere"),
+        (["sim", "ovp-decoder", "--vectors", "0"], "0 is not in the range x>=1"),
+        (["sim", "ovp-decoder", "--seed", "-1"], "-1 is not in the range 0<=x"),
+        (["synth", "ovp-decoder", "--target", "vax"], "unknown target 'vax'"),
+        (["synth", "ovp-decoder"], "target"),
+        (["synth", "ovp-decoder", "--liberty", "no.lib"], "'no.lib' does not exist"),
+        (["build", "ovp-decoder", "--board", "toaster"], "unknown board 'toaster'"),
+        (["flash", "ovp-decoder", "--board", "toaster"], "unknown board 'toaster'"),
+        (["quantize", "no.safetensors", "--format", "int4"], "no file 'no.safetensors'"),
+        (["quantize", "minilm", "--format", "int3"], "unknown format 'int3': there are ovp-int4"),
+        (["demo", "--weights", "no.safetensors"], "no file 'no.safetensors'"),
+        (["frobnicate"], "No such command 'frobnicate'"),
+        (["list", "--colour"], "No such option '--colour'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_a_wrong_request_prints_one_line_and_leaves_nothing(words, message, tmp_path):
+    assert message in complaint(*words, cwd=tmp_path)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_foreign_truncated_and_unusable_weights(tmp_path):
+    file = tmp_path / "w.safetensors"
+    file.write_bytes(b"not a safetensors file at all")
+    assert "w.safetensors" in complaint("quantize", file, "--format", "int4")
+    safetensors.save(file, {"a.weight": np.ones((4, 8), np.float32)})
+    file.write_bytes(file.read_bytes()[:-9])
+    assert "w.safetensors" in complaint("quantize", file, "--format", "int4")
+    safetensors.save(file, {"a.weight": np.full((4, 8), np.nan, np.float32)})
+    assert "tensor 'a.weight': x must be finite, not nan at index (0, 0)" in complaint(
+        "quantize", file, "--format", "int4"
+    )
+    safetensors.save(file, {"a.bias": np.ones(4, np.float32)})
+    assert "holds no weight matrix" in complaint("quantize", file, "--format", "int4")
+    assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
+
+
+def test_quantize_writes_codes_and_steps(tmp_path):
+    weight = np.random.default_rng(0).normal(size=(4, 9)).astype(np.float32)
+    file = tmp_path / "w.safetensors"
+    safetensors.save(file, {"a.weight": weight})
+    output, _ = bitloom(
+        "quantize",
+        file,
+        "--format",
+        "ovp-int4",
+        "-o",
+        tmp_path / "new" / "q.safetensors",
+        "--json",
+        tmp_path / "q.json",
+    )
+    assert "a.weight" in output
+    stored = safetensors.load(tmp_path / "new" / "q.safetensors")
+    assert stored["a.weight.codes"].shape == (4, 5) and stored["a.weight.steps"].shape == (4,)
+    report = json.loads((tmp_path / "q.json").read_text())
+    assert report["format"] == "ovp-int4" and report["tensors"][0]["sqnr_db"] > 10
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-m", "bitloom", "list"], stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert "Traceback" not in done.stderr and "Exception" not in done.stderr
+
+
+def test_doctor_lists_every_tool():
+    rows = json.loads(
+        subprocess.run([sys.executable, "-m", "bitloom", "doctor", "--json"], capture_output=True, text=True).stdout
+    )
+    assert {"yosys", "verilator", "nextpnr-ice40", "openFPGALoader"} <= {row["tool"] for row in rows}
+
+
+def test_the_package_is_where_the_checkout_is():
+    assert Path(cli.__file__).parent == Path(__file__).parents[1]
