@@ -36,7 +36,7 @@ test-long: install
 	PYTHONWARNINGS=error $(BIN)/python -m pytest -m long $(PYTEST)
 
 bench: install
-	$(BIN)/bitloom bench
+	$(BIN)/python tests/bench.py $(LIBERTY)
 
 lint: install
 	$(BIN)/ruff check

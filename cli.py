@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -275,41 +276,75 @@ def mutate(core, parameters, count, seed, json_file):
 def synth(core, parameters, target, liberty, freq, seed, json_file):
     """Estimate a core's area and speed on an FPGA part or in a cell library."""
     from .synth import flow
+    from .synth import report as reporting
 
     design = generate.generate(core, core.config.parse(parameters))
     with _stages() as progress:
         report = flow.synthesize(design, target=target, liberty=liberty, freq=freq, seed=seed, progress=progress)
     if json_file:
         _write_json(json_file, report.to_dict())
-    Console(highlight=False, width=None if sys.stdout.isatty() else 110).print(report.table())
+    console = Console(highlight=False)
+    if console.is_terminal:
+        console.print(reporting.table(report))
+    else:
+        click.echo("\n".join(reporting.lines(report)))
     return 0 if report.met is not False else FAILED
+
+
+_board = click.option(
+    "--board",
+    required=True,
+    metavar="B",
+    callback=lambda context, parameter, name: _lookup_board(name),
+    help="Board, such as icebreaker, ulx3s-85f or tang-nano-9k.",
+)
+
+
+def _lookup_board(name):
+    from .fpga import boards
+
+    return boards.lookup(name)
 
 
 @_command("build", "bitloom build ovp-decoder --board icebreaker")
 @_core
 @_parameters
-@click.option("--board", required=True, metavar="B", help="Board, such as icebreaker, ulx3s-85f or tang-nano-9k.")
+@_board
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="F", help="Bitstream file.")
 def build(core, parameters, board, output):
-    """Make a bitstream of a core behind a UART."""
-    from .fpga import build as board_build
+    """Make a bitstream of a core behind a UART.
 
+    Without -p the core is configured as the board's default says.
+    """
+    from .fpga import build as bitstreams
+
+    config = core.config.parse(parameters) if parameters else None
     with _stages() as progress:
-        result = board_build.build(core, core.config.parse(parameters), board, output, progress=progress)
-    click.echo(result.summary())
+        result = bitstreams.build(core, config, board, output=output, progress=progress)
+    rows = [[name, used, available] for name, (used, available) in result.utilization.items()]
+    _table(["resource", "used", "available"], rows, title=f"{core.name} on {board.name}: nextpnr's estimate")
+    verdict = "met" if result.met else "NOT MET"
+    click.echo(f"Fmax {result.fmax_mhz:.1f} MHz, the board's clock is {result.clock_mhz:g} MHz: timing {verdict}")
+    for note in result.notes:
+        click.echo(f"note: {note}")
+    click.echo(f"wrote {result.bitstream}\nwrote {result.description}")
     return 0 if result.met else FAILED
 
 
 @_command("flash", "bitloom flash ovp-decoder --board icebreaker --dry-run")
 @_core
-@click.option("--board", required=True, metavar="B", help="Board, such as icebreaker, ulx3s-85f or tang-nano-9k.")
-@click.option("--bitstream", type=click.Path(dir_okay=False, path_type=Path), metavar="F", help="Where `build` put it.")
+@_board
+@click.option(
+    "--bitstream", type=click.Path(dir_okay=False, path_type=Path), metavar="F", help="If not where build puts it."
+)
 @click.option("--dry-run", is_flag=True, help="Print the command and do nothing.")
 def flash(core, board, bitstream, dry_run):
-    """Program a board with a bitstream."""
-    from .fpga import flash as board_flash
+    """Program a board with the bitstream that `build` made."""
+    from .fpga import build as bitstreams
+    from .fpga import flash as loader
 
-    click.echo(board_flash.flash(core, board, bitstream, dry_run=dry_run))
+    command = loader.flash(bitstream or bitstreams.bitstream_path(core, board), board, dry_run)
+    click.echo(shlex.join(command) if dry_run else f"programmed {board.name}")
 
 
 def _weights_file(name):
@@ -365,9 +400,70 @@ def quantize(file, format_name, output, json_file):
 )
 @_json_file
 def demo(file, output, json_file):
-    """Tell the whole story on real transformer weights."""
+    """Tell the whole story on real transformer weights: quantize, stream, check, measure."""
+    from .golden import checkpoint, evaluate, ovp, transformer
+    from .golden import quantize as weight_formats
+    from .golden.sentences import CALIBRATION, SENTENCES
+    from .synth import flow
+    from .testbench import demo as pictures
+    from .testbench import runner
 
-    raise click.UsageError("demo is not wired up")
+    tools.check_writable(output)
+    core = catalogue.lookup("ovp-decoder")
+    config = core.config()
+    formats = [weight_formats.lookup(name) for name in ("ovp-int4", "int4")]
+    encoder = transformer.Encoder.load(file.parent) if (file.parent / "config.json").is_file() else None
+    weights = {name: layer.weight for name, layer in encoder.linears.items()} if encoder else checkpoint.weights(file)
+
+    click.echo(f"{file.name}: {len(weights)} weight matrices, {sum(w.size for w in weights.values()):,} weights\n")
+    with _bar("quantizing") as progress:
+        rows, restored = evaluate.compare_weights(weights, formats, progress)
+    columns = ["layer", "shape", "normal", "1 outlier", "2 outliers", "max sigma", *(f"MSE {f.name}" for f in formats)]
+    _table(columns, [_demo_row(row) for row in rows], title="Pairs (outlier: beyond 3 sigma) and squared error")
+
+    embeddings = None
+    if encoder:
+        with _bar("embedding") as progress:
+            embeddings = evaluate.compare_embeddings(encoder, restored, formats, SENTENCES, CALIBRATION, progress)
+        columns = ["format", "weights only", "weights and activations"]
+        title = f"\nMean cosine similarity of {len(SENTENCES)} sentence embeddings with those of FP32"
+        _table(columns, [[name, *(f"{v:.4f}" for v in found.values())] for name, found in embeddings.items()], title)
+    else:
+        click.echo("\nNo sentence embeddings: there is no config.json beside the weights, so this is no known model.")
+
+    name = max(rows, key=lambda row: row["pairs"]["max_sigma"])["name"]
+    codes, steps = weight_formats.quantize(weights[name], formats[0])
+    with _bar(f"streaming {name} through the decoder") as progress:
+        result = runner.simulate(core, config, codes=codes.reshape(-1, config.pairs), seed=1, progress=progress)
+    click.echo(f"\n{codes.size:,} bytes of {name} through the Verilated decoder: {_verdict(result)}")
+    click.echo(f"{result.cycles:,} cycles, {result.cycles / codes.size:.3f} cycles per byte")
+
+    design = generate.generate(core, config)
+    with _stages() as progress:
+        reports = [flow.synthesize(design, target=target, progress=progress) for target in ("ice40-up5k", "ecp5-25k")]
+    columns = ["part", "LUT4", "FF", "Fmax MHz"]
+    title = f"\n{core.name}, {config.normal}, one pair a cycle: estimates of Yosys and nextpnr"
+    uses = [{use.name: use.used for use in report.uses} for report in reports]
+    found = [[r.part, use["LUT4"], use["FF"], f"{r.fmax_mhz:.0f}"] for r, use in zip(reports, uses, strict=True)]
+    _table(columns, found, title)
+
+    pictures.histogram(output / "histogram.png", name, weights[name], codes, steps, ovp.INT4)
+    click.echo(f"\nwrote {output / 'histogram.png'}")
+    if json_file:
+        measured = {"layers": rows, "embeddings": embeddings, "simulation": result.to_dict()}
+        _write_json(json_file, {**measured, "synthesis": [report.to_dict() for report in reports]})
+    return 0 if result.passed else FAILED
+
+
+def _demo_row(row):
+    pairs = row["pairs"]
+    shares = [f"{pairs[kind]:.2%}" for kind in ("normal_normal", "outlier_normal", "outlier_outlier")]
+    errors = [f"{error['mse']:.3e}" for error in row["errors"].values()]
+    return [row["name"], "x".join(map(str, row["shape"])), *shares, f"{pairs['max_sigma']:.1f}", *errors]
+
+
+def _verdict(result):
+    return "every one equals the golden model" if result.passed else result.summary()
 
 
 @_command("doctor", "bitloom doctor")

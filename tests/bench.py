@@ -1,0 +1,116 @@
+"""`make bench`: rates of the models, generation time and size, and every core's row of figures.
+
+Times are of this machine, for comparison within one run; the figures of the tools are their estimates.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from bitloom.cores.catalogue import CATALOGUE
+from bitloom.cores.generate import generate
+from bitloom.golden import ovp
+from bitloom.synth import flow
+from bitloom.testbench import runner
+
+TARGETS = ("ice40-up5k", "ice40-hx8k", "ecp5-25k", "ecp5-85k", "gowin-gw1n-9")
+#: Configurations beside each core's default.
+MORE = {"ovp-decoder": (["normal=flint4"], ["normal=int8"]), "ovp-encoder": (["normal=flint4"], ["normal=int8"])}
+
+
+def show(title, columns, rows):
+    """Print an aligned table, row by row as they come."""
+    print(f"\n{title}")
+    widths = [max(12, len(name) + 2) for name in columns]
+    print("".join(name.rjust(width) for name, width in zip(columns, widths, strict=True)))
+    for row in rows:
+        print("".join(str(cell).rjust(width) for cell, width in zip(row, widths, strict=True)), flush=True)
+
+
+def seconds(function):
+    """Least of five."""
+    taken = []
+    for _ in range(5):
+        start = time.perf_counter()
+        function()
+        taken.append(time.perf_counter() - start)
+    return min(taken)
+
+
+def model_rates():
+    """Million values a second of the golden OVP model."""
+    x = np.random.default_rng(0).normal(size=(1000, 1000)) * 4
+    for fmt in ovp.FORMATS.values():
+        codes = ovp.encode(x, fmt)
+        yield (
+            fmt.name,
+            *(
+                f"{x.size / seconds(work) / 1e6:.1f}"
+                for work in (
+                    lambda fmt=fmt: ovp.encode(x, fmt),
+                    lambda fmt=fmt, codes=codes: ovp.decode(codes, fmt),
+                    lambda fmt=fmt: ovp.round_trip(x, fmt),
+                )
+            ),
+        )
+
+
+def configurations():
+    """(core, name of the row, config) of every row."""
+    for core in CATALOGUE.values():
+        for assignments in ([], *MORE.get(core.name, ())):
+            yield core, " ".join([core.name, *assignments]), core.config.parse(assignments)
+
+
+def generation():
+    """Time and size of the Verilog."""
+    for core, name, config in configurations():
+        design = generate(core, config)
+        taken = seconds(lambda core=core, config=config: generate(core, config))
+        yield name, f"{taken:.2f}", len(design.verilog), design.manifest["modules"]
+
+
+def simulation():
+    """What the benches measure."""
+    for core, name, config in configurations():
+        result = runner.simulate(core, config, seed=1)
+        yield (
+            name,
+            "pass" if result.passed else "FAIL",
+            result.transfers,
+            result.cycles,
+            f"{result.cycles / result.seconds:,.0f}",
+        )
+
+
+def synthesis():
+    """Area and Fmax on every target."""
+    for core, name, config in configurations():
+        design = generate(core, config)
+        for target in TARGETS:
+            report = flow.synthesize(design, target=target)
+            use = {item.name: item.used for item in report.uses}
+            yield name, target, *(use.get(kind, 0) for kind in ("LUT4", "FF", "DSP")), f"{report.fmax_mhz:.0f}"
+
+
+def area(liberty):
+    """Area in a cell library."""
+    for core, name, config in configurations():
+        found = flow.synthesize(generate(core, config), liberty=liberty).area
+        yield name, f"{found.area:.1f}", f"{found.nand2_equivalents:.0f}", found.flip_flops
+
+
+def main():
+    """Print every table; a Liberty file as the argument adds the ASIC areas."""
+    show("golden.ovp, million values a second", ["format", "encode", "decode", "round trip"], model_rates())
+    show("generation", ["core", "seconds", "bytes", "modules"], generation())
+    show("simulation", ["core", "result", "transfers", "cycles", "cycles/s"], simulation())
+    show("synthesis (estimates)", ["core", "target", "LUT4", "FF", "DSP", "Fmax MHz"], synthesis())
+    for liberty in map(Path, sys.argv[1:]):
+        show(f"area in {liberty.name}", ["core", "area", "NAND2", "FF"], area(liberty))
+
+
+if __name__ == "__main__":
+    main()
