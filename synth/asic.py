@@ -1,0 +1,74 @@
+"""ASIC area: Yosys, and a Liberty file."""
+
+import functools
+import json
+import re
+from pathlib import Path
+
+from ..hdl import tools
+from .jobs import Progress, count_cells, kept, plain_names, run_yosys, stage
+from .liberty import Library, read
+from .report import Area, Report
+
+__all__ = ["measure_area"]
+
+
+def _map_to_library(design, verilog: str, library: Library, work: Path, log: Path) -> str:
+    """Yosys' statistics of the core mapped to the library, as JSON."""
+    (work / "core.v").write_text(verilog)
+    (work / "cells.lib").write_text(library.text)
+    cells = " ".join(["-liberty cells.lib", *(f"-dont_use {name}" for name in library.reserved)])
+    script = [
+        "read_verilog core.v",
+        f"synth -flatten -top {design.top}",
+        f"dfflibmap {cells}",
+        f"abc {cells}",
+        "opt_clean",
+        "delete t:$scopeinfo",
+        "tee -q -o stat.json stat -json -liberty cells.lib",
+    ]
+    run_yosys(script, work, log)
+    area = json.loads((work / "stat.json").read_text())["design"].get("area", 0.0)
+    return json.dumps({"cells": count_cells(work), "area": area})
+
+
+def measure_area(design, path: Path, progress: Progress) -> Report:
+    """Area of a design with the cells of a Liberty file; see `flow.synthesize`."""
+    library = read(path)
+    yosys = tools.find("yosys", override=True)
+    verilog = plain_names(design.verilog)
+    stage(progress, f"mapping to {library.name} (Yosys {yosys.version})")
+    make = functools.partial(_map_to_library, design, verilog, library)
+    try:
+        result = json.loads(kept(make, "library", verilog, design.top, library.text, yosys.version))
+    except tools.ToolFailed as error:
+        if re.search(r"libert|\.lib\b|ABC|legalized", str(error), re.IGNORECASE):
+            raise ValueError(f"{path} cannot be used: {error}") from None
+        raise
+    cells = result["cells"]
+    unknown = [cell for cell in cells if cell not in library.cells]
+    if unknown:
+        raise ValueError(f"{path} has no cells for {', '.join(unknown)}, which {design.name} needs")
+    area = float(result["area"])
+    return Report(
+        design=design.name,
+        target=library.name,
+        part="",
+        uses=(),
+        fmax_mhz=None,
+        freq_mhz=None,
+        path=None,
+        area=Area(
+            library=library.name,
+            area=round(area, 4),
+            cells=sum(cells.values()),
+            flip_flops=sum(count for cell, count in cells.items() if cell in library.flip_flops),
+            nand2=library.nand2,
+            nand2_area=library.nand2_area,
+            nand2_equivalents=round(area / library.nand2_area, 1),
+        ),
+        cells=cells,
+        tools={"yosys": yosys.version},
+        seed=None,
+        notes=("cell area after mapping, without wires, clock tree and fill; memories become flip-flops",),
+    )

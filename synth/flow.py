@@ -1,0 +1,188 @@
+"""From Verilog to a report: Yosys and nextpnr for an FPGA, Yosys and a Liberty file for an ASIC.
+
+The core is synthesized once, alone, and that netlist is counted. The same netlist is then placed and routed inside the
+harness, so area and Fmax are of the same cells. nextpnr's result does not depend on the frequency that is asked for
+(measured: 12 to 500 MHz give the same Fmax), so a frequency is compared with the result and never given to nextpnr.
+
+Results are kept by content: the same Verilog, target, tools and seed are never run twice.
+"""
+
+import functools
+import json
+import math
+import os
+import re
+from pathlib import Path
+
+from ..hdl import tools
+from .asic import measure_area
+from .gowin import make_timed
+from .harness import PINS, harness
+from .jobs import Progress, count_cells, kept, plain_names, run_yosys, stage
+from .paths import longest_path, read_path
+from .report import Report, Use
+from .targets import Target, lookup
+
+__all__ = ["synthesize"]
+
+
+def _harness_name(design) -> str:
+    return f"{design.top}_harness"
+
+
+def _synthesize_core(design, target: Target, verilog: str, around: str, work: Path, log: Path) -> str:
+    """Cells of the core by type, and the netlist of core and harness, as JSON."""
+    top, whole = design.top, _harness_name(design)
+    (work / "core.v").write_text(verilog)
+    (work / "harness.v").write_text(around)
+    script = [
+        "read_verilog core.v",
+        f"{target.synth} {target.core_options} -top {top}",
+        "delete t:$scopeinfo",
+        "tee -q -o stat.json stat -json",
+        "design -stash core",
+        # The harness is mapped around an empty core and takes the counted netlist in afterwards.
+        "read_verilog core.v",
+        f"hierarchy -top {top}",
+        f"blackbox {top}",
+        "read_verilog harness.v",
+        f"{target.synth} -top {whole}",
+        f"delete {top}",
+        f"design -copy-from core {top}",
+        f"hierarchy -top {whole}",
+        "flatten",
+        "opt_clean",
+        "write_json netlist.json",
+    ]
+    run_yosys(script, work, log)
+    netlist = json.loads((work / "netlist.json").read_text())
+    netlist["modules"] = {whole: netlist["modules"][whole]}
+    return json.dumps({"cells": count_cells(work), "netlist": netlist})
+
+
+def _place_and_route(netlist: dict, target: Target, seed: int, work: Path, log: Path) -> str:
+    """Fmax and the longest path with the nets at its two ends, as JSON."""
+    (work / "netlist.json").write_text(json.dumps(netlist))
+    pins = zip(PINS, target.pins, strict=False)
+    (work / "pins.cst").write_text("".join(f'IO_LOC "{name}" {pin};\n' for name, pin in pins))
+    command = [*tools.find(target.nextpnr).command, *target.arguments, "--json", "netlist.json", "--seed", str(seed)]
+    command += ["--report", "report.json", "--write", "placed.json", "--timing-allow-fail"]
+    tools.run(command, work, log=log)
+    report = json.loads((work / "report.json").read_text())
+    if not report["fmax"]:
+        raise tools.ToolFailed(f"{target.nextpnr} found no path from register to register")
+    (placed,) = json.loads((work / "placed.json").read_text())["modules"].values()
+    fmax = min(clock["achieved"] for clock in report["fmax"].values())
+    return json.dumps({"fmax": fmax, **read_path(report, placed)})
+
+
+def _check_room(design, target: Target, uses: tuple[Use, ...]) -> None:
+    short = [use for use in uses if use.available is not None and use.used > use.available]
+    if short:
+        needs = "; ".join(
+            f"{use.used:,} {use.name}, the {target.name} has {use.available:,} ({use.used - use.available:,} too many)"
+            for use in short
+        )
+        raise ValueError(f"{design.name} needs {needs}")
+
+
+def _fpga(design, target: Target, freq: float | None, seed: int, progress: Progress) -> Report:
+    yosys = tools.find("yosys", override=True)
+    nextpnr = tools.find(target.nextpnr)
+    verilog = plain_names(design.verilog)
+    around = plain_names(harness(design, _harness_name(design)))
+    stage(progress, f"synthesis for {target.name} (Yosys {yosys.version})")
+    make = functools.partial(_synthesize_core, design, target, verilog, around)
+    synthesized = json.loads(
+        kept(make, "core", verilog, around, design.top, target.synth, target.core_options, yosys.version)
+    )
+    cells, netlist = synthesized["cells"], synthesized["netlist"]
+    uses = tuple(Use(resource.name, resource.used(cells), resource.available) for resource in target.resources)
+    _check_room(design, target, uses)
+    stage(progress, f"place and route on {target.name} ({target.nextpnr} {nextpnr.version})")
+    whole = _harness_name(design)
+    placed = netlist if target.family != "gowin" else {"modules": {whole: make_timed(netlist["modules"][whole])}}
+    make = functools.partial(_place_and_route, placed, target, seed)
+    try:
+        text = kept(make, "placed", placed, target.nextpnr, target.arguments, target.pins, seed, nextpnr.version)
+    except tools.ToolFailed as error:
+        if re.search(r"no (more )?BELs|[Uu]nable to (find a placement|place)|[Ff]ailed to place", str(error)):
+            full = ", ".join(
+                f"{use.used:,} of {use.available:,} {use.name}" for use in uses if use.used and use.available
+            )
+            raise ValueError(
+                f"{design.name} in its harness does not fit on {target.name} (alone it takes {full})"
+            ) from None
+        raise
+    result = json.loads(text)
+    path = longest_path(result, netlist["modules"][whole], design)
+    notes = [note for name, note in target.notes if any(use.name == name and use.used for use in uses)]
+    # What feeds an input is fed by the harness, and what catches an output feeds nothing else.
+    if re.match(r"harness |.*\(output\)$", path.start) or re.match(r"harness |.*\((input|reset)\)$", path.end):
+        notes.append("the longest path is inside the harness: the core alone may be faster")
+    return Report(
+        design=design.name,
+        target=target.name,
+        part=target.part,
+        uses=uses,
+        fmax_mhz=round(result["fmax"], 2),
+        freq_mhz=freq,
+        path=path,
+        area=None,
+        cells=cells,
+        tools={"yosys": yosys.version, target.nextpnr: nextpnr.version},
+        seed=seed,
+        notes=tuple(notes),
+    )
+
+
+def synthesize(
+    design,
+    target: str | None = None,
+    liberty: str | os.PathLike | None = None,
+    freq: float | None = None,
+    seed: int = 1,
+    progress: Progress = None,
+) -> Report:
+    """Measure a design on an FPGA or with a cell library.
+
+    One call is one job; with arguments that can be pickled it can be mapped over a process pool.
+
+    Parameters
+    ----------
+    design : Design
+        Its `name`, `top`, `verilog`, `ports`, `clock` and `reset` are read.
+    target : str or None
+        A key of `targets.TARGETS`. Exactly one of `target` and `liberty` is given.
+    liberty : path or None
+        A Liberty file, packed or not: area only.
+    freq : float or None
+        MHz to be reached, above 0; FPGA only. It decides `Report.met` and nothing else.
+    seed : int
+        Seed of place and route, 0 to 2**31 - 1.
+    progress : callable or None
+        Called with the name of each stage when it begins.
+
+    Returns
+    -------
+    Report
+        Counts are those of the core alone, Fmax is that of the core in the harness after place and route.
+
+    Raises
+    ------
+    ValueError
+        A wrong argument, a core that does not fit on the part, a Liberty file that cannot be used.
+    ToolMissing, ToolFailed
+        A tool is not there, or it failed.
+    """
+    if (target is None) == (liberty is None):
+        raise ValueError("give either a target or a Liberty file" + (", not both" if target is not None else ""))
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
+        raise ValueError(f"seed must be an integer from 0 to {2**31 - 1}, not {seed!r}")
+    if freq is not None and not (isinstance(freq, int | float) and math.isfinite(freq) and freq > 0):
+        raise ValueError(f"freq must be a number of MHz above 0, not {freq!r}")
+    if liberty is not None:
+        if freq is not None:
+            raise ValueError("freq needs an FPGA target: with a Liberty file only area is estimated")
+        return measure_area(design, Path(liberty), progress)
+    return _fpga(design, lookup(target), freq, seed, progress)

@@ -1,0 +1,98 @@
+"""One run of a tool: its Verilog, its work folder, its log, and what is kept of it."""
+
+import functools
+import gzip
+import hashlib
+import json
+import re
+import shutil
+import sys
+import tempfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+from ..hdl import tools
+
+__all__ = ["Progress", "count_cells", "kept", "plain_names", "run_yosys", "stage"]
+
+Progress = Callable[[str], None] | None
+
+
+def plain_names(verilog: str) -> str:
+    """Write ``\\x[3]`` as ``\\x(3)`` wherever it is an escaped name.
+
+    A net that is called ``x[3]`` beside a vector ``x`` is what Amaranth makes of an array. ABC9's AIGER reader in Yosys
+    builds the names of single bits the same way, meets the net of that name, and stops with the assertion
+    ``count_id(wire->name) == 0`` or ``GetSize(conn.first) == GetSize(conn.second)``; every synth_* command that runs
+    ABC9 is concerned (Yosys issues 4349 and 5274).
+
+    Parameters
+    ----------
+    verilog : str
+
+    Returns
+    -------
+    str
+    """
+
+    def rename(match: re.Match) -> str:
+        text = match[0]
+        return text.replace("[", "(").replace("]", ")") if text.startswith("\\") else text
+
+    return re.sub(r'"(?:[^"\\]|\\.)*"|//[^\n]*|/\*.*?\*/|\\\S+', rename, verilog, flags=re.DOTALL)
+
+
+@functools.cache
+def _code() -> str:
+    """What the tools' output is read with: when it changes, what was kept is worth nothing."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+
+
+def kept(make: Callable[[Path, Path], str], *key: object) -> str:
+    """What ``make(work folder, log file)`` returns, from an earlier run with the same `key` when there was one.
+
+    An entry is packed, so it carries a checksum, and is renamed into place: half of one is never read.
+    """
+    digest = hashlib.sha256(json.dumps([_code(), *key]).encode()).hexdigest()
+    entry = tools.cache_dir("synth") / f"{digest}.gz"
+    try:
+        return gzip.decompress(entry.read_bytes()).decode()
+    except (FileNotFoundError, EOFError, zlib.error, gzip.BadGzipFile):
+        pass
+    log = tools.cache_dir("synth", "logs") / f"{digest}.log"
+    work = Path(tempfile.mkdtemp(dir=tools.cache_dir("synth", "work")))
+    try:
+        text = make(work, log)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    log.unlink(missing_ok=True)
+    tools.atomic_write(entry, gzip.compress(text.encode(), mtime=0))
+    return text
+
+
+def run_yosys(script: list[str], work: Path, log: Path) -> None:
+    """Run a Yosys script in the folder `work`; the wheel's Yosys gets a larger stack."""
+    (work / "run.ys").write_text("\n".join(script) + "\n")
+    yosys = tools.find("yosys", override=True)
+    command = yosys.command if yosys.origin == "path" else [sys.executable, str(Path(__file__).with_name("yosys.py"))]
+    options = ["-q", "-l", "yosys.log", "run.ys"]
+    try:
+        tools.run([*command, *options], work, log=log, transcript=work / "yosys.log", name="Yosys")
+    except tools.ToolFailed as error:
+        if "call stack exhausted" not in str(error):
+            raise
+        raise tools.ToolFailed(f"{error}; a native Yosys, named by the variable YOSYS, takes deeper designs") from None
+
+
+def count_cells(work: Path) -> dict[str, int]:
+    """Cells by type from the ``stat.json`` that the script wrote."""
+    counts = json.loads((work / "stat.json").read_text())["design"].get("num_cells_by_type", {})
+    return dict(sorted(counts.items()))
+
+
+def stage(progress: Progress, said: str) -> None:
+    """Tell `progress` that a stage begins."""
+    if progress:
+        progress(said)
