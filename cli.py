@@ -131,6 +131,13 @@ def _bar(text):
         yield lambda done, total, text=text: progress.update(task, completed=done, total=total, description=text)
 
 
+def _check_writable(*paths):
+    """Refuse outputs that could not be written, before the work is done for them."""
+    for path in paths:
+        if path:
+            tools.check_writable(path)
+
+
 # -- what the commands share -------------------------------------------------------------------------------------------
 
 _core = click.argument("core", metavar="CORE", callback=lambda context, parameter, name: catalogue.lookup(name))
@@ -228,6 +235,7 @@ def sim(core, parameters, vectors, seed, waves, json_file):
     from .testbench import runner
 
     config = core.config.parse(parameters)
+    _check_writable(waves, json_file)
     with _bar(f"simulating {core.name}") as progress:
         result = runner.simulate(core, config, vectors=vectors, seed=seed, waves=waves, progress=progress)
     if json_file:
@@ -279,6 +287,7 @@ def synth(core, parameters, target, liberty, freq, seed, json_file):
     from .synth import report as reporting
 
     design = generate.generate(core, core.config.parse(parameters))
+    _check_writable(json_file)
     with _stages() as progress:
         report = flow.synthesize(design, target=target, liberty=liberty, freq=freq, seed=seed, progress=progress)
     if json_file:
@@ -374,6 +383,8 @@ def quantize(file, format_name, output, json_file):
     from .golden import quantize as formats
 
     fmt = formats.lookup(format_name)
+    output = output or file.with_name(f"{file.stem}.{fmt.name}.safetensors")
+    _check_writable(output, json_file)
     with _bar("quantizing") as progress:
         report, tensors = checkpoint.quantize(file, fmt, progress=progress)
     columns = ["tensor", "shape", "MSE", "SQNR dB", "max error"]
@@ -381,7 +392,6 @@ def quantize(file, format_name, output, json_file):
     _table(columns, rows, title=f"{file.name} as {fmt.name}: {fmt.summary}")
     if json_file:
         _write_json(json_file, {"file": file.name, "format": fmt.name, "tensors": report})
-    output = output or file.with_name(f"{file.stem}.{fmt.name}.safetensors")
     checkpoint.write(output, tensors, fmt)
     click.echo(f"wrote {output}")
 
@@ -408,7 +418,7 @@ def demo(file, output, json_file):
     from .testbench import demo as pictures
     from .testbench import runner
 
-    tools.check_writable(output)
+    _check_writable(output / "histogram.png", json_file)
     core = catalogue.lookup("ovp-decoder")
     config = core.config()
     formats = [weight_formats.lookup(name) for name in ("ovp-int4", "int4")]

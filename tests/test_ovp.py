@@ -1,6 +1,7 @@
 """golden.ovp against the paper's tables, worked examples, and an element-by-element oracle in exact fractions."""
 
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def oracle_pair(x1, x2, fmt):
 def pairs_for(fmt):
     """Every threshold, its neighbours, and values around them, in both slots."""
     grid = [Fraction(v) for v in (*NORMALS[fmt.name], *OUTLIERS[fmt.name])]
-    edges = sorted({(a + b) / 2 for a, b in zip(grid, grid[1:], strict=False)} | set(grid))
+    edges = sorted({(a + b) / 2 for a, b in pairwise(grid)} | set(grid))
     if fmt is INT8:
         edges = edges[::7] + edges[-140:]
     steps = (Fraction(0), Fraction(1, 1024), Fraction(-1, 1024))
@@ -60,14 +61,14 @@ def pairs_for(fmt):
     points += [Fraction(10**6), Fraction(-(10**6)), Fraction(1, 10**6)]
     rng = np.random.default_rng(7)
     partners = rng.permutation(len(points))
-    return [(points[i], points[j]) for i, j in enumerate(partners)] + [(p, p) for p in points] + [(p, -p) for p in points]
+    beside = [(points[i], points[j]) for i, j in enumerate(partners)]
+    return [*beside, *((p, p) for p in points), *((p, -p) for p in points)]
 
 
 @pytest.mark.parametrize("fmt", FORMATS, ids=IDS)
 def test_encode_equals_the_oracle_at_every_threshold_and_tie(fmt):
     pairs = pairs_for(fmt)
     x = np.array([[float(a), float(b)] for a, b in pairs])
-    assert all(Fraction(float(a)) == a or abs(a) > 10**5 or abs(a) < Fraction(1, 10**5) for a, _ in pairs)
     got = ovp.values(ovp.encode(x, fmt), fmt)
     expected = np.array([oracle_pair(*row, fmt) for row in x.tolist()])
     np.testing.assert_array_equal(got, expected)
@@ -115,7 +116,8 @@ def test_named_corner_cases(fmt, x, codes):
 
 
 def test_first_words_of_the_int4_decoder():
-    words = "0000 0010 0020 0030 0040 0050 0060 0070 0200 0090 00A0 00B0 00C0 00D0 00E0 00F0".split()
+    words = [f"00{integer:X}0" for integer in range(16)]
+    words[8] = "0200"  # an identifier beside the banned code 0000
     integers, exponents = ovp.decode(np.arange(256, dtype=np.uint8)[:, None], INT4)
     packed = ((integers & 15) << 4) | exponents
     words_of = [f"{high << 8 | low:04X}" for low, high in packed.tolist()]
@@ -126,13 +128,18 @@ def test_first_words_of_the_int4_decoder():
 # Codes 0 to 15 as (exponent, integer), from the specification's decoder table.
 NORMAL_TABLE = {
     "int4": [(0, c if c < 8 else c - 16) for c in range(16)],
-    "flint4": [(0, 0), (0, 1), (0, 2), (0, 3), (4, 1), (2, 2), (0, 4), (0, 6)]
-    + [None, (0, -1), (0, -2), (0, -3), (4, -1), (2, -2), (0, -4), (0, -6)],
+    "flint4": [
+        *((0, 0), (0, 1), (0, 2), (0, 3), (4, 1), (2, 2), (0, 4), (0, 6)),
+        *(None, (0, -1), (0, -2), (0, -3), (4, -1), (2, -2), (0, -4), (0, -6)),
+    ],
 }
 OUTLIER_TABLE = [(0, 0), (0, 3), (1, 2), (1, 3), (2, 2), (2, 3), (3, 2), (3, 3)]
 
 
-@pytest.mark.parametrize("fmt", [INT4, FLINT4, INT4.with_bias(0), FLINT4.with_bias(12)], ids=lambda f: f"{f.name}-{f.bias}")
+FOUR_BITS = [INT4, FLINT4, INT4.with_bias(0), FLINT4.with_bias(12)]
+
+
+@pytest.mark.parametrize("fmt", FOUR_BITS, ids=lambda fmt: f"{fmt.name}-{fmt.bias}")
 def test_decode_of_all_bytes_equals_the_paper_network(fmt):
     def outlier(code):
         exponent, integer = OUTLIER_TABLE[code & 7]

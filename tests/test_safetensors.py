@@ -7,6 +7,7 @@ import mmap
 import ml_dtypes
 import numpy as np
 import pytest
+
 from bitloom.golden import safetensors
 
 # What `safetensors.numpy.save(TENSORS, {"format": "np"})` gives, safetensors 0.8.0.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from bitloom.golden import safetensors, transformer
 from bitloom.golden.sentences import SENTENCES
 from bitloom.golden.transformer import Encoder, Ops, gelu, layernorm, linear, softmax

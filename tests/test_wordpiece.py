@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from bitloom.golden.sentences import SENTENCES
 from bitloom.golden.transformer import model_folder
 from bitloom.golden.wordpiece import SPECIAL_TOKENS, WordPiece, basic_tokenize
