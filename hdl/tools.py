@@ -431,6 +431,8 @@ def environment() -> dict[str, str]:
         gets the program that `find` would take. ``PYTHONHASHSEED`` is fixed: gowin_pack walks sets.
     """
     env = dict(os.environ)
+    # Filters that are meant for our own warnings would stop the tools that are Python programs.
+    env.pop("PYTHONWARNINGS", None)
     folders = [os.path.dirname(os.path.abspath(sys.executable))]
     for name in ("yosys", "nextpnr-ice40", "nextpnr-ecp5", "icepack", "ecppack", "gowin_pack", "openFPGALoader"):
         tool = TOOLS[name]
