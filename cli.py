@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 
@@ -27,6 +28,8 @@ INTERRUPTED = 130
 
 def main():
     """Entry point: run a command, turn every expected error into one line and an exit status."""
+    # A terminated bitloom ends its tools as an interrupted one does.
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     if os.environ.get("BITLOOM_TRACEBACK"):
         sys.exit(bitloom.main(prog_name="bitloom", standalone_mode=False))
     try:

@@ -6,6 +6,7 @@ program to call instead; ``YOSYS`` is heeded for synthesis only, because the Ver
 and must be the same on every machine.
 """
 
+import contextlib
 import errno
 import functools
 import importlib.metadata
@@ -17,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -510,6 +512,26 @@ def atomic_write(path: str | os.PathLike, data: str | bytes) -> None:
         raise
 
 
+@contextlib.contextmanager
+def _uninterrupted():
+    """Put off Ctrl-C and termination until the end of the block."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Signals are handled in the main thread only.
+        return
+    arrived = []
+    previous = {
+        number: signal.signal(number, lambda number, frame: arrived.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        if arrived:
+            signal.raise_signal(arrived[0])
+
+
 def _kill(process: subprocess.Popen) -> None:
     """End `process` and everything it started."""
     if os.name != "posix":
@@ -582,25 +604,28 @@ def run(
     if log:
         Path(log).parent.mkdir(parents=True, exist_ok=True)
     with open(log, "w+b") if log else tempfile.TemporaryFile() as output:
+        process = None
         try:
-            process = subprocess.Popen(
-                list(command),
-                cwd=cwd,
-                env=environment() if env is None else env,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise ToolFailed(f"{name} could not be started: {error.strerror or error}") from error
-        try:
+            # Between the start of the tool and the name for it there must be no interrupt: nobody would end it.
+            with _uninterrupted():
+                process = subprocess.Popen(
+                    list(command),
+                    cwd=cwd,
+                    env=environment() if env is None else env,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
             status = process.wait(timeout)
         except subprocess.TimeoutExpired:
             _kill(process)
             raise ToolFailed(f"{name} took longer than {timeout:g} s and was stopped{where}") from None
-        except BaseException:
-            _kill(process)
+        except BaseException as error:
+            if process:
+                _kill(process)
+            elif isinstance(error, OSError):
+                raise ToolFailed(f"{name} could not be started: {error.strerror or error}") from error
             raise
         if transcript and os.path.isfile(transcript):
             output.seek(0, os.SEEK_END)

@@ -1,10 +1,13 @@
 """The command line as a person meets it: exit status, one-line errors, no half-written file."""
 
+import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +151,43 @@ def test_a_reader_that_leaves_early_is_no_error():
     done = subprocess.run([sys.executable, "-m", "bitloom", "list"], stdout=writer, stderr=subprocess.PIPE, text=True)
     os.close(writer)
     assert "Traceback" not in done.stderr and "Exception" not in done.stderr
+
+
+def processes_with(text):
+    """Command lines of the processes that have a text in their environment."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if text.encode() in (folder / "environ").read_bytes():
+                found.append((folder / "cmdline").read_bytes().decode())
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["synth", "ovp-encoder", "--target", "ecp5-25k", "--json", "report.json"],
+        ["sim", "ovp-encoder", "--vectors", "10000000", "--waves", "w.vcd"],
+        ["build", "ovp-encoder", "--board", "icebreaker", "-o", "core.bin"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_an_interrupt_leaves_no_process_and_no_file(words, number, tmp_path):
+    cache, work = tmp_path / "cache", tmp_path / "work"
+    work.mkdir()
+    environment = {**os.environ, "BITLOOM_CACHE": str(cache)}
+    command = [sys.executable, "-m", "bitloom", *words]
+    process = subprocess.Popen(command, cwd=work, env=environment, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while len(processes_with(str(cache))) < 2 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert len(processes_with(str(cache))) >= 2, "no tool was ever started"
+    process.send_signal(number)
+    _, error = process.communicate(timeout=30)
+    assert (process.returncode, error.splitlines()[-1]) == (130, "bitloom: interrupted")
+    assert processes_with(str(cache)) == []
+    assert [*work.iterdir()] == []
 
 
 def test_doctor_lists_every_tool():
