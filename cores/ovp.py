@@ -15,7 +15,7 @@ from ..hdl.rounding import saturate
 from ..hdl.stream import PipelineRegister, SkidBuffer
 from .config import Config, param
 
-__all__ = ["OvpDecoder", "OvpDecoderConfig", "OvpEncoder", "OvpEncoderConfig"]
+__all__ = ["OvpDecoder", "OvpDecoderConfig", "OvpEncoder", "OvpEncoderConfig", "decode_pair"]
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class OvpDecoder(wiring.Component):
         illegal = []
         for pair in range(config.pairs):
             codes = skid.o.payload.codes.word_select(pair, 2 * fmt.bits)
-            values, pair_illegal = _decode_pair(m, fmt, codes, bias)
+            values, pair_illegal = decode_pair(m, fmt, codes, bias)
             for target, (exponent, integer) in enumerate(values):
                 value = register.i.payload.values[2 * pair + target]
                 m.d.comb += [value.exponent.eq(exponent), value.integer.eq(integer)]
@@ -123,8 +123,27 @@ class OvpDecoder(wiring.Component):
         return m
 
 
-def _decode_pair(m, fmt, codes, bias):
-    """Two (exponent, integer) and the illegal flag of one packed pair (paper, Figure 6b)."""
+def decode_pair(m, fmt, codes, bias):
+    """Combinational decoder of one packed pair (paper, Figure 6b).
+
+    Parameters
+    ----------
+    m : Module
+        Takes the decoder's statements.
+    fmt : OvpFormat
+        Format.
+    codes : Value
+        The pair, `2 * fmt.bits` wide, even value in the low half.
+    bias : Value
+        Exponent bias of the outliers, 4 bits.
+
+    Returns
+    -------
+    values : pair of (exponent, integer)
+        Both values; a victim is (0, 0).
+    illegal : Value
+        Two identifiers, or one beside a banned outlier code.
+    """
     first, second = codes[: fmt.bits], codes[fmt.bits :]
     first_victim, second_victim = first == fmt.identifier, second == fmt.identifier
     shared = Signal(fmt.bits)
@@ -288,7 +307,7 @@ def _encode_pair(m, fmt, pair):
     kept = Signal(pair.values[0].shape())
     m.d.comb += [
         kept.eq(Mux(pair.keep[1], pair.values[1], pair.values[0])),
-        outlier.eq(Cat(_encode_outlier(fmt, kept.doubled), kept.negative)),
+        outlier.eq(Cat(_encode_outlier(m, fmt, kept.doubled), kept.negative)),
     ]
     codes = [
         Mux(pair.keep[side], outlier, Mux(pair.keep[1 - side], fmt.identifier, _encode_normal(fmt, pair.values[side])))
@@ -310,17 +329,20 @@ def _encode_normal(fmt, value):
     return Cat(code, value.negative & code.any())
 
 
-def _encode_outlier(fmt, doubled):
+def _encode_outlier(m, fmt, doubled):
     """Exponent and mantissa fields of an outlier: nearest abfloat magnitude, ties away from zero, clamped."""
     # Normalize: the leading one, the mantissa, the bit to round on. An outlier has no need of the bits below.
     significant = max(len(doubled), fmt.mantissa_bits + 2)
     padded = Cat(Const(0, significant - len(doubled)), doubled)
-    zeros = leading_zeros(padded)
-    normalized = shift_left(padded, zeros)
+    # Signals, because Amaranth writes an expression out again at every use.
+    zeros, normalized = Signal(significant.bit_length()), Signal(significant)
+    m.d.comb += [zeros.eq(leading_zeros(padded)), normalized.eq(shift_left(padded, zeros))]
     mantissa = normalized[-1 - fmt.mantissa_bits : -1]
     half = normalized[-2 - fmt.mantissa_bits]
     # log2 of the magnitude, not of its double; a mantissa that rounds up to the next power of two carries into it.
     exponent = (len(doubled) - 2 - fmt.mantissa_bits - fmt.bias) - zeros
-    code = ((exponent << fmt.mantissa_bits) | mantissa) + half
+    rounded = ((exponent << fmt.mantissa_bits) | mantissa) + half
+    code = Signal(rounded.shape())
+    m.d.comb += code.eq(rounded)
     top = len(fmt.outlier_magnitudes)
     return Mux(code < 1, 1, Mux(code > top, top, code))[: fmt.bits - 1]

@@ -1,8 +1,12 @@
-"""Leading-zero count and shifts: the two halves of every normalization."""
+"""Leading-zero count and shifts, the two halves of every normalization, and changes of width.
+
+Amaranth writes an expression out again at every use, and these functions use their arguments many times: give them
+signals.
+"""
 
 from amaranth import Cat, Const, Mux, Value
 
-__all__ = ["leading_zeros", "shift_left", "shift_right", "shift_right_sticky"]
+__all__ = ["leading_zeros", "resize", "shift_left", "shift_right", "shift_right_sticky"]
 
 
 def leading_zeros(value):
@@ -32,7 +36,7 @@ def leading_zeros(value):
     if padded != width:
         value = Cat(Const(-1, padded - width), value)
     zero, count = _zeros(value)
-    return Cat(count, zero) if padded == width else count
+    return Cat(count & (~zero).replicate(len(count)), zero) if padded == width else count
 
 
 def _zeros(value):
@@ -64,7 +68,7 @@ def shift_left(value, amount, width=None):
     """
     value, amount = Value.cast(value), Value.cast(amount)
     width = len(value) if width is None else width
-    result = _resize(value, width)
+    result = resize(value, width).as_unsigned()
     for position, bit in enumerate(amount):
         by = min(1 << position, width)
         result = Mux(bit, Cat(Const(0, by), result[: width - by]), result)
@@ -115,8 +119,24 @@ def shift_right_sticky(value, amount):
     return (result.as_signed() if is_signed else result), sticky
 
 
-def _resize(value, width):
+def resize(value, width):
+    """Cut a value to its low bits, or extend it.
+
+    Parameters
+    ----------
+    value : Value
+        Signed or unsigned; sign or zero extended where it is narrower than `width`.
+    width : int
+        Width of the result.
+
+    Returns
+    -------
+    Value
+        `width` bits of the signedness of `value`.
+    """
+    value = Value.cast(value)
+    signed = value.shape().signed
     if len(value) < width:
-        fill = value[-1] if value.shape().signed else Const(0, 1)
+        fill = value[-1] if signed and len(value) else Const(0, 1)
         value = Cat(value, fill.replicate(width - len(value)))
-    return value[:width]
+    return value[:width].as_signed() if signed else value[:width]

@@ -2,6 +2,8 @@
 
 from amaranth import Const, Mux, Shape, Value
 
+from .bits import resize
+
 __all__ = ["round_half_away", "round_half_even", "saturate"]
 
 
@@ -18,7 +20,7 @@ def round_half_away(value, fraction):
     Returns
     -------
     Value
-        As wide as `value` without its fraction, plus one bit for the carry.
+        As wide as `value` without its fraction, plus one bit for the carry; `value` itself if it has no fraction.
     """
     value = _fixed_point(value, fraction)
     if fraction == 0:
@@ -26,7 +28,7 @@ def round_half_away(value, fraction):
     # Half rounds up, so a negative value gets one unit in the last place less than a half: exact ties go down.
     half = Const(1 << (fraction - 1), fraction)
     bias = half - value[-1] if value.shape().signed else half
-    return (value + bias) >> fraction
+    return resize((value + bias).shift_right(fraction), len(value) - fraction + 1)
 
 
 def round_half_even(value, fraction):
@@ -34,13 +36,13 @@ def round_half_even(value, fraction):
     value = _fixed_point(value, fraction)
     if fraction == 0:
         return value
-    whole = value >> fraction
-    half, rest, odd = value[fraction - 1], value[: fraction - 1].any(), value[fraction : fraction + 1].any()
-    return whole + (half & (rest | odd))
+    whole = value.shift_right(fraction)
+    half, rest, odd = value[fraction - 1], value[: fraction - 1].any(), whole[:1].any()
+    return resize(whole + (half & (rest | odd)), len(value) - fraction + 1)
 
 
 def saturate(value, shape):
-    """Clamp to the range of a narrower shape.
+    """Clamp to the range of a shape.
 
     Parameters
     ----------
@@ -55,13 +57,18 @@ def saturate(value, shape):
         Of shape `shape`: the nearest value that it can hold.
     """
     value, shape = Value.cast(value), Shape.cast(shape)
-    magnitude_bits = shape.width - shape.signed
-    low, high = -(1 << magnitude_bits) if shape.signed else 0, (1 << magnitude_bits) - 1
-    clamped = Mux(value > high, Const(high, shape), value) if len(value) >= shape.width else value
-    if value.shape().signed:
-        clamped = Mux(value < low, Const(low, shape), clamped)
-    kept = clamped[: shape.width] if len(clamped) >= shape.width else clamped
-    return kept.as_signed() if shape.signed else kept
+    (lowest, highest), (low, high) = _limits(value.shape()), _limits(shape)
+    # A compare that no value can pass would be a warning in other tools.
+    clamped = Mux(value > high, Const(high, shape), value) if highest > high else value
+    clamped = Mux(value < low, Const(low, shape), clamped) if lowest < low else clamped
+    kept = resize(clamped, shape.width)
+    return kept.as_signed() if shape.signed else kept.as_unsigned()
+
+
+def _limits(shape):
+    """Least and largest value of an integer shape."""
+    positive = 1 << max(shape.width - shape.signed, 0)
+    return -positive if shape.signed else 0, positive - 1
 
 
 def _fixed_point(value, fraction):

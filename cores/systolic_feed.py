@@ -1,0 +1,173 @@
+"""The systolic tile's edge: two streams of operands in, one step of the reduction a cycle out."""
+
+from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..hdl.replicate import Replica
+from .ovp import decode_pair
+from .processing_element import operand_shape
+
+__all__ = ["IntegerFeed", "PairFeed"]
+
+
+class Feed(wiring.Component):
+    """Join the operands' streams and give one step a cycle.
+
+    A reduction's last step waits until `rows` steps after the one before it, as long as the drain needs.
+
+    Attributes
+    ----------
+    en : in 1
+        Steps are made only where it is high.
+    a, w : in streams
+        As of the tile.
+    activations : out, array of `config.rows` of `config.a_shape`
+        Operands of the step; zeros where there is none.
+    weights : out, array of `config.cols` of `config.w_shape`
+    first, last : out 1
+        The step begins, ends a reduction.
+    """
+
+    def __init__(self, config, **ports):
+        self.config = config
+        super().__init__(
+            {
+                "en": In(1),
+                "a": In(stream.Signature(config.a_layout)),
+                "w": In(stream.Signature(config.w_layout)),
+                "activations": Out(data.ArrayLayout(config.a_shape, config.rows)),
+                "weights": Out(data.ArrayLayout(config.w_shape, config.cols)),
+                "first": Out(1),
+                "last": Out(1),
+                **ports,
+            }
+        )
+
+    def _frame(self, m, take, last):
+        """Drive `first` and `last` for a step that is made where `take` is high; give the flag that `last` may come."""
+        fresh = Signal(init=1)
+        busy = Signal(range(self.config.rows))
+        m.d.comb += [self.first.eq(take & fresh), self.last.eq(take & last)]
+        with m.If(take):
+            m.d.sync += fresh.eq(last)
+        with m.If(self.last):
+            m.d.sync += busy.eq(self.config.rows - 1)
+        with m.Elif(self.en & (busy != 0)):
+            m.d.sync += busy.eq(busy - 1)
+        return busy == 0
+
+
+class IntegerFeed(Feed):
+    """`Feed` of plain integers: a transfer is a step."""
+
+    def elaborate(self, platform):
+        m = Module()
+        last = self.a.payload.last | self.w.payload.last
+        take, free = Signal(), Signal()
+        m.d.comb += free.eq(self._frame(m, take, last))
+        go = self.en & (free | ~last)
+        m.d.comb += [
+            take.eq(self.a.valid & self.w.valid & go),
+            self.a.ready.eq(self.w.valid & go),
+            self.w.ready.eq(self.a.valid & go),
+            self.weights.eq(self.w.payload.lanes),
+        ]
+        with m.If(take):
+            m.d.comb += self.activations.eq(self.a.payload.lanes)
+        return m
+
+
+class PairFeed(Feed):
+    """`Feed` of packed pairs: a transfer is registered, decoded, and makes two steps (OliVe, Section 4.4).
+
+    Attributes
+    ----------
+    illegal : out 1
+        High from the first illegal pair on, until reset.
+    """
+
+    def __init__(self, config):
+        super().__init__(config, illegal=Out(1))
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        full, second, last = Signal(), Signal(), Signal(reset_less=True)
+        take, free, accept = Signal(), Signal(), Signal()
+        m.d.comb += free.eq(self._frame(m, take, last & second))
+        m.d.comb += take.eq(self.en & full & (free | ~(last & second)))
+        room = self.en & (~full | (take & second))
+        m.d.comb += [
+            accept.eq(self.a.valid & self.w.valid & room),
+            self.a.ready.eq(self.w.valid & room),
+            self.w.ready.eq(self.a.valid & room),
+        ]
+        with m.If(room):
+            m.d.sync += full.eq(accept)
+        with m.If(take):
+            m.d.sync += second.eq(~second)
+        with m.If(accept):
+            m.d.sync += last.eq(self.a.payload.last | self.w.payload.last)
+
+        illegal = []
+        for name, port, out, operand in zip(
+            "aw", (self.a, self.w), (self.activations, self.weights), config.operands, strict=True
+        ):
+            for lane in range(len(out)):
+                m.submodules[f"{name}_{lane}"] = Replica(edge := PairEdge(operand))
+                m.d.comb += [
+                    edge.accept.eq(accept),
+                    edge.take.eq(take),
+                    edge.second.eq(second),
+                    edge.codes.eq(port.payload.lanes[lane]),
+                    out[lane].eq(edge.value),
+                ]
+                illegal.append(edge.illegal)
+        with m.If(take & Cat(illegal).any()):
+            m.d.sync += self.illegal.eq(1)
+        return m
+
+
+class PairEdge(wiring.Component):
+    """Decoder of one lane at the edge: a register for a packed pair, the decoder, a choice of its two values.
+
+    Attributes
+    ----------
+    accept : in 1
+        Load the register.
+    codes : in
+        Packed pair.
+    take, second : in 1
+        A step is made, with the second value.
+    value : out
+        Its operand; zero where no step is made.
+    illegal : out 1
+        The pair in the register is illegal.
+    """
+
+    def __init__(self, operand):
+        self.config = operand
+        super().__init__(
+            {
+                "accept": In(1),
+                "codes": In(operand.lane_bits),
+                "take": In(1),
+                "second": In(1),
+                "value": Out(operand_shape(operand)),
+                "illegal": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        fmt = self.config.pairs
+        codes = Signal.like(self.codes, name="codes_q", reset_less=True)
+        with m.If(self.accept):
+            m.d.sync += codes.eq(self.codes)
+        (first, second), illegal = decode_pair(m, fmt, codes, Const(fmt.bias, fmt.exponent_bits))
+        with m.If(self.take):
+            for target, *values in zip((self.value.exponent, self.value.integer), first, second, strict=True):
+                m.d.comb += target.eq(Mux(self.second, values[1], values[0]))
+        m.d.comb += self.illegal.eq(illegal)
+        return m

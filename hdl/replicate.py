@@ -1,0 +1,143 @@
+"""Module replication: what is built alike is elaborated once and emitted once.
+
+Amaranth gives every submodule a Verilog module of its own, so that text and time grow with the number of instances.
+Two remedies, one for each cost:
+
+- `Replica` stands for a submodule that is one of many. When Verilog is emitted it becomes an instance of a module that
+  is elaborated and emitted on its first use; anywhere else, as in Amaranth's simulator, it is the plain submodule.
+- `merge` finds modules with the same text, whatever made them identical, and keeps the first of them.
+"""
+
+import re
+from functools import partial
+from typing import NamedTuple
+
+from amaranth import ClockSignal, Instance, ResetSignal
+from amaranth.hdl import Elaboratable
+
+__all__ = ["Emitted", "Modules", "Replica", "merge", "unwarned"]
+
+
+class Replica(Elaboratable):
+    """A submodule that is emitted once for all replicas with the same key.
+
+    Parameters
+    ----------
+    component : wiring.Component
+        The submodule. Connect its ports, as of any submodule; it lives in the domain `sync`.
+    *key : hashable
+        What, with the component's class, decides how it is built: two components with equal keys must be identical.
+        By default the component's attribute `config`.
+    """
+
+    def __init__(self, component, *key):
+        self.component, self.key = component, key
+
+    def elaborate(self, platform):
+        if isinstance(platform, Modules):
+            return platform.instance(self.component, *self.key)
+        return self.component
+
+
+def unwarned(component):
+    """Keep Amaranth from warning that this component is never elaborated; give it back."""
+    component._MustUse__used = True
+    return component
+
+
+class Emitted(NamedTuple):
+    """Name of an emitted module, and which of `clk` and `rst` it has."""
+
+    name: str
+    clocking: tuple[str, ...]
+
+
+class Modules:
+    """The modules that were emitted for replicas; `Fragment.get` hands it to `elaborate` as the platform.
+
+    Parameters
+    ----------
+    prefix : str
+        Begins every module's name; one underscore follows, where the names of plain submodules have two.
+    convert : callable
+        Takes a component, a name and a platform, gives RTLIL text.
+    ports : callable
+        Takes a component, gives its ports: name to (value, direction).
+    """
+
+    def __init__(self, prefix, convert, ports):
+        self._prefix, self._convert, self._ports = prefix, convert, ports
+        self._modules = {}
+        self._names = set()
+        self._texts = []
+
+    @property
+    def text(self):
+        """RTLIL of the modules, each before those that use it."""
+        return "".join(self._texts)
+
+    def instance(self, component, *key):
+        """An instance of the component's module, connected to the component's own ports; `key` as of `Replica`."""
+        module = self.module(component, *key)
+        ports = [(direction.value[0], port, value) for port, (value, direction) in self._ports(component).items()]
+        domain = {"clk": ClockSignal(), "rst": ResetSignal(allow_reset_less=True)}
+        return Instance(module.name, *ports, *(("i", port, domain[port]) for port in module.clocking))
+
+    def module(self, component, *key):
+        """The component's module; the first request emits it. A component with a method `rtlil` writes its own text."""
+        key = (type(component), *(key or (component.config,)))
+        if key not in self._modules:
+            self._modules[key] = self._emit(component)
+        unwarned(component)
+        return self._modules[key]
+
+    def _emit(self, component):
+        words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(component).__name__).lower()
+        name, number = f"{self._prefix}_{words}", 1
+        while name in self._names:
+            number += 1
+            name = f"{self._prefix}_{words}_{number}"
+        self._names.add(name)
+        if hasattr(component, "rtlil"):
+            text = component.rtlil(name, self)
+        else:
+            text = self._convert(component, name, self)
+        self._texts.append(text)
+        own = re.search(rf"^module \\{name}\n(.*?)^end$", text, flags=re.M | re.S)[1]
+        return Emitted(name, tuple(re.findall(r"^  wire width 1 input \d+ +\\(clk|rst)$", own, flags=re.M)))
+
+
+def merge(text):
+    """Keep one of each set of modules that have the same text.
+
+    Parameters
+    ----------
+    text : str
+        RTLIL, every module once.
+
+    Returns
+    -------
+    str
+        The same without the repeated modules; cells that used one of those use the first of its kind. Modules that
+        become identical by that are merged too.
+    """
+    pieces = re.split(r"^((?:attribute [^\n]*\n)*module \\\S+\n.*?^end\n)", text, flags=re.M | re.S)
+    modules = {re.search(r"^module \\(\S+)$", piece, flags=re.M)[1]: piece for piece in pieces[1::2]}
+    while True:
+        first, renamed = {}, {}
+        for name, piece in modules.items():
+            body = re.sub(r"^module \\\S+$", "module", piece, count=1, flags=re.M)
+            kept = first.setdefault(body, name)
+            if kept != name:
+                renamed[name] = kept
+        if not renamed:
+            return pieces[0] + "\n".join(modules.values())
+        modules = {
+            name: re.sub(r"^  cell \\(\S+)", partial(_renamed_cell, renamed), piece, flags=re.M)
+            for name, piece in modules.items()
+            if name not in renamed
+        }
+
+
+def _renamed_cell(renamed, match):
+    return f"  cell \\{renamed.get(match[1], match[1])}"

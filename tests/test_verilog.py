@@ -1,0 +1,165 @@
+"""The emitted Verilog: every core and interface passes three tools without a warning, and is the same every time.
+
+That it does what Amaranth's own output does is proved in test_formal.
+"""
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from amaranth import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from bitloom.cores.catalogue import CATALOGUE
+from bitloom.cores.generate import INTERFACES, generate
+from bitloom.hdl import tools
+from bitloom.hdl.stream import Stage
+from bitloom.hdl.verilog import emit, emit_rtlil
+
+#: Configurations beside each core's default.
+MORE = {
+    "ovp-decoder": [{"normal": "flint4", "pairs": 2}, {"normal": "int8", "bias_port": True}],
+    "ovp-encoder": [{"normal": "flint4", "width": 9, "fraction": 1}, {"normal": "int8", "pairs": 2}],
+}
+REQUESTS = [
+    (name, interface, parameters)
+    for name in CATALOGUE
+    for interface in INTERFACES
+    for parameters in ({}, *MORE.get(name, ()))
+]
+IDS = [f"{name}-{interface}-{'-'.join(map(str, parameters.values()))}" for name, interface, parameters in REQUESTS]
+
+
+def design_of(request):
+    name, interface, parameters = request
+    core = CATALOGUE[name]
+    return generate(core, core.config(**parameters), interface)
+
+
+@pytest.fixture(scope="module")
+def designs():
+    return [design_of(request) for request in REQUESTS]
+
+
+@pytest.fixture(params=range(len(REQUESTS)), ids=IDS)
+def design(request, designs):
+    return designs[request.param]
+
+
+@pytest.fixture
+def file(design, tmp_path):
+    (tmp_path / "design.v").write_text(design.verilog)
+    return tmp_path / "design.v"
+
+
+def run(command, folder):
+    """Status and output, standard and error together, of a tool in a folder."""
+    done = subprocess.run(
+        command, cwd=folder, env=tools.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    return done.returncode, done.stdout
+
+
+def test_verilator_has_nothing_to_say(file):
+    status, output = run([*tools.find("verilator").command, "--lint-only", file.name], file.parent)
+    # Its report on what it read is no warning.
+    assert (status, [line for line in output.splitlines() if not line.startswith("- ")]) == (0, [])
+
+
+def test_icarus_has_nothing_to_say(file, icarus):
+    status, output = run([*icarus, "-Wall", "-o", "design.vvp", file.name], file.parent)
+    assert (status, output) == (0, "")
+
+
+def test_yosys_has_nothing_to_say_and_sees_the_ports_of_the_manifest(design, file):
+    script = f"read_verilog design.v; hierarchy -check -top {design.top}; proc; check -assert; write_json design.json"
+    status, output = run([*tools.find("yosys").command, "-l", "log.txt", "-p", script], file.parent)
+    assert status == 0, output
+    assert "warning" not in (file.parent / "log.txt").read_text().lower()
+    modules = json.loads((file.parent / "design.json").read_text())["modules"]
+    seen = {name: (port["direction"], len(port["bits"])) for name, port in modules[design.top]["ports"].items()}
+    assert seen == {port["name"]: (port["direction"], port["width"]) for port in design.manifest["ports"]}
+    assert seen == {port.name: (port.direction, port.width) for port in design.ports}
+    assert design.manifest["modules"] == len(modules)
+
+
+def test_manifest_fits_the_text(design):
+    manifest = design.manifest
+    assert manifest["sha256"] == hashlib.sha256(design.verilog.encode()).hexdigest()
+    assert manifest["top"] == design.top
+    assert {design.clock, design.reset} <= {port.name for port in design.ports}
+    assert design.verilog.endswith("endmodule\n")
+    assert design.verilog.isascii() and "\r" not in design.verilog
+    # Nothing of the machine that made it.
+    assert os.sep + "hdl" + os.sep not in design.verilog and ".py" not in design.verilog
+    # No names that Verilog has to escape: they end at a blank, which text tools do not know.
+    assert "\\" not in design.verilog
+
+
+@pytest.fixture
+def defaults(designs):
+    """Every core's default with every interface: the requests and their designs."""
+    return [(request, design) for request, design in zip(REQUESTS, designs, strict=True) if not request[2]]
+
+
+def test_second_time_gives_the_same_bytes(defaults):
+    for request, first in defaults:
+        assert design_of(request) == first
+
+
+AGAIN = """
+import sys
+from bitloom.cores.catalogue import CATALOGUE
+from bitloom.cores.generate import generate
+for name, interface, _ in eval(sys.argv[1]):
+    print(generate(CATALOGUE[name], CATALOGUE[name].config(), interface).manifest["sha256"])
+"""
+
+
+def test_another_process_gives_the_same_bytes(defaults, tmp_path):
+    requests, first = zip(*defaults, strict=True)
+    seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
+    env = {**os.environ, "PYTHONHASHSEED": seed, "LC_ALL": "C", "COLUMNS": "40"}
+    done = subprocess.run(
+        [sys.executable, "-c", AGAIN, repr(requests)], cwd=tmp_path, env=env, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    assert done.stdout.split() == [design.manifest["sha256"] for design in first]
+    assert not list(tmp_path.iterdir())
+
+
+def test_submodules_have_plain_names():
+    text = emit_rtlil(Stage(3), "top")
+    assert set(re.findall(r"^module \\(\S+)$", text, flags=re.MULTILINE)) == {"top", "top__skid", "top__register"}
+
+
+class Renamed(wiring.Component):
+    """One input, one output, and a signal that is neither."""
+
+    def __init__(self):
+        super().__init__({"a": In(2), "b": Out(2)})
+        self.aside = Signal(2)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.sync += self.b.eq(self.a)
+        m.d.comb += self.aside.eq(~self.b)
+        return m
+
+
+def test_ports_can_be_given():
+    component = Renamed()
+    text = emit(component, "top", ports={"left": (component.a, None), "right": (component.aside, None)})
+    header = re.search(r"^module top\((.*?)\);", text, flags=re.MULTILINE | re.DOTALL)[1]
+    assert set(re.findall(r"\w+", header)) == {"clk", "rst", "left", "right"}
+
+
+def test_yosys_refusal_is_one_line(monkeypatch):
+    monkeypatch.setattr("bitloom.hdl.verilog.emit_rtlil", lambda component, name, **options: "nonsense")
+    with pytest.raises(tools.ToolFailed, match=r"^Yosys could not write the Verilog of top: ERROR: [^\n]*$"):
+        emit(None, "top")
