@@ -1,0 +1,206 @@
+"""Drivers and monitors of Amaranth streams, for cocotb.
+
+Each is a plain Python generator that is resumed once a cycle, at the rising edge of the clock: what it reads there is
+what the design samples at that edge, and what it writes changes after it. One cocotb task resumes all of them, because
+that wake-up is the dear part of a cycle.
+"""
+
+import itertools
+
+import numpy as np
+
+__all__ = ["PROFILES", "Stream", "join", "sink", "source", "split", "stalls"]
+
+_PATTERN = 4096  # cycles after which a stall pattern repeats
+_BLOCK = 4096  # payloads that are joined at a time
+
+#: How a side stalls. "eager" never does; "light" in one cycle of eight; "heavy" in three of four; "bursts" goes and
+#: stalls for several cycles each; "patient" (outputs only) is ready only after valid, as a design may not wait for it.
+PROFILES = ("eager", "light", "heavy", "bursts", "patient")
+
+
+class Stream:
+    """The three ports of a stream in the Verilog of `name`."""
+
+    def __init__(self, dut, name):
+        self.name = name
+        self.payload = getattr(dut, f"{name}__payload")
+        self.valid = getattr(dut, f"{name}__valid")
+        self.ready = getattr(dut, f"{name}__ready")
+
+
+def stalls(profile, rng):
+    """An endless iterator of 0 (stall) and 1 (go), one a cycle.
+
+    Parameters
+    ----------
+    profile : str
+        One of `PROFILES`; "patient" stalls as "light" does, once valid has come.
+    rng : numpy.random.Generator
+        Decides all of them.
+    """
+    if profile == "eager":
+        return itertools.repeat(1)
+    if profile == "bursts":
+        lengths = rng.geometric(1 / 6, _PATTERN // 4)
+        pattern = np.repeat(np.arange(len(lengths)) & 1, lengths)
+    else:
+        pattern = rng.random(_PATTERN) >= {"light": 1 / 8, "heavy": 3 / 4, "patient": 1 / 8}[profile]
+    # Bytes are the fastest to walk through.
+    return itertools.cycle(pattern.astype(np.uint8).tobytes())
+
+
+def source(bench, stream, payloads, go, junk, accepted):
+    """Drive a stream's producer side.
+
+    It keeps the producer's promises: the payload holds still while valid is high and ready is low, and valid does not
+    wait for ready.
+
+    Parameters
+    ----------
+    bench : Bench
+        Knows the cycle.
+    stream : Stream
+        Input stream of the design.
+    payloads : sequence of int
+        Payloads, in order.
+    go : iterator
+        As `stalls` gives.
+    junk : iterator of int
+        Payloads for the cycles in which valid is low; they must have no effect.
+    accepted : list of int
+        Gets the cycle of each transfer.
+
+    Yields
+    ------
+    None
+        Once a cycle, without end: after the last transfer valid stays low.
+    """
+    payload, valid, ready = stream.payload, stream.valid, stream.ready
+    offering = None
+    for item in payloads:
+        while not next(go):
+            if offering != 0:
+                offering = 0
+                valid.value = 0
+            payload.value = next(junk)
+            yield
+        payload.value = item
+        if offering != 1:
+            offering = 1
+            valid.value = 1
+        yield
+        while not ready.value:
+            yield
+        accepted.append(bench.cycle)
+    valid.value = 0
+    while True:
+        payload.value = next(junk)
+        yield
+
+
+def sink(bench, stream, expected, go, patient, accepted, shown, flag=None, flags=()):
+    """Drive a stream's consumer side, and compare what comes with what must come.
+
+    Checked in every cycle: payload; valid and payload hold until ready; one output for each input, and none before its
+    input; the flag.
+
+    Parameters
+    ----------
+    bench : Bench
+        Knows the cycle and takes the mismatches.
+    stream : Stream
+        Output stream of the design.
+    expected : sequence of int
+        Payloads, in order, one for each input.
+    go : iterator
+        As `stalls` gives.
+    patient : bool
+        Whether to be ready only after valid has come.
+    accepted : list of int
+        Cycles of the input transfers up to now.
+    shown : list of int
+        Gets the cycle in which each output was first valid.
+    flag : handle, optional
+        A sticky status output: it must be high from the first item on for which `flags` says so, in the cycle in which
+        that item is first valid.
+    flags : sequence of bool
+        One for each of `expected`.
+
+    Yields
+    ------
+    None
+        Once a cycle, without end: after the last item, which ends the pending of `bench`, nothing more may come.
+    """
+    payload, valid, ready = stream.payload, stream.valid, stream.ready
+    name = stream.name
+    taking = 0 if patient else next(go)
+    ready.value = taking
+    yield
+    for index, want in enumerate(expected):
+        held = None
+        while True:
+            if valid.value:
+                got = int(payload.value)
+                if held is None:
+                    shown.append(bench.cycle)
+                    held = got
+                    if len(accepted) <= index:
+                        bench.mismatch(f"{name}__valid", index, "low: its input has not been taken", "high")
+                    if got != want:
+                        bench.mismatch(f"{name}__payload", index, want, got)
+                    if flag is not None:
+                        bench.flagged = bench.flagged or flags[index]
+                elif got != held:
+                    bench.mismatch(f"{name}__payload", index, f"{held:#x}, held until ready", f"{got:#x}")
+                    held = got
+            elif held is not None:
+                bench.mismatch(f"{name}__valid", index, "high until ready", "low")
+            if flag is not None and bool(flag.value) != bench.flagged:
+                bench.mismatch(bench.flag_name, index, int(bench.flagged), int(not bench.flagged))
+            taken = taking and held is not None
+            # A patient consumer becomes ready only while it looks at a valid item that it has not taken.
+            wanted = 0 if patient and (taken or held is None) else next(go)
+            if wanted != taking:
+                taking = wanted
+                ready.value = taking
+            if taken:
+                break
+            yield
+        yield
+    bench.done()
+    while True:
+        if valid.value:
+            bench.mismatch(f"{name}__valid", len(expected), "low: every input has had its output", "high")
+        if flag is not None and bool(flag.value) != bench.flagged:
+            bench.mismatch(bench.flag_name, len(expected), int(bench.flagged), int(not bench.flagged))
+        yield
+
+
+def join(fields, width):
+    """Payloads of equal fields, the first one lowest.
+
+    Parameters
+    ----------
+    fields : array_like of int, shape (N, lanes)
+        Signed or unsigned; the low `width` bits count.
+    width : int
+        Bits of one field, 1 to 64.
+
+    Returns
+    -------
+    list of int
+        N payloads of lanes * width bits.
+    """
+    fields, payloads = np.asarray(fields).astype(np.int64), []
+    # In blocks: a bit takes eight bytes here.
+    for start in range(0, len(fields), _BLOCK):
+        bits = (fields[start : start + _BLOCK, :, None] >> np.arange(width)) & 1
+        packed = np.packbits(bits.reshape(len(bits), -1).astype(np.uint8), axis=1, bitorder="little")
+        payloads += [int.from_bytes(row.tobytes(), "little") for row in packed]
+    return payloads
+
+
+def split(payload, width, lanes):
+    """Fields of one payload, as unsigned integers, the lowest one first."""
+    return [(payload >> (width * lane)) & ((1 << width) - 1) for lane in range(lanes)]

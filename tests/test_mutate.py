@@ -1,0 +1,116 @@
+"""The benches find small faults in the cores."""
+
+import json
+import re
+
+import pytest
+
+from bitloom.cores.catalogue import CATALOGUE, lookup
+from bitloom.cores.generate import Design, Port, generate
+from bitloom.hdl import tools
+from bitloom.testbench import mutate as mutation
+from bitloom.testbench.mutate import Mutant, MutationResult, mutate
+from bitloom.testbench.runner import Result
+
+
+def test_some_mutants_are_killed():
+    core, told = lookup("ovp-decoder"), []
+    result = mutate(core, core.config(), 6, 3, progress=lambda *pair: told.append(pair))
+    assert told == [(done, 6) for done in range(1, 7)]
+    assert [mutant.number for mutant in result.mutants] == [1, 2, 3, 4, 5, 6]
+    assert len(result.of("killed")) >= 5
+    assert not result.of("survived")
+    assert result.score == 1
+    assert all(mutant.line for mutant in result.mutants)
+    assert json.loads(json.dumps(result.to_dict()))["score"] == 1
+    assert "6 mutants" in result.summary()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_nearly_every_mutant_is_killed(name):
+    core = lookup(name)
+    result = mutate(core, core.config(), 60, 1)
+    assert len(result.mutants) == 60
+    assert result.score >= 0.95, result.summary()
+
+
+# A register stage that clears what is not valid, with an `and` that does nothing.
+STAGE = """module stage(input clk, input rst, input [1:0] i__payload, input i__valid, output i__ready,
+             output reg [1:0] o__payload, output reg o__valid, input o__ready);
+  wire [1:0] same = i__payload | (i__payload & {2{o__ready}});
+  wire [1:0] gate = same & {2{i__valid}};
+  initial o__valid = 0;
+  assign i__ready = o__ready | ~o__valid;
+  always @(posedge clk) begin
+    if (i__ready) o__payload <= gate;
+    if (rst) o__valid <= 0; else if (i__ready) o__valid <= i__valid;
+  end
+endmodule
+"""
+
+
+@pytest.mark.parametrize(
+    ("fault", "equivalent"),
+    [
+        (r"-mode const0 -module stage -cell \$and\S+:3\S+ -port Y -portbit 0 ", True),
+        (r"-mode const1 -module stage -cell \$and\S+:3\S+ -port Y -portbit 0 ", False),
+        # Seen at the output, but only while valid is low.
+        (r"-mode const1 -module stage -cell \$and\S+:4\S+ -port B -portbit 0 ", True),
+        (r"-mode inv -module stage -cell \$and\S+:4\S+ -port B -portbit 0 ", False),
+    ],
+    ids=["useless", "stuck", "unseen", "seen"],
+)
+def test_a_fault_is_proved_equivalent_only_if_it_is(fault, equivalent):
+    inputs = {"clk": 1, "rst": 1, "i__payload": 2, "i__valid": 1, "o__ready": 1}
+    outputs = {"i__ready": 1, "o__payload": 2, "o__valid": 1}
+    ports = tuple(Port(name, "input", width) for name, width in inputs.items())
+    ports += tuple(Port(name, "output", width) for name, width in outputs.items())
+    design = Design("stage", "stage", STAGE, ports, "clk", "rst", False, {})
+    (command,) = (command for command in mutation._faults(design, 200, 1) if re.search(fault, command))
+    verdict, why = mutation._prove(design, command)
+    assert verdict == ("equivalent" if equivalent else "survived")
+    # A proof that broke would leave the mutant among the survivors too.
+    assert why == "" if equivalent else "assert" in why.lower()
+
+
+def test_clocks_are_left_alone():
+    core = lookup("ovp-decoder")
+    commands = mutation._faults(generate(core, core.config()), 300, 1)
+    assert len(commands) == 300
+    assert any("-port D " in command for command in commands)
+    assert not any("-port CLK " in command for command in commands)
+
+
+def test_a_score_leaves_equivalent_mutants_out():
+    fates = ["killed"] * 18 + ["survived"] + ["equivalent"] * 5
+    mutants = [Mutant(number, "a fault", "a line", fate, "why") for number, fate in enumerate(fates, 1)]
+    result = MutationResult("ovp-decoder", {}, 1, mutants)
+    assert result.score == 18 / 19
+    assert "24 mutants, 18 killed, 5 equivalent, 1 survived: score 94.7%" in result.summary()
+    assert "survived: mutant 19, a fault" in result.summary()
+    assert MutationResult("ovp-decoder", {}, 1, mutants[-5:]).score == 1
+
+
+def test_a_bench_that_does_not_pass_is_no_measure(monkeypatch):
+    def simulate(core, config, **_):
+        return Result(core.name, {}, passed=False, failure="no transfer", seed=1)
+
+    monkeypatch.setattr(mutation, "simulate", simulate)
+    core = lookup("ovp-decoder")
+    with pytest.raises(tools.ToolFailed, match=r"does not pass without a fault: .*no transfer"):
+        mutate(core, core.config(), 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("count", "seed", "message"),
+    [
+        (0, 1, "count must be 1 to 65535, not 0"),
+        (1 << 16, 1, "count must be 1 to 65535, not 65536"),
+        (1, -1, "seed must be 0 to 2147483647, not -1"),
+    ],
+)
+def test_a_wrong_request_is_refused(count, seed, message):
+    core = lookup("ovp-decoder")
+    with pytest.raises(ValueError, match=message):
+        mutate(core, core.config(), count, seed)
