@@ -30,10 +30,10 @@ demo: install
 	$(BIN)/bitloom demo
 
 test: install
-	PYTHONWARNINGS=error $(BIN)/python -m pytest -m "not long" $(PYTEST)
+	PYTHONWARNINGS=error $(BIN)/python -m pytest -n 2 -m "not long" $(PYTEST)
 
 test-long: install
-	PYTHONWARNINGS=error $(BIN)/python -m pytest -m long $(PYTEST)
+	PYTHONWARNINGS=error $(BIN)/python -m pytest -n 2 -m long $(PYTEST)
 
 bench: install
 	$(BIN)/python tests/bench.py $(LIBERTY)
