@@ -489,7 +489,7 @@ def doctor(as_json):
     else:
         columns = ["tool", "found", "version", "from", "needed for", "what to do"]
         _table(columns, [[r.tool, r.found, r.version, r.origin, r.needed_for, r.hint] for r in rows])
-    return 0 if all(row.found for row in rows) else FAILED
+    return 0 if all(row.found or tools.TOOLS[row.tool].optional for row in rows) else FAILED
 
 
 if __name__ == "__main__":

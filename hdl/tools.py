@@ -35,6 +35,7 @@ __all__ = [
     "atomic_write",
     "cache_dir",
     "check_writable",
+    "communicate",
     "doctor",
     "environment",
     "find",
@@ -77,6 +78,8 @@ class Tool:
         Why an older one will not do.
     bad : dict of str to str
         Versions that must not be used, and why.
+    optional : bool
+        Whether all but what it is `needed_for` works without it.
     libraries : str or None
         How to install the system's libraries that the wheel's program loads when it starts.
     """
@@ -92,6 +95,7 @@ class Tool:
     reason: str = ""
     bad: dict[str, str] = field(default_factory=dict)
     libraries: str | None = None
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -207,6 +211,7 @@ TOOLS: dict[str, Tool] = {
         native=("openFPGALoader",),
         version=("--Version", r"(\d+(?:\.\d+)+)"),
         libraries="apt install libusb-1.0-0 libftdi1-2, or brew install libusb libftdi",
+        optional=True,
     ),
     "g++": Tool(
         description="compiles what Verilator writes",
@@ -231,10 +236,11 @@ TOOLS: dict[str, Tool] = {
     ),
     "iverilog": Tool(
         description="a second simulator (optional)",
-        needed_for="nothing by default",
+        needed_for="some tests",
         install="apt install iverilog, or brew install icarus-verilog",
         native=("iverilog",),
         version=("-V", r"version (\d+\.\d+)"),
+        optional=True,
     ),
 }
 
@@ -286,17 +292,10 @@ def _wheel_file(distribution: str, name: str) -> str | None:
 def _ask(command: str, argument: str) -> tuple[int, str]:
     """Exit status and output of ``command argument``."""
     try:
-        answer = subprocess.run(
-            [command, argument],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=120,
-            check=False,
-        )
+        answer = communicate([command, argument], stderr=subprocess.STDOUT, timeout=120)
     except (OSError, subprocess.TimeoutExpired) as error:
         return 127, str(error)
-    return answer.returncode, answer.stdout.decode(errors="replace")
+    return answer.returncode, answer.stdout
 
 
 def _refusal(name: str, version: str) -> str | None:
@@ -391,7 +390,7 @@ def find(name: str, *, override: bool | None = None) -> Found:
         Nothing acceptable was found.
     """
     if name not in TOOLS:
-        raise ValueError(f"tool {name!r} is unknown; known: {', '.join(TOOLS)}")
+        raise ValueError(f"unknown tool {name!r}: there are {', '.join(TOOLS)}")
     if override is None:
         override = name != "yosys" and TOOLS[name].wheel is not None
     found = _find(name, os.environ.get(variable(name)) if override else None, os.environ.get("PATH", os.defpath))
@@ -532,8 +531,49 @@ def _uninterrupted():
             signal.raise_signal(arrived[0])
 
 
+@contextlib.contextmanager
+def _running(command: Sequence[str], **options):
+    """A started process; whatever ends the block early also ends the process and everything that it started."""
+    process = None
+    try:
+        # Between the start of the tool and the name for it there must be no interrupt: nobody would end it.
+        with _uninterrupted():
+            process = subprocess.Popen(list(command), start_new_session=True, **options)
+        yield process
+    except BaseException:
+        if process:
+            _kill(process)
+        raise
+
+
+def communicate(
+    command: Sequence[str], text: str = "", *, stderr: int = subprocess.PIPE, timeout: float | None = None
+) -> subprocess.CompletedProcess:
+    """Give a program a text on its standard input, and take what it prints; an interrupt ends it.
+
+    Parameters
+    ----------
+    command : sequence of str
+        Program and arguments.
+    text : str
+        Its standard input.
+    stderr : int
+        As for `subprocess.Popen`.
+    timeout : float or None
+        Seconds; `subprocess.TimeoutExpired` after them.
+    """
+    options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": stderr}
+    with _running(command, text=True, errors="replace", **options) as process:
+        output, errors = process.communicate(text, timeout)
+    return subprocess.CompletedProcess(list(command), process.returncode, output, errors)
+
+
 def _kill(process: subprocess.Popen) -> None:
-    """End `process` and everything it started."""
+    """End `process` and everything it started, and close its pipes."""
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe:
+            with contextlib.suppress(OSError):
+                pipe.close()
     if os.name != "posix":
         process.kill()
         process.wait()
@@ -546,6 +586,7 @@ def _kill(process: subprocess.Popen) -> None:
             break
         except subprocess.TimeoutExpired:
             continue
+    process.wait()
 
 
 def _error_line(text: str) -> str:
@@ -604,29 +645,14 @@ def run(
     if log:
         Path(log).parent.mkdir(parents=True, exist_ok=True)
     with open(log, "w+b") if log else tempfile.TemporaryFile() as output:
-        process = None
+        options = {"cwd": cwd, "env": environment() if env is None else env, "stdin": subprocess.DEVNULL}
         try:
-            # Between the start of the tool and the name for it there must be no interrupt: nobody would end it.
-            with _uninterrupted():
-                process = subprocess.Popen(
-                    list(command),
-                    cwd=cwd,
-                    env=environment() if env is None else env,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
-            status = process.wait(timeout)
+            with _running(command, stdout=output, stderr=subprocess.STDOUT, **options) as process:
+                status = process.wait(timeout)
         except subprocess.TimeoutExpired:
-            _kill(process)
             raise ToolFailed(f"{name} took longer than {timeout:g} s and was stopped{where}") from None
-        except BaseException as error:
-            if process:
-                _kill(process)
-            elif isinstance(error, OSError):
-                raise ToolFailed(f"{name} could not be started: {error.strerror or error}") from error
-            raise
+        except OSError as error:
+            raise ToolFailed(f"{name} could not be started: {error.strerror or error}") from error
         if transcript and os.path.isfile(transcript):
             output.seek(0, os.SEEK_END)
             output.write(Path(transcript).read_bytes())

@@ -198,4 +198,4 @@ def lookup(name: str) -> Target:
     try:
         return TARGETS[name]
     except KeyError:
-        raise ValueError(f"target {name!r} is unknown; known: {', '.join(TARGETS)}") from None
+        raise ValueError(f"unknown target {name!r}: there are {', '.join(TARGETS)}") from None

@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from amaranth.hdl import Fragment
 from amaranth.lib import stream, wiring
 
 from bitloom.cores import ovp
@@ -25,6 +26,7 @@ def test_entry_is_whole(name):
     config = core.config()
     component = core.component(config)
     assert isinstance(component, wiring.Component)
+    Fragment.get(component, None)
     assert component.__doc__ and "Latency" in component.__doc__
     members = component.signature.members
     streams = [member for member in members.values() if member.is_signature]

@@ -402,7 +402,7 @@ def test_verilog_that_yosys_does_not_take_is_one_line_with_a_log():
     [
         (
             {"target": "virtex"},
-            "target 'virtex' is unknown; known: ice40-up5k, ice40-hx8k, ecp5-25k, ecp5-45k, ecp5-85k, ",
+            "unknown target 'virtex': there are ice40-up5k, ice40-hx8k, ecp5-25k, ecp5-45k, ecp5-85k, ",
         ),
         ({}, "give either a target or a Liberty file"),
         ({"target": "ecp5-25k", "liberty": "a.lib"}, "give either a target or a Liberty file, not both"),

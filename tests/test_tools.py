@@ -59,7 +59,7 @@ def wait_for(condition):
 
 
 def test_an_unknown_tool_is_a_value_error_that_lists_the_known():
-    with pytest.raises(ValueError, match=r"tool 'vivado' is unknown; known: yosys, verilator, sby"):
+    with pytest.raises(ValueError, match=r"unknown tool 'vivado': there are yosys, verilator, sby"):
         tools.find("vivado")
 
 
