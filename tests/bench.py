@@ -23,7 +23,7 @@ MORE = {"ovp-decoder": (["normal=flint4"], ["normal=int8"]), "ovp-encoder": (["n
 def show(title, columns, rows):
     """Print an aligned table, row by row as they come."""
     print(f"\n{title}")
-    widths = [max(12, len(name) + 2) for name in columns]
+    widths = [36, *(max(15, len(name) + 2) for name in columns[1:])]
     print("".join(name.rjust(width) for name, width in zip(columns, widths, strict=True)))
     for row in rows:
         print("".join(str(cell).rjust(width) for cell, width in zip(row, widths, strict=True)), flush=True)
