@@ -51,6 +51,8 @@ class Phase:
         Values of other input ports.
     cut : int or None
         Cycles after which to leave the phase with items inside; a reset must follow.
+    capacity : int or None
+        Items that the core must take while its consumer is not ready at all, which it is not until then.
     vectors : int
         How many of the items are random ones.
     """
@@ -65,6 +67,7 @@ class Phase:
     reset: bool = False
     ports: dict = field(default_factory=dict)
     cut: int | None = None
+    capacity: int | None = None
     vectors: int = 0
 
 
@@ -197,7 +200,7 @@ class Bench:
     async def _exchange(self, phase, done, total):
         for name, value in phase.ports.items():
             getattr(self._dut, name).value = value
-        accepted, shown = [], []
+        accepted, shown, started = [], [], self.cycle
         try:
             complete = await self._transfer(phase, accepted, shown, done, total)
         finally:
@@ -206,6 +209,10 @@ class Bench:
             self._random += phase.vectors
             if phase.measured:
                 self._measure(accepted, shown)
+            if phase.capacity is not None:
+                held = sum(cycle <= started + _blocked(phase) for cycle in accepted)
+                if held != phase.capacity:
+                    self.mismatch("capacity", held, f"{phase.capacity} items", f"{held} items")
 
     async def _transfer(self, phase, accepted, shown, done, total):
         """Run both sides until the last item has come, and some cycles on; whether it came to that."""
@@ -213,11 +220,14 @@ class Bench:
         # In cycles without valid the payload is that of other items: nothing may depend on it.
         junk = itertools.cycle(phase.inputs[len(phase.inputs) // 2 :] + phase.inputs[: len(phase.inputs) // 2])
         flag = getattr(dut, self.flag_name) if self.flag_name else None
+        go = stalls(phase.sink, self.rng)
+        if phase.capacity is not None:
+            go = itertools.chain(itertools.repeat(0, _blocked(phase)), go)
         consumer = sink(
             self,
             Stream(dut, "o"),
             phase.outputs,
-            stalls(phase.sink, self.rng),
+            go,
             phase.sink == "patient",
             accepted,
             shown,
@@ -293,6 +303,11 @@ class Bench:
             "mismatches": self._mismatches,
             "seconds": time.perf_counter() - self._started,
         }
+
+
+def _blocked(phase):
+    """Cycles without ready in which also a sparse producer fills a core, and would overfill it."""
+    return 4 * (phase.capacity + 4)
 
 
 def _differences(expected, got):

@@ -76,6 +76,10 @@ async def decoder(bench):
         bias = int(rng.choice(biases))
         phases.append(phase(name, chosen, bias, source=source, sink=sink, reset=True, vectors=count))
 
+    for source in ("eager", "sparse"):
+        chosen, options = rng.choice(legal, (16, pairs)), {"capacity": _capacity(bench), "reset": True}
+        phases.append(phase(f"full, stalls {source} in", chosen, biases[0], source=source, **options))
+
     await bench.run(phases, describe=describe, flag="illegal")
     complete = [(chosen, bias) for chosen, bias, cut in sent if cut is None]
     seen = [np.unique(np.concatenate([chosen[:, lane] for chosen, _ in complete])) for lane in range(pairs)]
@@ -114,6 +118,9 @@ async def encoder(bench):
         values = _random_values((count, pairs), config, rng)
         name = f"random values, stalls {source} in, {sink} out"
         phases.append(phase(name, values, source=source, sink=sink, reset=True, vectors=count))
+    for source in ("eager", "sparse"):
+        values, capacity = _random_values((16, pairs), config, rng), _capacity(bench)
+        phases.append(phase(f"full, stalls {source} in", values, source=source, capacity=capacity, reset=True))
 
     def describe_input(payload):
         values = [_signed(value, width) / 2**fraction for value in split(payload, width, 2 * pairs)]
@@ -128,6 +135,11 @@ async def encoder(bench):
     bench.cover("thresholds and neighbours, by position", covered, 2 * len(points))
     if exhaustive:
         bench.cover("pairs of values", len(np.unique(complete, axis=0)), 1 << (2 * width))
+
+
+def _capacity(bench):
+    """Items that these cores hold: one in each stage, and one in the spare register that cuts the path of ready."""
+    return bench.core.latency(bench.config) + 1
 
 
 def _decoder_items(words, last, fmt):
@@ -212,7 +224,10 @@ def _random_codes(words, shape, fmt, rng):
 
 
 def _boundaries(fmt, width, fraction):
-    """Signed fixed-point values at and beside every point at which an encoder's result changes, and the extremes."""
+    """Signed fixed-point values at and beside every point at which an encoder's result changes, and the extremes.
+
+    Powers of two too: each bit alone must make an outlier of a value, and saturate it.
+    """
     normal, outlier = fmt.normal_magnitudes, fmt.outlier_magnitudes
     doubled = np.concatenate(
         [
@@ -225,8 +240,10 @@ def _boundaries(fmt, width, fraction):
     )
     half = 1 << (fraction - 1)
     magnitudes = (doubled[:, None] * half + np.array([-half, -1, 0, 1, half])).ravel()
+    powers = 1 << np.arange(width - 1)
+    magnitudes = np.concatenate([magnitudes, powers, powers - 1])
     lowest = -(1 << (width - 1))
-    points = np.concatenate([magnitudes, -magnitudes, [lowest, lowest + 1, -lowest - 1]])
+    points = np.concatenate([magnitudes, -magnitudes, [lowest, lowest + 1]])
     return np.unique(points[(points >= lowest) & (points < -lowest)])
 
 

@@ -14,9 +14,10 @@ __all__ = ["PROFILES", "Stream", "join", "sink", "source", "split", "stalls"]
 _PATTERN = 4096  # cycles after which a stall pattern repeats
 _BLOCK = 4096  # payloads that are joined at a time
 
-#: How a side stalls. "eager" never does; "light" in one cycle of eight; "heavy" in three of four; "bursts" goes and
-#: stalls for several cycles each; "patient" (outputs only) is ready only after valid, as a design may not wait for it.
-PROFILES = ("eager", "light", "heavy", "bursts", "patient")
+#: How a side stalls. "eager" never does; "light" in one cycle of eight; "heavy" in three of four; "sparse" goes in
+#: every fourth cycle exactly; "bursts" goes and stalls for several cycles each; "patient" (outputs only) is ready only
+#: after valid, as a design may not wait for it.
+PROFILES = ("eager", "light", "heavy", "sparse", "bursts", "patient")
 
 
 class Stream:
@@ -41,6 +42,8 @@ def stalls(profile, rng):
     """
     if profile == "eager":
         return itertools.repeat(1)
+    if profile == "sparse":
+        return itertools.cycle((0, 0, 0, 1))
     if profile == "bursts":
         lengths = rng.geometric(1 / 6, _PATTERN // 4)
         pattern = np.repeat(np.arange(len(lengths)) & 1, lengths)

@@ -106,10 +106,11 @@ module ovp_decoder(input clk, input rst, input [8:0] i__payload, input i__valid,
                    output [16:0] o__payload, output o__valid, input o__ready, output illegal, input [7:0] fault);
   wire flipped = fault == 1, waiting = fault == 2, unsteady = fault == 3, losing = fault == 4, repeating = fault == 5,
        dropping = fault == 6, late = fault == 7, half = fault == 8, forgetful = fault == 9, tardy = fault == 10,
-       unreset = fault == 11, finishing = fault == 12;
+       unreset = fault == 11, finishing = fault == 12, shallow = fault == 13;
   wire [16:0] payload;
   wire ready, valid, flag;
-  wire go = tick | ~half, lost = losing & taken == 100, again = repeating & given == 100 & ~repeated;
+  wire go = (tick | ~half) & (o__ready | ~valid | ~shallow);
+  wire lost = losing & taken == 100, again = repeating & given == 100 & ~repeated;
   wire passed = late ? ~late_valid | o__ready : o__ready & ~again;
   reg tick = 0, stalled = 0, repeated = 0, late_valid = 0, late_flag = 0, old_flag = 0;
   reg [16:0] late_payload;
@@ -144,6 +145,7 @@ FAULTS = {
     9: ("illegal", "1", "0"),
     10: ("illegal", "1", "0"),
     11: ("illegal", "0", "1"),
+    13: ("capacity", "2 items", "1 items"),
 }
 
 
@@ -321,4 +323,5 @@ def test_stall_profiles():
     assert shares["eager"] == 1
     assert shares["light"] == pytest.approx(7 / 8, abs=0.03)
     assert shares["heavy"] == pytest.approx(1 / 4, abs=0.03)
+    assert shares["sparse"] == 1 / 4
     assert 0.3 < shares["bursts"] < 0.7
