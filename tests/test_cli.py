@@ -145,6 +145,21 @@ def test_quantize_writes_codes_and_steps(tmp_path):
     assert report["format"] == "ovp-int4" and report["tensors"][0]["sqnr_db"] > 10
 
 
+def test_demo_tells_its_story_on_any_weights(tmp_path):
+    rng = np.random.default_rng(4)
+    weight = rng.normal(size=(16, 64)) * np.where(rng.random((16, 64)) < 0.01, 30, 1)
+    file = tmp_path / "w.safetensors"
+    safetensors.save(file, {"a.weight": weight.astype(np.float32), "b.weight": np.eye(8, dtype=np.float32)})
+    output, _ = bitloom("demo", "--weights", file, "-o", tmp_path / "out", "--json", tmp_path / "out" / "demo.json")
+    assert "512 bytes of a.weight through the Verilated decoder: every one equals the golden model" in output
+    assert "no known model" in output
+    told = json.loads((tmp_path / "out" / "demo.json").read_text())
+    assert [row["name"] for row in told["layers"]] == ["a.weight", "b.weight"]
+    assert told["simulation"]["passed"] and told["simulation"]["transfers"] == 512
+    assert [report["target"] for report in told["synthesis"]] == ["ice40-up5k", "ecp5-25k"]
+    assert (tmp_path / "out" / "histogram.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_a_reader_that_leaves_early_is_no_error():
     reader, writer = os.pipe()
     os.close(reader)
