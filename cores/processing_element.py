@@ -1,4 +1,4 @@
-"""The processing element of the systolic tile: products of a block's operands, and the accumulator of one result.
+"""The processing element of the systolic tile: products of a block's operands, and the adders of their sums.
 
 A product of plain integers goes through `hdl/multiply.py` alone. One of decoded outlier-victim pairs is OliVe's (ISCA
 2023, Section 4.4 and Figure 8): `<ea, ia> x <eb, ib> = (ia * ib) << (ea + eb)`. The 8-bit mode splits each operand as
@@ -17,18 +17,26 @@ from ..hdl.replicate import Replica
 
 __all__ = [
     "CONTROL",
+    "WEIGHT_CONTROL",
     "Accumulator",
     "ExponentTerms",
     "IntegerTerms",
+    "PartialSum",
     "QuadTerms",
+    "moving_layout",
     "operand_shape",
     "result_layout",
+    "settled",
     "terms",
 ]
 
 #: What the accumulators of a block do: `keep` adds to the sum instead of starting a new one; `load` takes the sums into
 #: the drain; `move` moves the drain by one row, or loads it.
 CONTROL = data.StructLayout({"keep": 1, "load": 1, "move": 1})
+
+#: What a row does with its stationary weights: `load` takes spare ones; `swap` puts the spare ones into use, or zeros
+#: unless they are `full`.
+WEIGHT_CONTROL = data.StructLayout({"load": 1, "swap": 1, "full": 1})
 
 
 def operand_shape(operand):
@@ -43,6 +51,27 @@ def operand_shape(operand):
 def result_layout(config):
     """One result in the drain: `sum`, and `overflow` where the config asks for it."""
     return data.StructLayout({"sum": signed(config.accumulator)} | ({"overflow": 1} if config.overflow else {}))
+
+
+def moving_layout(config):
+    """What moves down a column: a result in the drain, or weight-stationary a partial sum.
+
+    A partial sum has one bit more than a result where the config asks for flags. Where it differs from the result's
+    sign, the last addition left the range; it is looked at a cycle later, so that nothing follows the carry chain but
+    registers.
+    """
+    if not config.weight_stationary:
+        return result_layout(config)
+    return data.StructLayout(result_layout(config).members | {"sum": signed(config.accumulator + config.overflow)})
+
+
+def settled(moving, config):
+    """The result that moves, as of `result_layout`: a dict of its fields."""
+    fields = {"sum": moving.sum[: config.accumulator].as_signed()}
+    if config.overflow:
+        left = moving.sum[-1] ^ moving.sum[config.accumulator - 1]
+        fields["overflow"] = moving.overflow | left
+    return fields
 
 
 def terms(config, rows, cols):
@@ -279,4 +308,44 @@ class Accumulator(wiring.Component):
                 m.d.sync += [sign.eq(adder.sum[-1]), result.overflow.eq(self.control.keep & complete.overflow)]
         with m.If(self.en & self.control.move):
             m.d.sync += drain.eq(Mux(self.control.load, complete, self.above))
+        return m
+
+
+class PartialSum(wiring.Component):
+    """Add a term to the partial sum from the row above.
+
+    Parameters
+    ----------
+    config : SystolicConfig
+
+    Attributes
+    ----------
+    en : in 1
+        All registers load where it is high.
+    term : in, signed(`config.term_bits`)
+        What to add.
+    above, below : in, out, `moving_layout(config)`
+        Sum without and, an enabled cycle later, with the term.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        super().__init__(
+            {
+                "en": In(1),
+                "term": In(signed(config.term_bits)),
+                "above": In(moving_layout(config)),
+                "below": Out(moving_layout(config)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        above = settled(self.above, self.config)
+        result = Signal.like(self.below, name="result", reset_less=True)
+        m.d.comb += self.below.eq(result)
+        with m.If(self.en):
+            m.d.sync += result.sum.eq(above["sum"] + self.term)
+            if self.config.overflow:
+                m.d.sync += result.overflow.eq(above["overflow"])
         return m

@@ -4,11 +4,17 @@ Output-stationary: each processing element keeps one result. Operands enter at t
 reduction, and move on by one block of processing elements a cycle; finished sums move down a drain, row by row, while
 the next reduction runs. Nothing but the operands of a block is registered on the way, so blocks larger than 1 x 1 save
 registers and skew where a multiplier has operand registers of its own.
+
+Weight-stationary: each row of processing elements keeps one step of the reduction, each processing element one weight
+of it. Activations enter on the left, every cycle those of one row of results, and the sums move down, one row a cycle.
+A reduction that is longer than the array has rows goes through in blocks of `rows` steps: partial sums that come out
+below wait in a memory and go in again above, so that they grow in the order of the steps and the flags are those of the
+other dataflow. Weights of the next block go in while this one runs. Our choice; OliVe's array is output-stationary.
 """
 
 from dataclasses import dataclass
 
-from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth import Cat, Module, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -16,9 +22,11 @@ from ..golden import systolic as golden
 from ..hdl.replicate import Replica
 from ..hdl.stream import Stage
 from .config import Config, param
-from .processing_element import operand_shape
+from .processing_element import operand_shape, settled
 from .systolic_array import SystolicArray
 from .systolic_feed import IntegerFeed, PairFeed
+from .systolic_sequence import output_stationary, weight_stationary
+from .systolic_weight_feed import IntegerWeightFeed, PairWeightFeed
 
 __all__ = ["SystolicConfig", "SystolicTile"]
 
@@ -27,13 +35,15 @@ __all__ = ["SystolicConfig", "SystolicTile"]
 class SystolicConfig(Config):
     """Parameters of `SystolicTile`."""
 
-    rows: int = param(8, "rows of results, one activation each", low=1, high=256)
+    rows: int = param(8, "rows of results; weight-stationary: steps of the reduction at a time", low=1, high=256)
     cols: int = param(8, "columns of results, one weight each", low=1, high=256)
     a_format: str = param("int8", "format of the activations", choices=tuple(golden.FORMATS))
     w_format: str = param("int8", "format of the weights", choices=tuple(golden.FORMATS))
     accumulator: int = param(32, "bits of an accumulator, at least those of a product", low=8, high=48)
     overflow: bool = param(True, "give a flag with each result whose running sum left the accumulator's range")
     block: int = param(4, "rows and columns of processing elements that share one operand register", low=1, high=16)
+    dataflow: str = param("output-stationary", "what stays in the array", choices=golden.DATAFLOWS)
+    partials: int = param(64, "weight-stationary: rows of results of a reduction longer than `rows`", low=2, high=65536)
     target: str = param(
         "generic", "part whose primitives are named; generic: none", choices=("generic", "ecp5", "ice40")
     )
@@ -44,6 +54,13 @@ class SystolicConfig(Config):
         if self.accumulator < needed:
             formats = f"{self.a_format} x {self.w_format}"
             raise ValueError(f"accumulator must be {needed} or more for {formats}, not {self.accumulator}")
+        if self.weight_stationary and self.rows % self.operands[0].steps:
+            raise ValueError(f"rows must be even for weight-stationary pairs, not {self.rows}")
+
+    @property
+    def weight_stationary(self):
+        """Whether the weights stay in the array."""
+        return self.dataflow == "weight-stationary"
 
     @property
     def operands(self):
@@ -69,12 +86,16 @@ class SystolicConfig(Config):
 
     @property
     def a_layout(self):
-        """Payload of the stream `a`: `lanes`, one operand or packed pair a row; `last`, the end of the reduction."""
-        return _edge_layout(self.operands[0], self.rows)
+        """Payload of the stream `a`: `lanes`, one operand or packed pair a row; `last`, the end of the reduction.
+
+        Weight-stationary: `lanes`, the operands or packed pairs of `rows` steps; `last` row of results.
+        """
+        steps = self.operands[0].steps if self.weight_stationary else 1
+        return _edge_layout(self.operands[0], self.rows // steps)
 
     @property
     def w_layout(self):
-        """Payload of the stream `w`: `lanes`, one operand or packed pair a column; `last`."""
+        """Payload of the stream `w`: `lanes`, one operand or packed pair a column; `last`, the end of the reduction."""
         return _edge_layout(self.operands[1], self.cols)
 
     @property
@@ -106,16 +127,27 @@ def _edge_layout(operand, lanes):
 
 
 class SystolicTile(wiring.Component):
-    """Output-stationary systolic array.
+    """Systolic array with its edges.
 
-    A step is one activation for each row and one weight for each column; a transfer on `a` and `w` is one step, or two
-    where the operands are packed pairs. The two streams advance together; `last` on either ends the reduction, and the
-    next one may begin in the next cycle. Results come one row a transfer, row 0 first. A blocked output freezes the
-    array; missing operands do not, they leave the multipliers idle. A reduction that would end fewer than `rows` steps
-    after the one before it waits until the drain is free.
+    Output-stationary: a step is one activation for each row and one weight for each column; a transfer on `a` and `w`
+    is one step, or two where the operands are packed pairs. The two streams advance together; `last` on either ends
+    the reduction, and the next one may begin in the next cycle. Results come one row a transfer, row 0 first. A
+    reduction that would end fewer than `rows` steps after the one before it waits until the drain is free. `a.ready`
+    depends on `w.valid` and on both payloads' `last`, and the other way round.
 
-    Latency as `golden.systolic.latency`; one transfer per cycle, one per two cycles for packed pairs. `a.ready` depends
-    on `w.valid` and on both payloads' `last`, and the other way round; no combinational path from `o.ready` to either.
+    Weight-stationary: a transfer on `w` is one step, or two, of one weight for each column; `last` ends the reduction.
+    A transfer on `a` is one row of results: its activations of one block of `rows` steps; `last` marks the last row.
+    The blocks of a reduction come one after the other, the last of them with as many steps as are left: activations
+    beyond these count as zeros. All have the same number of rows, any if there is one block, else at most
+    `config.partials`; what comes of others is undefined until reset. Results come one row a transfer, in the order of
+    the activations. A block's activations wait for its last weight, its weights for the first activations of the block
+    before it, and a partial sum can go in again `rows + 2` cycles after it began: nothing idles between blocks of
+    `rows + 2` rows of results, nor between reductions of one block with `rows` of them. `w.ready` depends on `a.valid`
+    for plain integers.
+
+    A blocked output freezes the array; missing operands do not, they leave the multipliers idle. Latency as
+    `golden.systolic.latency`; one transfer per cycle, one per two cycles for packed pairs whose values go in one after
+    the other. No combinational path from `o.ready` to `a.ready` or `w.ready`.
 
     Parameters
     ----------
@@ -152,51 +184,21 @@ class SystolicTile(wiring.Component):
         # The array advances while the output's spare register can take what is at the array's lower edge.
         en = egress.i.ready
 
-        m.submodules.feed = feed = (PairFeed if config.operands[0].pairs else IntegerFeed)(config)
+        feeds = (IntegerWeightFeed, PairWeightFeed) if config.weight_stationary else (IntegerFeed, PairFeed)
+        m.submodules.feed = feed = feeds[bool(config.operands[0].pairs)](config)
         connect(m, flipped(self.a), feed.a)
         connect(m, flipped(self.w), feed.w)
         m.d.comb += feed.en.eq(en)
         if config.operands[0].pairs:
             m.d.comb += self.illegal.eq(feed.illegal)
 
-        blocks = len(config.row_blocks)
-        latency = golden.term_latency(config)
         m.submodules.array = Replica(array := SystolicArray(config))
-        keep = Signal(latency + blocks - 1, reset_less=True)
-        ended = Signal(latency + blocks)
-        moving = Signal(blocks)
-        load = ended[latency:]
-        # The drain moves from the cycle after the last row has loaded it; each row until it loads again.
-        with m.If(en):
-            m.d.sync += [
-                keep.eq(Cat(~feed.first, keep)),
-                ended.eq(Cat(feed.last, ended)),
-                moving.eq(Mux(load[-1], ~0, moving & ~load)),
-            ]
-        for index, control in enumerate(array.control):
-            m.d.comb += [
-                control.keep.eq(keep[latency - 1 + index]),
-                control.load.eq(load[index]),
-                control.move.eq(load[index] | moving[index]),
-            ]
-        # The drain gives the lowest row first: row 0 of the operands enters there.
-        lanes = Cat(feed.activations[lane] for lane in reversed(range(config.rows)))
-        m.d.comb += [
-            array.en.eq(en),
-            array.a.as_value().eq(lanes),
-            array.w.eq(feed.weights),
-            egress.i.payload.sums.eq(Cat(result.sum for result in array.drain)),
-        ]
+        m.d.comb += [array.en.eq(en), array.w.eq(feed.weights)]
+        sequence = weight_stationary if config.weight_stationary else output_stationary
+        valid, last = sequence(m, config, feed, array)
+        m.d.comb += [egress.i.valid.eq(valid), egress.i.payload.last.eq(last)]
+        results = [settled(moving, config) if config.weight_stationary else moving for moving in array.drain]
+        m.d.comb += egress.i.payload.sums.eq(Cat(result["sum"] for result in results))
         if config.overflow:
-            m.d.comb += egress.i.payload.overflow.eq(Cat(result.overflow for result in array.drain))
-
-        complete = Signal(len(config.col_blocks))
-        with m.If(en):
-            m.d.sync += complete.eq(Cat(load[-1], complete))
-        remaining = Signal(range(config.rows + 1))
-        m.d.comb += [egress.i.valid.eq(remaining != 0), egress.i.payload.last.eq(remaining == 1)]
-        with m.If(en & complete[-1]):
-            m.d.sync += remaining.eq(config.rows)
-        with m.Elif(en & (remaining != 0)):
-            m.d.sync += remaining.eq(remaining - 1)
+            m.d.comb += egress.i.payload.overflow.eq(Cat(result["overflow"] for result in results))
         return m

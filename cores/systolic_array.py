@@ -1,13 +1,14 @@
 """The systolic tile's array: rows of blocks of processing elements, and the skew around them."""
 
-from amaranth import Module, Shape, Signal
-from amaranth.lib import data, wiring
+from amaranth import Shape
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from ..hdl.delay import Skew
-from ..hdl.replicate import Replica
 from ..hdl.structure import Chain, Place, Structure
-from .processing_element import CONTROL, Accumulator, result_layout, terms
+from .processing_element import moving_layout
+from .systolic_block import block_kind, controls
+from .systolic_partials import PARTIALS_CONTROL, PartialSums
 
 __all__ = ["SystolicArray"]
 
@@ -23,10 +24,12 @@ class SystolicArray(Structure):
         Activations of a step, top down.
     w : in, array of `config.cols` of `config.w_shape`
         Weights of a step.
-    control : in, array of `CONTROL`, one a row of blocks
+    control : in, `controls` of all rows
         Skewed already.
-    drain : out, array of `config.cols` of `result_layout(config)`
-        A row of results, the lowest one first.
+    partials : in, `PARTIALS_CONTROL`
+        Only weight-stationary.
+    drain : out, array of `config.cols` of `moving_layout(config)`
+        A row of results: of the rows of processing elements the lowest one first, or as they were put in.
     """
 
     def __init__(self, config):
@@ -35,19 +38,28 @@ class SystolicArray(Structure):
             "en": In(1),
             "a": In(data.ArrayLayout(config.a_shape, config.rows)),
             "w": In(data.ArrayLayout(config.w_shape, config.cols)),
-            "control": In(data.ArrayLayout(CONTROL, len(config.row_blocks))),
-            "drain": Out(data.ArrayLayout(result_layout(config), config.cols)),
+            "control": In(controls(config, config.rows)),
+            "drain": Out(data.ArrayLayout(moving_layout(config), config.cols)),
         }
         a, w, result = (
-            config.block * Shape.cast(shape).width for shape in (config.a_shape, config.w_shape, result_layout(config))
+            config.block * Shape.cast(shape).width for shape in (config.a_shape, config.w_shape, moving_layout(config))
         )
         # The last block may be smaller than the others: what the skew has in its place is never used.
+        rows, cols = len(config.row_blocks), len(config.col_blocks)
         en = {"en": ("en", 0)}
         inner = {"a": ("a_skewed", 0), "w": ("w_skewed", 0), "control": ("control", 0), "drain": ("drain_skewed", 0)}
-        rows, cols = len(config.row_blocks), len(config.col_blocks)
+        loop = []
+        if config.weight_stationary:
+            # Rows, not blocks of them, are a cycle apart; sums that come out below go in again above.
+            ports["partials"] = In(PARTIALS_CONTROL)
+            a, rows = a // config.block, config.rows
+            inner["above"] = ("above", 0)
+            sums = {"control": ("partials", 0), "i": ("drain_skewed", 0), "o": ("above", 0)}
+            loop = [Place("circulate", (PartialSums, config), en | sums)]
         super().__init__(
             ports,
             [
+                *loop,
                 Place("skew_a", (Skew, a, rows), en | {"i": ("a", 0), "o": ("a_skewed", 0)}),
                 Place("skew_w", (Skew, w, cols), en | {"i": ("w", 0), "o": ("w_skewed", 0)}),
                 Place("rows", (Rows, config), en | inner),
@@ -65,41 +77,41 @@ class Row(Chain):
         All registers load where it is high.
     a : in, array of `height` of `config.a_shape`
         Activations.
-    control : in, `CONTROL`
+    control : in, `controls` of these rows
     w, w_below : in, out, arrays of `config.cols` of `config.w_shape`
         Weights from above, and for below.
-    above, drain : in, out, arrays of `config.cols` of `result_layout(config)`
+    above, drain : in, out, arrays of `config.cols` of `moving_layout(config)`
         The drain's lowest row above, and here.
     """
 
     def __init__(self, config, height):
         self.config = (config, height)
         weights = data.ArrayLayout(config.w_shape, config.cols)
-        results = data.ArrayLayout(result_layout(config), config.cols)
+        results = data.ArrayLayout(moving_layout(config), config.cols)
         ports = {
             "en": In(1),
             "a": In(data.ArrayLayout(config.a_shape, height)),
-            "control": In(CONTROL),
+            "control": In(controls(config, height)),
             "w": In(weights),
             "w_below": Out(weights),
             "above": In(results),
             "drain": Out(results),
         }
-        blocks = [(Block, config, height, width) for width in config.col_blocks]
+        blocks = [(block_kind(config), config, height, width) for width in config.col_blocks]
         super().__init__(ports, blocks, {"a_right": "a", "control_right": "control"}, ["en"])
 
 
 class Rows(Chain):
-    """All rows of blocks, top down; the drain's uppermost row takes zeros.
+    """All rows of blocks, top down; the drain's uppermost row takes zeros, that of partial sums the input `above`.
 
     Attributes
     ----------
     en : in 1
     a : in, array of `config.rows` of `config.a_shape`
         Activations.
-    control : in, array of `CONTROL`, one a row of blocks
+    control : in, `controls` of all rows
     w : in, array of `config.cols` of `config.w_shape`
-    drain : out, array of `config.cols` of `result_layout(config)`
+    drain : out, array of `config.cols` of `moving_layout(config)`
     """
 
     def __init__(self, config):
@@ -107,68 +119,11 @@ class Rows(Chain):
         ports = {
             "en": In(1),
             "a": In(data.ArrayLayout(config.a_shape, config.rows)),
-            "control": In(data.ArrayLayout(CONTROL, len(config.row_blocks))),
+            "control": In(controls(config, config.rows)),
             "w": In(data.ArrayLayout(config.w_shape, config.cols)),
-            "drain": Out(data.ArrayLayout(result_layout(config), config.cols)),
+            "drain": Out(data.ArrayLayout(moving_layout(config), config.cols)),
         }
+        if config.weight_stationary:
+            ports["above"] = In(data.ArrayLayout(moving_layout(config), config.cols))
         rows = [(Row, config, height) for height in config.row_blocks]
         super().__init__(ports, rows, {"w_below": "w", "drain": "above"}, ["en"])
-
-
-class Block(wiring.Component):
-    """A block of processing elements that share the registers of their operands and of their control.
-
-    Attributes
-    ----------
-    en, a, control, w, w_below, above, drain
-        As of `Row`, for `width` columns.
-    a_right, control_right : out
-        For the next block, one enabled cycle later.
-    """
-
-    def __init__(self, config, height, width):
-        self.config = (config, height, width)
-        activations = data.ArrayLayout(config.a_shape, height)
-        weights = data.ArrayLayout(config.w_shape, width)
-        results = data.ArrayLayout(result_layout(config), width)
-        super().__init__(
-            {
-                "en": In(1),
-                "a": In(activations),
-                "a_right": Out(activations),
-                "control": In(CONTROL),
-                "control_right": Out(CONTROL),
-                "w": In(weights),
-                "w_below": Out(weights),
-                "above": In(results),
-                "drain": Out(results),
-            }
-        )
-
-    def elaborate(self, platform):
-        m = Module()
-        a = Signal(self.a.shape(), name="a_q", reset_less=True)
-        w = Signal(self.w.shape(), name="w_q", reset_less=True)
-        control = Signal(CONTROL, name="control_q")
-        m.d.comb += [self.a_right.eq(a), self.w_below.eq(w), self.control_right.eq(control)]
-        with m.If(self.en):
-            m.d.sync += [a.eq(self.a), w.eq(self.w), control.eq(self.control)]
-
-        config, height, width = self.config
-        m.submodules.terms = Replica(products := terms(config, height, width))
-        m.d.comb += [products.en.eq(self.en), products.a.eq(a), products.w.eq(w)]
-        above = self.above
-        for row in range(height):
-            drain = []
-            for col in range(width):
-                m.submodules[f"accumulate_{row}_{col}"] = Replica(pe := Accumulator(config))
-                m.d.comb += [
-                    pe.en.eq(self.en),
-                    pe.term.eq(products.terms[row][col]),
-                    pe.control.eq(control),
-                    pe.above.eq(above[col]),
-                ]
-                drain.append(pe.drain)
-            above = drain
-        m.d.comb += [self.drain[col].eq(result) for col, result in enumerate(above)]
-        return m

@@ -8,13 +8,11 @@ from ..hdl.replicate import Replica
 from .ovp import decode_pair
 from .processing_element import operand_shape
 
-__all__ = ["IntegerFeed", "PairFeed"]
+__all__ = ["Feed", "IntegerFeed", "PairEdge", "PairFeed"]
 
 
 class Feed(wiring.Component):
-    """Join the operands' streams and give one step a cycle.
-
-    A reduction's last step waits until `rows` steps after the one before it, as long as the drain needs.
+    """Operands of the array from the two streams.
 
     Attributes
     ----------
@@ -23,10 +21,9 @@ class Feed(wiring.Component):
     a, w : in streams
         As of the tile.
     activations : out, array of `config.rows` of `config.a_shape`
-        Operands of the step; zeros where there is none.
     weights : out, array of `config.cols` of `config.w_shape`
-    first, last : out 1
-        The step begins, ends a reduction.
+    illegal : out 1
+        Only for packed pairs: high from the first illegal pair on, until reset.
     """
 
     def __init__(self, config, **ports):
@@ -38,11 +35,25 @@ class Feed(wiring.Component):
                 "w": In(stream.Signature(config.w_layout)),
                 "activations": Out(data.ArrayLayout(config.a_shape, config.rows)),
                 "weights": Out(data.ArrayLayout(config.w_shape, config.cols)),
-                "first": Out(1),
-                "last": Out(1),
                 **ports,
+                **({"illegal": Out(1)} if config.operands[0].pairs else {}),
             }
         )
+
+
+class StepFeed(Feed):
+    """Output-stationary: join the operands' streams and give one step a cycle; zeros where there is none.
+
+    A reduction's last step waits until `rows` steps after the one before it, as long as the drain needs.
+
+    Attributes
+    ----------
+    first, last : out 1
+        The step begins, ends a reduction.
+    """
+
+    def __init__(self, config):
+        super().__init__(config, first=Out(1), last=Out(1))
 
     def _frame(self, m, take, last):
         """Drive `first` and `last` for a step that is made where `take` is high; give the flag that `last` may come."""
@@ -58,8 +69,8 @@ class Feed(wiring.Component):
         return busy == 0
 
 
-class IntegerFeed(Feed):
-    """`Feed` of plain integers: a transfer is a step."""
+class IntegerFeed(StepFeed):
+    """`StepFeed` of plain integers: a transfer is a step."""
 
     def elaborate(self, platform):
         m = Module()
@@ -78,17 +89,8 @@ class IntegerFeed(Feed):
         return m
 
 
-class PairFeed(Feed):
-    """`Feed` of packed pairs: a transfer is registered, decoded, and makes two steps (OliVe, Section 4.4).
-
-    Attributes
-    ----------
-    illegal : out 1
-        High from the first illegal pair on, until reset.
-    """
-
-    def __init__(self, config):
-        super().__init__(config, illegal=Out(1))
+class PairFeed(StepFeed):
+    """`StepFeed` of packed pairs: a transfer is registered, decoded, and makes two steps (OliVe, Section 4.4)."""
 
     def elaborate(self, platform):
         m = Module()

@@ -7,12 +7,27 @@ tells for each result whether a running sum left its range: our choice, the pape
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from . import ovp
 
-__all__ = ["FORMATS", "Operand", "check_formats", "cycles", "latency", "matmul", "max_k", "term_bits", "term_latency"]
+__all__ = [
+    "DATAFLOWS",
+    "FORMATS",
+    "Operand",
+    "check_formats",
+    "cycles",
+    "latency",
+    "matmul",
+    "max_k",
+    "term_bits",
+    "term_latency",
+]
+
+#: What stays in the array: the results, or the weights.
+DATAFLOWS = ("output-stationary", "weight-stationary")
 
 
 @dataclass(frozen=True)
@@ -183,13 +198,19 @@ def matmul(a, w, config):
 
 
 def latency(config):
-    """Cycles from a reduction's last input transfer to its first result's `valid`, without stalls.
+    """Cycles, without stalls, from a reduction's last input transfer to its first result's `valid`.
 
     Registers on the way: the packed pairs and the second value of the last one (2, none for plain integers), the
     operands (1), the term (`term_latency`), the accumulator, the drain and the output (1 each); each
     further row or column of blocks adds one.
+
+    Weight-stationary: from a transfer of activations in a reduction's last block to their result's `valid`. The
+    packed pairs (1, none for plain integers), the operands (1), the term, a sum for each row, the output (1); each
+    further column of blocks adds one.
     """
     a, _ = check_formats(config.a_format, config.w_format)
+    if config.dataflow == "weight-stationary":
+        return (1 if a.pairs else 0) + term_latency(config) + config.rows + _blocks(config.cols, config) + 1
     edge = 2 if a.pairs else 0
     return edge + term_latency(config) + 2 + _blocks(config.rows, config) + _blocks(config.cols, config)
 
@@ -197,25 +218,47 @@ def latency(config):
 def cycles(config, m, k, n):
     """Cycles from the first input transfer to the last result, both included, without stalls.
 
-    The tiles of an (M, K) x (K, N) product go through back to back. A reduction shorter than the array has rows waits
-    for the results before it to drain.
+    The tiles of an (M, K) x (K, N) product go through back to back. Output-stationary, a reduction shorter than the
+    array has rows waits for the results before it to drain. Weight-stationary, a tile has all M rows, or at most
+    `partials` of them where K is larger than `rows`; a block of its reduction takes as long as its weights, its rows
+    and, but for the first block, the way of a partial sum, `rows + 2`, whichever is longest.
 
     Parameters
     ----------
     config
-        `rows`, `cols`, `block`, `a_format`, `w_format`.
+        `dataflow`, `rows`, `cols`, `block`, `partials`, `a_format`, `w_format`.
     m, k, n : int
-        Shape, each 1 or more; M and N are padded to whole tiles, K to whole pairs.
+        Shape, each 1 or more; N, and output-stationary M, are padded to whole tiles, K to whole pairs.
     """
     for name, value in (("m", m), ("k", k), ("n", n)):
         if value < 1:
             raise ValueError(f"{name} must be 1 or more, not {value}")
     a, _ = check_formats(config.a_format, config.w_format)
-    tiles = -(-m // config.rows) * -(-n // config.cols)
     transfers = -(-k // a.steps)
+    if config.dataflow == "weight-stationary":
+        return _weight_stationary_cycles(config, m, transfers * a.steps, -(-n // config.cols))
+    tiles = -(-m // config.rows) * -(-n // config.cols)
     period = max(transfers * a.steps, config.rows)
     last_transfer = (transfers - 1) * a.steps + (tiles - 1) * period
     return last_transfer + latency(config) + config.rows
+
+
+def _weight_stationary_cycles(config, m, steps, tiles):
+    """`cycles` of tiles of all M rows each; `steps` along K."""
+    whole = m if steps <= config.rows else config.partials
+    # Rows of results, steps of the reduction, and whether it comes to partial sums, for each block.
+    blocks = [
+        (min(whole, m - row), min(config.rows, steps - step), step > 0)
+        for row in range(0, m, whole)
+        for step in range(0, steps, config.rows)
+    ] * tiles
+    first = blocks[0][1]
+    last = blocks[-1][0] - 1
+    # From one block's first activations to the next one's.
+    periods = [
+        max(before, here, config.rows + 2 if resumes else 0) for (before, _, _), (_, here, resumes) in pairwise(blocks)
+    ]
+    return first + sum(periods) + last + latency(config) + 1
 
 
 def _blocks(lanes, config):

@@ -135,7 +135,9 @@ class Run:
         sim.add_clock(1e-6)
         operands = config.operands
         for side, port in enumerate((self.dut.a, self.dut.w)):
-            sim.add_testbench(self.sender(port, [self.packed(operands[side], pair[side]) for pair in reductions]))
+            matrices = [self.packed(operands[side], pair[side]) for pair in reductions]
+            transfers = self.blocks if side == 0 and config.weight_stationary else self.steps_of
+            sim.add_testbench(self.sender(port, [transfer for lanes in matrices for transfer in transfers(lanes)]))
         sim.add_testbench(self.watch, background=True)
         sim.add_testbench(self.receive)
         sim.run()
@@ -145,17 +147,28 @@ class Run:
             return codes[:, ::2].astype(int) | codes[:, 1::2].astype(int) << 8
         return codes
 
-    def sender(self, port, matrices):
+    def steps_of(self, lanes):
+        """Transfers that hold a step, or two: lanes and `last`."""
+        return [(column, step == lanes.shape[1] - 1) for step, column in enumerate(lanes.T.tolist())]
+
+    def blocks(self, lanes):
+        """Transfers that hold a row of a block of the reduction; whatever follows the last step does not count."""
+        width = self.config.rows // self.config.operands[0].steps
+        pad = -lanes.shape[1] % width
+        lanes = np.hstack([lanes] + [lanes[:, -1:]] * pad)
+        blocks = np.hsplit(lanes, lanes.shape[1] // width)
+        return [(row, m == len(lanes) - 1) for block in blocks for m, row in enumerate(block.tolist())]
+
+    def sender(self, port, transfers):
         async def send(ctx):
             rng = np.random.default_rng((self.seed, len(port.payload.lanes)))
-            for lanes in matrices:
-                for step, column in enumerate(lanes.T.tolist()):
-                    while rng.random() < self.stall_in:
-                        await ctx.tick()
-                    ctx.set(port.payload, {"lanes": column, "last": step == lanes.shape[1] - 1})
-                    ctx.set(port.valid, 1)
-                    await ctx.tick().until(port.ready)
-                    ctx.set(port.valid, 0)
+            for lanes, last in transfers:
+                while rng.random() < self.stall_in:
+                    await ctx.tick()
+                ctx.set(port.payload, {"lanes": lanes, "last": last})
+                ctx.set(port.valid, 1)
+                await ctx.tick().until(port.ready)
+                ctx.set(port.valid, 0)
 
         return send
 
@@ -163,24 +176,25 @@ class Run:
         rng, o, config = np.random.default_rng(self.seed), self.dut.o, self.config
         for a, w in self.reductions:
             product, overflow = golden.matmul(a, w, config)
-            for row in range(config.rows):
+            for row in range(len(a)):
                 while rng.random() < self.stall_out:
                     await ctx.tick()
                 ctx.set(o.ready, 1)
                 (payload,) = await ctx.tick().sample(o.payload).until(o.valid)
                 ctx.set(o.ready, 0)
                 assert [payload.sums[col] for col in range(config.cols)] == product[row].tolist()
-                assert payload.last == (row == config.rows - 1)
+                assert payload.last == (row == len(a) - 1)
                 if config.overflow:
                     assert [payload.overflow >> col & 1 for col in range(config.cols)] == overflow[row].tolist()
 
     async def watch(self, ctx):
-        a, o, cycle, held = self.dut.a, self.dut.o, 0, None
-        async for _, _, ready, valid, taken, given, payload in ctx.tick().sample(
-            a.ready, a.valid, o.ready, o.valid, o.payload
+        a, w, o, cycle, held = self.dut.a, self.dut.w, self.dut.o, 0, None
+        async for _, _, a_taken, w_taken, taken, given, payload in ctx.tick().sample(
+            a.ready & a.valid, w.ready & w.valid, o.ready, o.valid, o.payload
         ):
-            if ready and valid:
-                self.first = cycle if self.first is None else self.first
+            if self.first is None and (a_taken or w_taken):
+                self.first = cycle
+            if a_taken:
                 self.steps += self.config.operands[0].steps
             if given and taken:
                 self.last = cycle
@@ -195,10 +209,12 @@ class Run:
         return self.last - self.first + 1
 
 
-def reductions(config, lengths, seed=0):
+def reductions(config, lengths, seed=0, rows=None):
+    """Operands of reductions of these lengths, each of as many rows of results as the array has, or of `rows`."""
     rng = np.random.default_rng(seed)
     a, w = config.operands
-    return [(codes(rng, a, config.rows, k), codes(rng, w, config.cols, k)) for k in lengths]
+    rows = rows or [config.rows] * len(lengths)
+    return [(codes(rng, a, m, k), codes(rng, w, config.cols, k)) for m, k in zip(rows, lengths, strict=True)]
 
 
 @pytest.mark.parametrize("a_format, w_format", LEGAL)
@@ -293,6 +309,122 @@ def test_reset_in_the_middle_leaves_nothing_behind():
     sim.add_clock(1e-6)
     sim.add_testbench(bench)
     sim.run()
+
+
+def weight_stationary(*args, **fields):
+    return SystolicConfig(*args, dataflow="weight-stationary", **fields)
+
+
+@pytest.mark.parametrize("a_format, w_format", LEGAL)
+def test_weight_stationary_under_stalls(a_format, w_format):
+    """Accumulators as narrow as a product allows; K = 1 and others, M from 1 to more than there is room for sums."""
+    narrow = golden.term_bits(config(a_format, w_format))
+    size = (2, 1) if a_format == "ovp-int8" else (4, 3)  # its shifters make Amaranth's simulator slow
+    this = weight_stationary(*size, a_format, w_format, accumulator=max(narrow, 8), block=2, partials=5)
+    lengths, rows = [1, 9, 2, 4, 13, 1, 8, 5], [2, 5, 7, 1, 3, 1, 4, 1]
+    if a_format == "ovp-int8":
+        lengths = [-(-k // 2) for k in lengths]
+    Run(this, reductions(this, lengths, rows=rows), stall_in=0.3, stall_out=0.4)
+
+
+@pytest.mark.parametrize("rows, cols, block, partials", [(1, 1, 4, 2), (4, 4, 2, 16), (7, 3, 3, 9), (4, 5, 1, 64)])
+@pytest.mark.parametrize("stall_in, stall_out", [(0.0, 0.0), (0.6, 0.0), (0.0, 0.7)])
+def test_weight_stationary_shapes_and_stalls(rows, cols, block, partials, stall_in, stall_out):
+    """Short blocks after long ones and the other way round, in arrays whose blocks do not divide."""
+    rng = np.random.default_rng(int(10 * (stall_in + 3 * stall_out)))
+    this = weight_stationary(rows, cols, "int8", "int4", accumulator=16, block=block, partials=partials)
+    lengths = rng.integers(1, 3 * rows + 2, 8).tolist()
+    results = rng.integers(1, min(partials, 12) + 1, 8).tolist()
+    Run(this, reductions(this, lengths, rows=results), stall_in=stall_in, stall_out=stall_out)
+
+
+@pytest.mark.parametrize("a_format", ["int8", "ovp-int4", "ovp-int8"])
+def test_weight_stationary_cycles_are_those_of_the_model(a_format):
+    shapes = [(4, 3, 2, 8), (2, 5, 1, 3)] if a_format == "int8" else [(2, 2 if a_format == "ovp-int4" else 1, 1, 4)]
+    for rows, cols, block, partials in shapes:
+        this = weight_stationary(rows, cols, a_format, a_format, accumulator=31, block=block, partials=partials)
+        for m, k in ((1, 1), (rows + 3, rows), (partials, 2 * rows + 2)):
+            run = Run(this, reductions(this, [k] * 2, rows=[m] * 2))
+            assert run.cycles == golden.cycles(this, m, k, 2 * cols)
+    run = Run(this, reductions(this, [5, 5], rows=[partials, 1]))
+    assert run.cycles == golden.cycles(this, partials + 1, 5, cols)
+
+
+@pytest.mark.parametrize("m, k", [(8, 8), (10, 24), (13, 20), (40, 3)])
+def test_weight_stationary_nothing_idles(m, k):
+    """A row of activations every cycle: a block with as many results as `rows`, or two more if there are several."""
+    this = weight_stationary(8, 3)
+    run = Run(this, reductions(this, [k] * 3, rows=[m] * 3))
+    assert run.steps == 3 * m * -(-k // 8)
+    assert run.cycles == min(k, 8) + run.steps + golden.latency(this)
+
+
+@pytest.mark.parametrize("low", [True, False])
+def test_weight_stationary_extremes(low):
+    this = weight_stationary(6, 1, accumulator=19)
+    k = golden.max_k(this)
+    for steps, flag in ((k, False), (k + 1, low)):
+        a = np.full((2, steps), -128)
+        w = np.full((1, steps), -128 if low else 127)
+        assert golden.matmul(a, w, this)[1].all() == flag
+        Run(this, [(a, w)] * 2)
+    Run(weight_stationary(6, 1, accumulator=19, overflow=False), [(a, w)])
+
+
+def test_weight_stationary_reset_in_the_middle_leaves_nothing_behind():
+    this = weight_stationary(3, 3, block=2, partials=4)
+    dut, reset = SystolicTile(this), Signal()
+    ((a, w),) = reductions(this, [7], rows=[2])
+    expected, _ = golden.matmul(a, w, this)
+    blocks = np.hsplit(np.hstack([a, a[:, :2]]), 3)
+    feeds = [
+        (dut.w, [(column, step == 6) for step, column in enumerate(w.T.tolist())]),
+        (dut.a, [(row, m == 1) for block in blocks for m, row in enumerate(block.tolist())]),
+    ]
+    start = Signal()
+
+    def sender(port, transfers):
+        async def send(ctx):
+            at = len(transfers)
+            async for _, _, begin, end, ready in ctx.tick().sample(start, reset, port.ready):
+                at = 0 if begin else len(transfers) if end else min(at + ready, len(transfers))
+                ctx.set(port.valid, at < len(transfers))
+                if at < len(transfers):
+                    ctx.set(port.payload, dict(zip(("lanes", "last"), transfers[at], strict=True)))
+
+        return send
+
+    async def bench(ctx):
+        for pause in range(0, 34, 3):
+            for interrupted in (True, False):
+                ctx.set(start, 1)
+                await ctx.tick()
+                ctx.set(start, 0)
+                if interrupted:
+                    await ctx.tick().repeat(pause + 1)
+                    ctx.set(reset, 1)
+                    await ctx.tick()
+                    ctx.set(reset, 0)
+            ctx.set(dut.o.ready, 1)
+            for row in range(2):
+                (payload,) = await ctx.tick().sample(dut.o.payload).until(dut.o.valid)
+                assert [payload.sums[col] for col in range(3)] == expected[row].tolist()
+                assert payload.last == (row == 1)
+            ctx.set(dut.o.ready, 0)
+            await ctx.tick().repeat(4)
+            assert not ctx.get(dut.o.valid)
+
+    sim = Simulator(ResetInserter(reset)(dut))
+    sim.add_clock(1e-6)
+    for port, transfers in feeds:
+        sim.add_testbench(sender(port, transfers), background=True)
+    sim.add_testbench(bench)
+    sim.run()
+
+
+def test_weight_stationary_pairs_need_an_even_number_of_rows():
+    with pytest.raises(ValueError, match="rows must be even for weight-stationary pairs, not 3"):
+        weight_stationary(3, 3, "ovp-int4", "ovp-int4")
 
 
 def test_text_grows_with_the_side():
