@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from amaranth.lib import wiring
 
-from . import ovp
+from . import ovp, systolic
 from .config import Config
 
 __all__ = ["CATALOGUE", "Core", "lookup"]
@@ -33,6 +33,8 @@ class Core:
         Takes the config, gives the cycles from an input transfer to its output's valid, without stalls.
     interval : callable
         Takes the config, gives the initiation interval: cycles from one input transfer to the next, without stalls.
+    small : tuple of str
+        `NAME=VALUE` texts of a small configuration other than the default one, for proofs and mutants.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Core:
     bench: str
     latency: Callable[[Config], int]
     interval: Callable[[Config], int]
+    small: tuple[str, ...]
 
 
 CATALOGUE = {
@@ -57,6 +60,7 @@ CATALOGUE = {
             bench="ovp:decoder",
             latency=lambda config: 1,
             interval=lambda config: 1,
+            small=("normal=flint4", "pairs=2"),
         ),
         Core(
             name="ovp-encoder",
@@ -67,6 +71,18 @@ CATALOGUE = {
             bench="ovp:encoder",
             latency=lambda config: 3,
             interval=lambda config: 1,
+            small=("normal=flint4", "pairs=2"),
+        ),
+        Core(
+            name="systolic-tile",
+            summary="matrix products of plain integers and outlier-victim pairs, results or weights stationary",
+            paper="OliVe, ISCA 2023, Section 4; drain, blocks, flags, weight-stationary dataflow: our choice",
+            config=systolic.SystolicConfig,
+            component=systolic.SystolicTile,
+            bench="systolic:tile",
+            latency=systolic.golden.latency,
+            interval=lambda config: 1 if config.weight_stationary else config.operands[0].steps,
+            small=("rows=2", "cols=3", "block=2", "accumulator=18"),
         ),
     )
 }

@@ -22,7 +22,7 @@ from ..hdl import tools
 from .runner import PERIOD, REQUEST
 from .stream import Stream, sink, source, stalls
 
-__all__ = ["Bench", "Failure", "Phase", "run"]
+__all__ = ["Bench", "Failure", "Phase", "run", "shares"]
 
 _PATIENCE = 2000  # cycles without any transfer after which a design hangs; above every stall of every profile
 _DRAIN = 16  # cycles beyond the latency in which nothing more may come out
@@ -31,20 +31,33 @@ _LIMIT = 10_000  # mismatches after which a run ends
 
 @dataclass
 class Phase:
-    """Items that go through a core from the stream `i` to the stream `o`, and how both sides stall.
+    """Items that go through a core from its input streams to the stream `o`, and how both sides stall.
 
     Attributes
     ----------
     name : str
         For the mismatch report.
-    inputs, outputs : list of int
-        Payloads; one output for each input.
+    inputs : list of int, or dict of str to list of int
+        Payloads of the stream `i`, or of each input stream; the first of several is the leading one.
+    outputs : list of int
+        Payloads.
+    after : list of int or None
+        For each output, which transfer of the leading stream it must follow; None: one output for each of them.
+    delay : list of int or None
+        For each output, the cycles by which it is later than the catalogue's latency says; None: none is.
     flags : list of bool
-        For each item, whether it sets the bench's sticky flag.
+        For each output, whether it comes with the bench's sticky flag; none: no output does.
+    offending : dict of str to int
+        For an input stream, the number of its first transfer that sets the flag: from it on the flag may be high
+        before an output shows that it must.
     source, sink : str
-        Profiles of `stream.PROFILES`.
+        Profiles of `stream.PROFILES`, that of the source for each input stream by itself.
     measured : bool
         Whether latency and interval must be those that the catalogue states; both sides must be eager.
+    warm_up : int
+        Outputs and intervals, from the first one on, that are not measured.
+    cycles : int or None
+        Cycles from the first input transfer to the last output, both included, that it must take.
     reset : bool
         Whether to reset the core before it, with whatever is inside.
     ports : dict of str to int
@@ -54,21 +67,36 @@ class Phase:
     capacity : int or None
         Items that the core must take while its consumer is not ready at all, which it is not until then.
     vectors : int
-        How many of the items are random ones.
+        How many of the outputs are random ones.
+    taken : int or None
+        Cycles from the first input transfer to the last output, both included, once it is complete.
     """
 
     name: str
-    inputs: list
+    inputs: dict
     outputs: list
     flags: list = ()
+    after: list | None = None
+    delay: list | None = None
+    offending: dict = field(default_factory=dict)
     source: str = "eager"
     sink: str = "eager"
     measured: bool = False
+    warm_up: int = 0
+    cycles: int | None = None
     reset: bool = False
     ports: dict = field(default_factory=dict)
     cut: int | None = None
     capacity: int | None = None
     vectors: int = 0
+    taken: int | None = field(default=None, init=False)
+
+    def __post_init__(self):
+        if not isinstance(self.inputs, dict):
+            self.inputs = {"i": self.inputs}
+        self.leading = next(iter(self.inputs))
+        if self.after is None:
+            self.after = range(len(self.outputs))
 
 
 class Failure(Exception):
@@ -125,6 +153,7 @@ class Bench:
         self._transfers = self._random = 0
         self._latencies, self._intervals = set(), set()
         self._coverage = {}
+        self._figures = {}
 
     async def run(self, phases, *, describe, flag=None):
         """Run phases one after another.
@@ -134,8 +163,8 @@ class Bench:
         phases : list of Phase
             Each complete one counts for the coverage.
         describe : pair of callable
-            From an input and an output payload to what the mismatch report shows of it: a dict of field names to
-            values, or to lists of values, that JSON can hold.
+            From a payload of the leading input and from one of the output to what the mismatch report shows of it: a
+            dict of field names to values, or to lists of values, that JSON can hold.
         flag : str, optional
             Name of the sticky status output that `Phase.flags` speaks of.
         """
@@ -143,7 +172,8 @@ class Bench:
         self.flag_name = flag
         done, total = 0, sum(len(phase.outputs) for phase in phases)
         # Before the clock starts: an input that nobody has written has any value.
-        quiet = {"clk": 0, "rst": 0, "i__valid": 0, "o__ready": 0}
+        valids = {f"{name}__valid": 0 for phase in phases for name in phase.inputs}
+        quiet = {"clk": 0, "rst": 0, "o__ready": 0, **valids}
         for name, value in {**quiet, **self._request["ports"]}.items():
             getattr(self._dut, name).value = value
         await Timer(PERIOD, "ns")
@@ -163,9 +193,15 @@ class Bench:
         """Note how many of the cases that a bench must reach it reached; all of them, or the run is no pass."""
         self._coverage[name] = [int(covered), int(total)]
 
+    def figure(self, name, value):
+        """Note a measured figure, a text, for the summary."""
+        self._figures[name] = value
+
     def mismatch(self, what, index, expected, got):
         """Note a mismatch; an integer `expected` of the output stream's payload is described for people."""
         phase, differs = self._phase, []
+        inputs = phase.inputs[phase.leading]
+        after = phase.after[index] if index < len(phase.after) else len(inputs)
         if what.endswith("payload") and isinstance(expected, int):
             expected, got = self._describe_output(expected), self._describe_output(got)
             differs = list(_differences(expected, got))
@@ -176,7 +212,7 @@ class Bench:
                 "phase": phase.name,
                 "item": index,
                 "what": what,
-                "input": self._describe_input(phase.inputs[index]) if index < len(phase.inputs) else None,
+                "input": self._describe_input(inputs[after]) if after < len(inputs) else None,
                 "expected": expected,
                 "got": got,
                 "differs": differs,
@@ -200,7 +236,7 @@ class Bench:
     async def _exchange(self, phase, done, total):
         for name, value in phase.ports.items():
             getattr(self._dut, name).value = value
-        accepted, shown, started = [], [], self.cycle
+        accepted, shown, started = {name: [] for name in phase.inputs}, [], self.cycle
         try:
             complete = await self._transfer(phase, accepted, shown, done, total)
         finally:
@@ -208,47 +244,58 @@ class Bench:
         if complete:
             self._random += phase.vectors
             if phase.measured:
-                self._measure(accepted, shown)
+                self._measure(phase, np.array(accepted[phase.leading]), np.array(shown))
+            phase.taken = shown[-1] - min(cycles[0] for cycles in accepted.values()) + 1
+            if phase.cycles not in (None, phase.taken):
+                self.mismatch("cycles", len(shown), f"{phase.cycles} cycles", f"{phase.taken} cycles")
             if phase.capacity is not None:
-                held = sum(cycle <= started + _blocked(phase) for cycle in accepted)
+                held = sum(cycle <= started + _blocked(phase) for cycle in accepted[phase.leading])
                 if held != phase.capacity:
                     self.mismatch("capacity", held, f"{phase.capacity} items", f"{held} items")
 
     async def _transfer(self, phase, accepted, shown, done, total):
         """Run both sides until the last item has come, and some cycles on; whether it came to that."""
         dut = self._dut
-        # In cycles without valid the payload is that of other items: nothing may depend on it.
-        junk = itertools.cycle(phase.inputs[len(phase.inputs) // 2 :] + phase.inputs[: len(phase.inputs) // 2])
+        leading = accepted[phase.leading]
         flag = getattr(dut, self.flag_name) if self.flag_name else None
         go = stalls(phase.sink, self.rng)
         if phase.capacity is not None:
             go = itertools.chain(itertools.repeat(0, _blocked(phase)), go)
+
+        def excused():
+            return any(len(accepted[name]) > first for name, first in phase.offending.items())
+
         consumer = sink(
             self,
             Stream(dut, "o"),
             phase.outputs,
             go,
             phase.sink == "patient",
-            accepted,
+            leading,
+            phase.after,
             shown,
             flag,
             phase.flags,
+            excused,
         )
-        producer = source(self, Stream(dut, "i"), phase.inputs, stalls(phase.source, self.rng), junk, accepted)
+        producers = [
+            source(self, Stream(dut, name), payloads, stalls(phase.source, self.rng), _junk(payloads), accepted[name])
+            for name, payloads in phase.inputs.items()
+        ]
         # The consumer first: what it sees in a cycle does not come from what is taken in that cycle.
-        consume, produce = consumer.__next__, producer.__next__
+        sides = [side.__next__ for side in (consumer, *producers)]
         self._pending = True
-        consume()
-        produce()
+        for side in sides:
+            side()
         edge, left = self._edge, phase.cut
         while self._pending:
-            moved = len(accepted), len(shown)
+            moved = sum(map(len, accepted.values())), len(shown)
             chunk = _PATIENCE if left is None else min(left, _PATIENCE)
             for _ in range(chunk):
                 await edge
                 self.cycle += 1
-                consume()
-                produce()
+                for side in sides:
+                    side()
                 if not self._pending:
                     break
             self._progress(done + len(shown), total)
@@ -256,27 +303,28 @@ class Bench:
                 left -= chunk
                 if left == 0:
                     return False
-            if self._pending and moved == (len(accepted), len(shown)):
+            if self._pending and moved == (sum(map(len, accepted.values())), len(shown)):
                 raise Failure(
                     f"no transfer in {_PATIENCE} cycles up to cycle {self.cycle} "
-                    f"(phase {phase.name!r}, {len(accepted)} items in, {len(shown)} out of {len(phase.outputs)})"
+                    f"(phase {phase.name!r}, {len(leading)} items in, {len(shown)} out of {len(phase.outputs)})"
                 )
         for _ in range(self.core.latency(self.config) + _DRAIN):
             await edge
             self.cycle += 1
-            consume()
-            produce()
+            for side in sides:
+                side()
         return True
 
-    def _measure(self, accepted, shown):
+    def _measure(self, phase, accepted, shown):
         """Hold latency and interval of every item against the catalogue's."""
+        latencies = shown - accepted[phase.after] - (0 if phase.delay is None else phase.delay)
         for what, stated, found, measured in (
-            ("latency", self.core.latency, np.subtract(shown, accepted), self._latencies),
+            ("latency", self.core.latency, latencies, self._latencies),
             ("interval", self.core.interval, np.diff(accepted), self._intervals),
         ):
             want = stated(self.config)
-            measured.update(found.tolist())
-            for index in np.nonzero(found != want)[0].tolist():
+            measured.update(found[phase.warm_up :].tolist())
+            for index in (phase.warm_up + np.nonzero(found[phase.warm_up :] != want)[0]).tolist():
                 self.mismatch(what, index, f"{want} cycles", f"{found[index]} cycles")
 
     def _progress(self, done, total):
@@ -300,14 +348,25 @@ class Bench:
             "latency": max(self._latencies, default=None),
             "interval": max(self._intervals, default=None),
             "coverage": self._coverage,
+            "figures": self._figures,
             "mismatches": self._mismatches,
             "seconds": time.perf_counter() - self._started,
         }
 
 
+def shares(total, parts):
+    """`total` in `parts` nearly equal whole numbers."""
+    return [(total + part) // parts for part in range(parts)]
+
+
 def _blocked(phase):
     """Cycles without ready in which also a sparse producer fills a core, and would overfill it."""
     return 4 * (phase.capacity + 4)
+
+
+def _junk(payloads):
+    """Payloads for cycles without valid: those of other items, as nothing may depend on them."""
+    return itertools.cycle(payloads[len(payloads) // 2 :] + payloads[: len(payloads) // 2])
 
 
 def _differences(expected, got):

@@ -3,8 +3,8 @@
 import numpy as np
 
 from ..golden import ovp
-from .bench import Failure, Phase
-from .stream import join, split
+from .bench import Failure, Phase, shares
+from .stream import join, signed, split, with_last
 
 __all__ = ["decoder", "encoder"]
 
@@ -65,7 +65,7 @@ async def decoder(bench):
         chosen[2, lane] = code
         phases.append(phase(f"illegal code {code:#x} alone in lane {lane}", chosen, biases[0], reset=True))
 
-    for (source, sink), count in zip(_PROFILES, _shares(bench.vectors, len(_PROFILES)), strict=True):
+    for (source, sink), count in zip(_PROFILES, shares(bench.vectors, len(_PROFILES)), strict=True):
         chosen, cut = _random_codes(words, (64, pairs), fmt, rng), int(rng.integers(4, 64))
         phases.append(phase("left by a reset", chosen, biases[0], sink="heavy", cut=cut, reset=True))
         chosen = _random_codes(words, (count, pairs), fmt, rng)
@@ -112,7 +112,7 @@ async def encoder(bench):
         return Phase(name, *items, **options)
 
     phases = [phase("every threshold", _deal(directed, pairs, False, rng), measured=True)]
-    for (source, sink), count in zip(_PROFILES, _shares(bench.vectors, len(_PROFILES)), strict=True):
+    for (source, sink), count in zip(_PROFILES, shares(bench.vectors, len(_PROFILES)), strict=True):
         values, cut = _random_values((64, pairs), config, rng), int(rng.integers(4, 64))
         phases.append(phase("left by a reset", values, sink="heavy", cut=cut, reset=True))
         values = _random_values((count, pairs), config, rng)
@@ -123,7 +123,7 @@ async def encoder(bench):
         phases.append(phase(f"full, stalls {source} in", values, source=source, capacity=capacity, reset=True))
 
     def describe_input(payload):
-        values = [_signed(value, width) / 2**fraction for value in split(payload, width, 2 * pairs)]
+        values = [signed(value, width) / 2**fraction for value in split(payload, width, 2 * pairs)]
         return _describe("values", values, payload, width)
 
     def describe_output(payload):
@@ -151,7 +151,7 @@ def _decoder_items(words, last, fmt):
     outputs = join(values, fmt.exponent_bits + fmt.integer_bits)
     flags = ovp.illegal(packed, fmt).any(axis=-1).tolist()
     input_bits, output_bits = words.shape[1] * 2 * fmt.bits, values.shape[1] * (fmt.exponent_bits + fmt.integer_bits)
-    return _with_last(inputs, last, input_bits), _with_last(outputs, last, output_bits), flags
+    return with_last(inputs, last, input_bits), with_last(outputs, last, output_bits), flags
 
 
 def _decoder_descriptions(fmt, pairs):
@@ -165,7 +165,7 @@ def _decoder_descriptions(fmt, pairs):
         values = []
         for value in split(payload, value_bits, 2 * pairs):
             exponent, integer = value % (1 << fmt.exponent_bits), value >> fmt.exponent_bits
-            values.append(f"{_signed(integer, fmt.integer_bits)}<<{exponent}")
+            values.append(f"{signed(integer, fmt.integer_bits)}<<{exponent}")
         return _describe("values", values, payload, value_bits)
 
     return describe_input, describe_output
@@ -176,12 +176,8 @@ def _encoder_items(values, last, config):
     flat = values.reshape(len(values), -1)
     # Exact: a value has at most 48 bits.
     packed = ovp.encode(np.ldexp(flat.astype(np.float64), -config.fraction), config.format)
-    inputs = _with_last(join(flat, config.width), last, flat.shape[1] * config.width)
-    return inputs, _with_last(join(packed, 8), last, packed.shape[1] * 8)
-
-
-def _with_last(payloads, last, bits):
-    return [payload | (int(end) << bits) for payload, end in zip(payloads, last, strict=True)]
+    inputs = with_last(join(flat, config.width), last, flat.shape[1] * config.width)
+    return inputs, with_last(join(packed, 8), last, packed.shape[1] * 8)
 
 
 def _bytes(words, fmt):
@@ -207,11 +203,6 @@ def _deal(items, pairs, every_lane, rng):
         return np.stack([rng.permutation(items) for _ in range(pairs)], axis=1)
     more = rng.choice(items, -len(items) % pairs)
     return rng.permutation(np.concatenate([items, more])).reshape(-1, pairs, *items.shape[1:])
-
-
-def _shares(total, parts):
-    """`total` in `parts` nearly equal whole numbers."""
-    return [(total + part) // parts for part in range(parts)]
 
 
 def _random_codes(words, shape, fmt, rng):
@@ -273,10 +264,6 @@ def _random_values(shape, config, rng):
     values[tie, 1] = values[tie, 0] + rng.integers(-1, 2, tie.sum())
     values = np.clip(values, 0, high)
     return np.where(rng.random(full) < 1 / 2, -values, values)
-
-
-def _signed(value, bits):
-    return value - ((value >> (bits - 1)) << bits)
 
 
 def _describe_codes(payload, fmt, pairs):

@@ -60,6 +60,8 @@ class Result:
         Cycles per transfer, without stalls, as measured.
     coverage : dict of str to (int, int)
         For each kind of case that the bench must reach: how many it reached, and how many there are.
+    figures : dict of str to str
+        What else the bench measured.
     mismatches : list of dict
         `cycle`, `time_ns`, `phase`, `item` (its number in the phase), `what` (port or property), `input`, `expected`,
         `got`, and `differs`: the fields of a payload in which those two differ.
@@ -82,6 +84,7 @@ class Result:
     latency: int | None = None
     interval: int | None = None
     coverage: dict = field(default_factory=dict)
+    figures: dict = field(default_factory=dict)
     mismatches: list = field(default_factory=list)
     seconds: float = 0.0
     waves: str | None = None
@@ -98,6 +101,7 @@ class Result:
             lines.append(f"latency {_cycles(self.latency)}, {_cycles(self.interval)} per transfer")
         if self.coverage:
             lines.append("covered: " + ", ".join(f"{a:,} of {b:,} {name}" for name, (a, b) in self.coverage.items()))
+        lines += [f"{name} {value}" for name, value in self.figures.items()]
         if self.waves:
             lines.append(f"waves: {self.waves}")
         if self.failure:

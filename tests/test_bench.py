@@ -1,20 +1,38 @@
 """The benches run on every core, and find what is wrong in wrong designs."""
 
+import itertools
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from bitloom.cores.catalogue import CATALOGUE, lookup
 from bitloom.cores.generate import Port, generate
-from bitloom.golden import ovp
+from bitloom.golden import ovp, systolic
 from bitloom.hdl import tools
 from bitloom.testbench import runner, verilator
 from bitloom.testbench.runner import simulate
 from bitloom.testbench.stream import PROFILES, join, split, stalls
 
 VECTORS = 2000
+
+
+
+def tiles():
+    """Every pair of formats with both dataflows; accumulators as narrow as a product allows, so that sums wrap."""
+    for dataflow in systolic.DATAFLOWS:
+        for a, w in itertools.product(systolic.FORMATS, repeat=2):
+            try:
+                formats = SimpleNamespace(a_format=a, w_format=w)
+                narrow = systolic.term_bits(formats)
+            except ValueError:
+                continue  # not defined
+            size = ("rows=2", "cols=2", "block=1") if a == "ovp-int8" else ("rows=4", "cols=3", "block=2")
+            accumulator = f"accumulator={max(narrow, 8)}"
+            yield [*size, f"a_format={a}", f"w_format={w}", f"dataflow={dataflow}", accumulator, "partials=5"]
+
 
 #: Configurations beside each core's default.
 MORE = [
@@ -26,6 +44,9 @@ MORE = [
     ("ovp-encoder", ["normal=flint4", "pairs=3", "bias=12"]),
     ("ovp-encoder", ["width=4", "fraction=1"]),
     ("ovp-encoder", ["width=8", "fraction=2"]),
+    *(("systolic-tile", parameters) for parameters in tiles()),
+    ("systolic-tile", ["rows=1", "cols=1", "overflow=false"]),
+    ("systolic-tile", ["rows=5", "cols=6", "block=3", "dataflow=weight-stationary", "overflow=false"]),
 ]
 
 LONG = [
@@ -35,6 +56,9 @@ LONG = [
     ("ovp-encoder", ["normal=int8"]),
     ("ovp-encoder", ["normal=flint4", "pairs=32", "width=7", "fraction=1"]),
     ("ovp-encoder", ["normal=int8", "pairs=32", "width=48", "fraction=46"]),
+    ("systolic-tile", ["rows=16", "cols=16"]),
+    ("systolic-tile", ["dataflow=weight-stationary"]),
+    ("systolic-tile", ["a_format=ovp-int4", "w_format=ovp-flint4"]),
 ]
 
 

@@ -17,7 +17,7 @@ from bitloom.cores.generate import INTERFACES, generate, write
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_the_command_in_the_header_writes_the_same_bytes(name, interface, tmp_path):
     core = lookup(name)
-    design = generate(core, core.config.parse(["normal=flint4", "pairs=2"]), interface)
+    design = generate(core, core.config.parse(core.small), interface)
     header = design.verilog.splitlines()[:3]
     assert header[1].startswith(f"// bitloom {__version__}")
     command = shlex.split(header[2].removeprefix("//"))

@@ -27,10 +27,15 @@ def test_some_mutants_are_killed():
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", CATALOGUE)
-def test_nearly_every_mutant_is_killed(name):
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [(core.name, core.small) for core in CATALOGUE.values()]
+    + [("ovp-decoder", ()), ("ovp-encoder", ())]
+    + [("systolic-tile", (*lookup("systolic-tile").small, "dataflow=weight-stationary"))],
+)
+def test_nearly_every_mutant_is_killed(name, parameters):
     core = lookup(name)
-    result = mutate(core, core.config(), 60, 1)
+    result = mutate(core, core.config.parse(parameters), 60, 1)
     assert len(result.mutants) == 60
     assert result.score >= 0.95, result.summary()
 

@@ -25,6 +25,11 @@ from bitloom.hdl.verilog import emit, emit_rtlil
 MORE = {
     "ovp-decoder": [{"normal": "flint4", "pairs": 2}, {"normal": "int8", "bias_port": True}],
     "ovp-encoder": [{"normal": "flint4", "width": 9, "fraction": 1}, {"normal": "int8", "pairs": 2}],
+    "systolic-tile": [
+        {"rows": 3, "cols": 5, "block": 2, "a_format": "ovp-int4", "w_format": "ovp-flint4"},
+        {"rows": 2, "cols": 2, "a_format": "ovp-int8", "w_format": "ovp-int8", "overflow": False},
+        {"rows": 5, "cols": 3, "block": 2, "dataflow": "weight-stationary"},
+    ],
 }
 REQUESTS = [
     (name, interface, parameters)
