@@ -122,6 +122,9 @@ def _stages():
 def _bar(text):
     """A progress bar on a terminal's standard error; nothing when piped. Gives a function of (done, total)."""
     console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda done, total, text=text: None
+        return
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -129,7 +132,7 @@ def _bar(text):
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(text, total=None)
         yield lambda done, total, text=text: progress.update(task, completed=done, total=total, description=text)
 
@@ -276,16 +279,35 @@ def mutate(core, parameters, count, seed, json_file):
 
 @_command("synth", "bitloom synth ovp-decoder --target ice40-up5k --freq 30")
 @_core
+@click.argument("assignments", nargs=-1, metavar="[NAME=V1,V2,…]...")
 @_parameters
-@click.option("--target", metavar="T", help="FPGA part, such as ice40-up5k, ecp5-85k or gowin-gw1n-9.")
+@click.option(
+    "--target", metavar="T", help="FPGA part, such as ice40-up5k, gowin-gw1n-9 or ecp5-85k, which is a sweep's default."
+)
 @click.option(
     "--liberty", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="F", help="Or: cell library."
 )
 @click.option("--freq", type=click.FloatRange(0, min_open=True), metavar="MHz", help="Exit 1 if the estimate is below.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=1, show_default=True, help="Of place and route.")
+@click.option("--sweep", is_flag=True, help="Measure every combination of the values that NAME=V1,V2,… give.")
+@click.option(
+    "--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="F", help="Draw the sweep (.png, .svg, .pdf)."
+)
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Points of a sweep at a time; one a CPU by default.")
 @_json_file
-def synth(core, parameters, target, liberty, freq, seed, json_file):
-    """Estimate a core's area and speed on an FPGA part or in a cell library."""
+def synth(core, assignments, parameters, target, liberty, freq, seed, sweep, plot, jobs, json_file):
+    """Estimate a core's area and speed on an FPGA part or in a cell library.
+
+    With --sweep, of every combination of parameter values, side by side:
+
+    \b
+      bitloom synth ovp-decoder --sweep pairs=1,2,4 normal=int4,int8 --plot decoder.png
+    """
+    if sweep:
+        return _sweep(core, assignments, parameters, target, liberty, freq, seed, plot, jobs, json_file)
+    for option, given in (("--plot", plot), ("--jobs", jobs), (f"argument {' '.join(assignments)!r}", assignments)):
+        if given:
+            raise click.UsageError(f"{option} needs --sweep")
     from .synth import flow
     from .synth import report as reporting
 
@@ -301,6 +323,32 @@ def synth(core, parameters, target, liberty, freq, seed, json_file):
     else:
         click.echo("\n".join(reporting.lines(report)))
     return 0 if report.met is not False else FAILED
+
+
+def _sweep(core, assignments, parameters, target, liberty, freq, seed, plot, jobs, json_file):
+    """Measure a core in every combination of parameters."""
+    from .synth import plot as pictures
+    from .synth import sweep
+
+    points = sweep.plan(core, parameters, assignments)
+    if plot:
+        pictures.check_suffix(plot)
+    _check_writable(plot, json_file)
+    if not (target or liberty):
+        target = sweep.DEFAULT_TARGET
+    with _bar(f"measuring {core.name}") as progress:
+        found = sweep.run(core, points, target, liberty, freq, seed, jobs=jobs, progress=progress)
+    _table(*found.table(), title=f"{core.name} on {found.target}: {found.wording}")
+    for note in found.notes:
+        click.echo(f"note: {note}")
+    if not found.reports:
+        raise ValueError(f"{found.target} is too small for every point of the sweep")
+    if json_file:
+        _write_json(json_file, found.to_dict())
+    if plot:
+        pictures.draw(plot, found)
+        click.echo(f"wrote {plot}")
+    return 0 if found.met is not False else FAILED
 
 
 _board = click.option(
@@ -367,6 +415,62 @@ def _weights_file(name):
     if not path.is_file():
         raise ValueError(f"no file {name!r}: give a safetensors file, or minilm for the installed model")
     return path
+
+
+# -- real data ---------------------------------------------------------------------------------------------------------
+
+
+@_command("run", "bitloom run gemm --format int8 A.npy W.npy -o Y.npy")
+@click.argument("what", metavar="gemm", type=click.Choice(["gemm"]))
+@click.argument("a_file", metavar="A", type=click.Path(path_type=Path))
+@click.argument("w_file", metavar="W", type=click.Path(path_type=Path))
+@click.option("--on", "where", type=click.Choice(["rtl"]), default="rtl", show_default=True, help="The Verilated core.")
+@click.option("--format", "formats", required=True, metavar="F", help="Format of both operands, or A,W: int8,int4.")
+@_parameters
+@click.option(
+    "-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), metavar="F", help="The product."
+)
+@_json_file
+def run(what, a_file, w_file, where, formats, parameters, output, json_file):
+    """Run a matrix product through a systolic tile.
+
+    A is (M, K), W is (K, N), both .npy files. Integers are values in units of one scale step, and so is the product,
+    int64. Floating-point numbers are quantized, A with one step, W with one for each column; the product is float32.
+    """
+    from .golden.gemm import prepare
+    from .testbench import gemm
+
+    core = catalogue.lookup("systolic-tile")
+    config = core.config.parse([*gemm.parse_formats(formats, parameters), *parameters])
+    _check_writable(output, json_file)
+    problem = prepare(gemm.load(a_file), gemm.load(w_file), config)
+    with _bar("multiplying") as progress:
+        result = gemm.run(problem.a, problem.w, config, k=problem.shape[1], progress=progress)
+    report = {
+        "shape": "x".join(map(str, problem.shape)),
+        "tile": f"{config.rows}x{config.cols}, {config.dataflow}",
+        "format": f"{config.a_format} x {config.w_format}, accumulator of {config.accumulator} bits",
+        "cycles": result.cycles,
+        "utilization": f"{result.utilization:.2%}",
+        "multiply-accumulates": result.macs,
+        "simulated MAC/s": round(result.macs_per_second),
+        "seconds to compile": f"{result.compile_seconds:.2f}",
+        "seconds to run": f"{result.seconds:.2f}",
+        "check": "passed" if result.passed else "FAILED",
+    }
+    errors = problem.errors(result.product) if result.passed else {}
+    words = {"relative_error": "relative error", "sqnr_db": "SQNR dB"}
+    report |= {words[name]: f"{value:.4g}" for name, value in errors.items()}
+    _table([what, "value"], [*report.items()])
+    if json_file:
+        measured = {"parameters": config.to_dict(), **result.to_dict(), **errors}
+        _write_json(json_file, {"shape": problem.shape, **measured})
+    if not result.passed:
+        click.echo(result.failure)
+        return FAILED
+    gemm.save(output, problem.restored(result.product))
+    click.echo(f"wrote {output}")
+    return 0
 
 
 # -- models ------------------------------------------------------------------------------------------------------------
@@ -477,6 +581,126 @@ def _demo_row(row):
 
 def _verdict(result):
     return "every one equals the golden model" if result.passed else result.summary()
+
+
+# -- searches ----------------------------------------------------------------------------------------------------------
+
+
+@bitloom.group("search", epilog="\b\nExample:\n  bitloom search anda --model minilm --tolerance 0.01")
+def search():
+    """Search for the parameters of a number format on a real model."""
+
+
+@search.command(
+    "anda", epilog="\b\nExample:\n  bitloom search anda --model minilm --tolerance 0.01 -o minilm.anda.json"
+)
+@click.option(
+    "--model",
+    "folder",
+    default="minilm",
+    show_default=True,
+    metavar="M",
+    help="minilm for the installed all-MiniLM-L6-v2, or a folder with config.json and model.safetensors.",
+)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.01,
+    show_default=True,
+    metavar="T",
+    help="Accept a quality of (1 - T) times that of FP16 activations, or better.",
+)
+@click.option(
+    "--rounding",
+    type=click.Choice(["truncate", "nearest"]),
+    default="truncate",
+    show_default=True,
+    help="Of the mantissas: the paper's, or our variant.",
+)
+@click.option("--iterations", type=click.IntRange(1), default=32, show_default=True, metavar="N", help="Steps at most.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("anda-search.json"),
+    show_default=True,
+    metavar="F",
+    help="Where every step is saved. A search that this file holds goes on where it ended.",
+)
+def search_anda(folder, tolerance, rounding, iterations, output):
+    """Find the cheapest mantissa lengths of Anda activations.
+
+    One length each for the inputs of the QKV, attention output, feed-forward up and feed-forward down layers; all
+    weights are 4-bit integers with a scale for 128. Quality is the mean cosine similarity of sentence embeddings with
+    those of the FP32 model. The tolerance is relative to the quality of the same 4-bit weights with FP16 activations,
+    not to FP32. BOPs are bit operations, M x 4 for a multiply-accumulate; the saving is over FP16, 64.
+
+    The search sees 8 calibration sentences; what it found is measured once more on 24 others.
+    """
+    from .golden import anda_search
+    from .golden.anda_model import AndaEncoder
+    from .golden.sentences import CALIBRATION, SENTENCES
+    from .golden.transformer import Encoder
+
+    _check_writable(output)
+    model = AndaEncoder(Encoder.load(None if folder == "minilm" else folder), rounding)
+    settings = {"model": model.fingerprint(CALIBRATION), "rounding": rounding, "tolerance": tolerance}
+    reference, known = _recall_search(output, settings, iterations)
+
+    def measure(combination=None, sentences=CALIBRATION):
+        text = f"{_lengths(combination)} on {len(sentences)} sentences" if combination else "FP16 activations"
+        with _bar(text) as progress:
+            return model.quality(sentences, combination, progress)
+
+    if reference is None:
+        reference = measure()
+    click.echo(f"{len(CALIBRATION)} calibration sentences; 4-bit weights, FP16 activations: quality {reference:.6f}")
+    click.echo(
+        f"accepted from {(1 - tolerance) * reference:.6f}; lengths are those of {', '.join(anda_search.MODULES)}"
+    )
+    if known:
+        click.echo(f"{output} has {len(known)} steps")
+    click.echo(f"{'step':>4}  {'lengths':<11}  {'MBOPs/token':>11}  {'saving':>6}  {'quality':>8}  accepted")
+    steps = []
+    for step in anda_search.search(measure, reference, model.macs, tolerance, iterations=iterations, known=known):
+        steps.append(step)
+        if step.combination not in known:
+            _write_json(output, anda_search.record(settings, reference, steps, iterations))
+        cost, saved = step.bops / 1e6, anda_search.saving(step.combination, model.macs)
+        line = (
+            f"{len(steps):>4}  {_lengths(step.combination):<11}  {cost:>11,.1f}  {saved:>5.2f}x  {step.quality:>8.6f}"
+        )
+        click.echo(f"{line}  {'yes' if step.accepted else 'no'}")
+
+    best = anda_search.found(steps)
+    if best is None:
+        click.echo(f"found nothing within the tolerance in {len(steps)} steps; wrote {output}")
+        return FAILED
+    test = {"fp16": measure(sentences=SENTENCES), "found": measure(best.combination, SENTENCES)}
+    saved = anda_search.saving(best.combination, model.macs)
+    _write_json(output, anda_search.record(settings, reference, steps, iterations, saving=saved, test=test))
+    change = best.quality / reference - 1
+    click.echo(f"\nfound {_lengths(best.combination)}: {saved:.2f}x fewer BOPs than FP16, quality {change:+.2%}")
+    change = test["found"] / test["fp16"] - 1
+    kept = f"quality {test['found']:.6f} against {test['fp16']:.6f} with FP16 activations, {change:+.2%}"
+    click.echo(f"on {len(SENTENCES)} sentences that the search has not seen: {kept}\nwrote {output}")
+    return 0
+
+
+def _lengths(combination):
+    return ",".join(map(str, combination))
+
+
+def _recall_search(path, settings, iterations):
+    """Reference quality and known qualities of a search that a file holds; None and nothing if there is no file."""
+    from .golden import anda_search
+
+    if not path.is_file():
+        return None, {}
+    try:
+        return anda_search.recall(json.loads(path.read_bytes()), settings, iterations)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be continued, name another file with -o: {error}") from None
 
 
 @_command("doctor", "bitloom doctor")

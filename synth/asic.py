@@ -6,16 +6,16 @@ import re
 from pathlib import Path
 
 from ..hdl import tools
-from .jobs import Progress, count_cells, kept, plain_names, run_yosys, stage
+from .jobs import Progress, count_cells, kept, run_yosys, stage
 from .liberty import Library, read
 from .report import Area, Report
 
 __all__ = ["measure_area"]
 
 
-def _map_to_library(design, verilog: str, library: Library, work: Path, log: Path) -> str:
+def _map_to_library(design, library: Library, work: Path, log: Path) -> str:
     """Yosys' statistics of the core mapped to the library, as JSON."""
-    (work / "core.v").write_text(verilog)
+    (work / "core.v").write_text(design.verilog)
     (work / "cells.lib").write_text(library.text)
     cells = " ".join(["-liberty cells.lib", *(f"-dont_use {name}" for name in library.reserved)])
     script = [
@@ -36,11 +36,10 @@ def measure_area(design, path: Path, progress: Progress) -> Report:
     """Area of a design with the cells of a Liberty file; see `flow.synthesize`."""
     library = read(path)
     yosys = tools.find("yosys", override=True)
-    verilog = plain_names(design.verilog)
     stage(progress, f"mapping to {library.name} (Yosys {yosys.version})")
-    make = functools.partial(_map_to_library, design, verilog, library)
+    make = functools.partial(_map_to_library, design, library)
     try:
-        result = json.loads(kept(make, "library", verilog, design.top, library.text, yosys.version))
+        result = json.loads(kept(make, "library", design.verilog, design.top, library.text, yosys.version))
     except tools.ToolFailed as error:
         if re.search(r"libert|\.lib\b|ABC|legalized", str(error), re.IGNORECASE):
             raise ValueError(f"{path} cannot be used: {error}") from None

@@ -18,12 +18,13 @@ from ..hdl import tools
 from .asic import measure_area
 from .gowin import make_timed
 from .harness import PINS, harness
-from .jobs import Progress, count_cells, kept, plain_names, run_yosys, stage
+from .jobs import Progress, count_cells, kept, run_yosys, stage
 from .paths import longest_path, read_path
 from .report import Report, Use
+from .room import TooSmall, check_room, is_full, overfull
 from .targets import Target, lookup
 
-__all__ = ["synthesize"]
+__all__ = ["check_request", "synthesize"]
 
 
 def _harness_name(design) -> str:
@@ -60,14 +61,23 @@ def _synthesize_core(design, target: Target, verilog: str, around: str, work: Pa
     return json.dumps({"cells": count_cells(work), "netlist": netlist})
 
 
-def _place_and_route(netlist: dict, target: Target, seed: int, work: Path, log: Path) -> str:
+def _place_and_route(
+    netlist: dict, design, target: Target, uses: tuple[Use, ...], seed: int, work: Path, log: Path
+) -> str:
     """Fmax and the longest path with the nets at its two ends, as JSON."""
     (work / "netlist.json").write_text(json.dumps(netlist))
     pins = zip(PINS, target.pins, strict=False)
     (work / "pins.cst").write_text("".join(f'IO_LOC "{name}" {pin};\n' for name, pin in pins))
     command = [*tools.find(target.nextpnr).command, *target.arguments, "--json", "netlist.json", "--seed", str(seed)]
     command += ["--report", "report.json", "--write", "placed.json", "--timing-allow-fail"]
-    tools.run(command, work, log=log)
+    try:
+        tools.run(command, work, log=log)
+    except tools.ToolFailed as error:
+        if not is_full(str(error)):
+            raise
+        lacking = overfull(log.read_text(errors="replace"))
+        log.unlink()
+        raise TooSmall(design.name, target.name, uses, lacking, placed=True) from None
     report = json.loads((work / "report.json").read_text())
     if not report["fmax"]:
         raise tools.ToolFailed(f"{target.nextpnr} found no path from register to register")
@@ -76,21 +86,10 @@ def _place_and_route(netlist: dict, target: Target, seed: int, work: Path, log: 
     return json.dumps({"fmax": fmax, **read_path(report, placed)})
 
 
-def _check_room(design, target: Target, uses: tuple[Use, ...]) -> None:
-    short = [use for use in uses if use.available is not None and use.used > use.available]
-    if short:
-        needs = "; ".join(
-            f"{use.used:,} {use.name}, the {target.name} has {use.available:,} ({use.used - use.available:,} too many)"
-            for use in short
-        )
-        raise ValueError(f"{design.name} needs {needs}")
-
-
 def _fpga(design, target: Target, freq: float | None, seed: int, progress: Progress) -> Report:
     yosys = tools.find("yosys", override=True)
     nextpnr = tools.find(target.nextpnr)
-    verilog = plain_names(design.verilog)
-    around = plain_names(harness(design, _harness_name(design)))
+    verilog, around = design.verilog, harness(design, _harness_name(design))
     stage(progress, f"synthesis for {target.name} (Yosys {yosys.version})")
     make = functools.partial(_synthesize_core, design, target, verilog, around)
     synthesized = json.loads(
@@ -98,22 +97,12 @@ def _fpga(design, target: Target, freq: float | None, seed: int, progress: Progr
     )
     cells, netlist = synthesized["cells"], synthesized["netlist"]
     uses = tuple(Use(resource.name, resource.used(cells), resource.available) for resource in target.resources)
-    _check_room(design, target, uses)
+    check_room(design, target, uses)
     stage(progress, f"place and route on {target.name} ({target.nextpnr} {nextpnr.version})")
     whole = _harness_name(design)
     placed = netlist if target.family != "gowin" else {"modules": {whole: make_timed(netlist["modules"][whole])}}
-    make = functools.partial(_place_and_route, placed, target, seed)
-    try:
-        text = kept(make, "placed", placed, target.nextpnr, target.arguments, target.pins, seed, nextpnr.version)
-    except tools.ToolFailed as error:
-        if re.search(r"no (more )?BELs|[Uu]nable to (find a placement|place)|[Ff]ailed to place", str(error)):
-            full = ", ".join(
-                f"{use.used:,} of {use.available:,} {use.name}" for use in uses if use.used and use.available
-            )
-            raise ValueError(
-                f"{design.name} in its harness does not fit on {target.name} (alone it takes {full})"
-            ) from None
-        raise
+    make = functools.partial(_place_and_route, placed, design, target, uses, seed)
+    text = kept(make, "placed", placed, target.nextpnr, target.arguments, target.pins, seed, nextpnr.version)
     result = json.loads(text)
     path = longest_path(result, netlist["modules"][whole], design)
     notes = [note for name, note in target.notes if any(use.name == name and use.used for use in uses)]
@@ -134,6 +123,29 @@ def _fpga(design, target: Target, freq: float | None, seed: int, progress: Progr
         seed=seed,
         notes=tuple(notes),
     )
+
+
+def check_request(
+    target: str | None, liberty: str | os.PathLike | None, freq: float | None, seed: int
+) -> Target | None:
+    """Check what `synthesize` is asked for, parameters as there, and look up the target.
+
+    Raises
+    ------
+    ValueError
+        A wrong argument.
+    """
+    if (target is None) == (liberty is None):
+        raise ValueError("give either a target or a Liberty file" + (", not both" if target is not None else ""))
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
+        raise ValueError(f"seed must be an integer from 0 to {2**31 - 1}, not {seed!r}")
+    if freq is not None and not (isinstance(freq, int | float) and math.isfinite(freq) and freq > 0):
+        raise ValueError(f"freq must be a number of MHz above 0, not {freq!r}")
+    if liberty is None:
+        return lookup(target)
+    if freq is not None:
+        raise ValueError("freq needs an FPGA target: with a Liberty file only area is estimated")
+    return None
 
 
 def synthesize(
@@ -171,18 +183,13 @@ def synthesize(
     Raises
     ------
     ValueError
-        A wrong argument, a core that does not fit on the part, a Liberty file that cannot be used.
+        A wrong argument, a Liberty file that cannot be used.
+    TooSmall
+        A ValueError: the core does not fit on the part.
     ToolMissing, ToolFailed
         A tool is not there, or it failed.
     """
-    if (target is None) == (liberty is None):
-        raise ValueError("give either a target or a Liberty file" + (", not both" if target is not None else ""))
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
-        raise ValueError(f"seed must be an integer from 0 to {2**31 - 1}, not {seed!r}")
-    if freq is not None and not (isinstance(freq, int | float) and math.isfinite(freq) and freq > 0):
-        raise ValueError(f"freq must be a number of MHz above 0, not {freq!r}")
-    if liberty is not None:
-        if freq is not None:
-            raise ValueError("freq needs an FPGA target: with a Liberty file only area is estimated")
+    part = check_request(target, liberty, freq, seed)
+    if part is None:
         return measure_area(design, Path(liberty), progress)
-    return _fpga(design, lookup(target), freq, seed, progress)
+    return _fpga(design, part, freq, seed, progress)

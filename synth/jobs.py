@@ -4,7 +4,6 @@ import functools
 import gzip
 import hashlib
 import json
-import re
 import shutil
 import sys
 import tempfile
@@ -14,33 +13,9 @@ from pathlib import Path
 
 from ..hdl import tools
 
-__all__ = ["Progress", "count_cells", "kept", "plain_names", "run_yosys", "stage"]
+__all__ = ["Progress", "count_cells", "kept", "run_yosys", "stage"]
 
 Progress = Callable[[str], None] | None
-
-
-def plain_names(verilog: str) -> str:
-    """Write ``\\x[3]`` as ``\\x(3)`` wherever it is an escaped name.
-
-    A net that is called ``x[3]`` beside a vector ``x`` is what Amaranth makes of an array. ABC9's AIGER reader in Yosys
-    builds the names of single bits the same way, meets the net of that name, and stops with the assertion
-    ``count_id(wire->name) == 0`` or ``GetSize(conn.first) == GetSize(conn.second)``; every synth_* command that runs
-    ABC9 is concerned (Yosys issues 4349 and 5274).
-
-    Parameters
-    ----------
-    verilog : str
-
-    Returns
-    -------
-    str
-    """
-
-    def rename(match: re.Match) -> str:
-        text = match[0]
-        return text.replace("[", "(").replace("]", ")") if text.startswith("\\") else text
-
-    return re.sub(r'"(?:[^"\\]|\\.)*"|//[^\n]*|/\*.*?\*/|\\\S+', rename, verilog, flags=re.DOTALL)
 
 
 @functools.cache

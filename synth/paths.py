@@ -94,8 +94,7 @@ def _namer(module: dict, design) -> Callable[[str], str]:
         )
         if best in bits and not best.startswith("core."):
             return f"harness {best}"
-        # What `plain_names` did to the names of array elements is undone.
-        return re.sub(r"\((\d+)\)", r"[\1]", best.removeprefix("core."))
+        return best.removeprefix("core.")
 
     return name
 

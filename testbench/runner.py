@@ -7,7 +7,6 @@ import secrets
 import sys
 import tempfile
 import textwrap
-import threading
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 from ..cores.generate import generate
 from ..hdl import tools
 from . import verilator
+from .progress import watched
 
 __all__ = ["DEFAULT_VECTORS", "PERIOD", "REQUEST", "Result", "simulate"]
 
@@ -29,7 +29,6 @@ PERIOD = 10
 REQUEST = "BITLOOM_BENCH"
 
 _TIMEOUT = 3600  # seconds; the bench itself gives up much earlier when nothing moves
-_POLL = 0.1  # seconds between two looks at the progress
 
 
 @dataclass(frozen=True)
@@ -224,7 +223,7 @@ def simulate(
             "progress": str(work / "progress") if progress else None,
         }
         if progress:
-            stack.enter_context(_watched(work / "progress", progress))
+            stack.enter_context(watched(work / "progress", progress))
         report = {"failure": None}
         try:
             environment = _environment(design, request, work)
@@ -281,28 +280,6 @@ def _environment(design, request, work):
         "COCOTB_TRUST_INERTIAL_WRITES": "1",
         REQUEST: json.dumps(request),
     }
-
-
-@contextlib.contextmanager
-def _watched(file, progress):
-    """Call `progress` with what the bench writes into a file."""
-    ended = threading.Event()
-
-    def watch():
-        while not ended.wait(_POLL):
-            try:
-                done, total = map(int, file.read_text().split())
-            except (OSError, ValueError):
-                continue  # not there yet, or being written
-            progress(done, total)
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def _first(mismatch):

@@ -1,4 +1,4 @@
-"""Verilator programs: a design and cocotb, compiled once and kept.
+"""Verilator programs: a design with cocotb, or with a main program of its own, compiled once and kept.
 
 A program is kept under a hash of all that decides it. What is the same in every program, Verilator's own run time, is
 compiled with the first one and kept as object files, which leaves one or two seconds for each further design.
@@ -15,17 +15,19 @@ import cocotb_tools.config
 
 from ..hdl import tools
 
-__all__ = ["TRACES", "build"]
+__all__ = ["TRACES", "build", "build_with"]
 
 #: Suffix of a waveform file to Verilator's option.
 TRACES = {".vcd": "--trace-vcd", ".fst": "--trace-fst"}
 
 _PREFIX = "Vtop"  # the name that cocotb's main program includes
 
-_VERILATOR = ["--cc", "--exe", "--vpi", "--timescale", "1ns/1ns", "--prefix", _PREFIX, "-o", "sim", "-Wno-fatal"]
+_VERILATOR = ["--cc", "--exe", "--prefix", _PREFIX, "-o", "sim", "-Wno-fatal"]
 
 # Unknown values are drawn when the program starts, so that nothing can pass because they happen to be 0.
 _VERILATOR += ["--x-assign", "unique", "--x-initial", "unique"]
+
+_COCOTB = ["--vpi", "--timescale", "1ns/1ns"]
 
 # Fast to compile and still fast to run; the initial values and the tables of names are run once. The wheel's makefile
 # does not know how a compiler takes a precompiled header, which large designs are compiled with.
@@ -56,31 +58,62 @@ def build(design, waves=None):
     control = "`verilator_config\n" + "".join(
         f'public_flat_rw -module "{design.top}" -var "{port.name}"\n' for port in design.ports
     )
-    options = [*_VERILATOR, *([TRACES[waves]] if waves else [])]
     libraries = str(cocotb_tools.config.libs_dir)
     main = cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp"
+    link = f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator"
+    options = [*_COCOTB, *([TRACES[waves]] if waves else []), "-LDFLAGS", link]
+    return _program(design, main, {"ports.vlt": control}, options, waves == ".fst")
+
+
+def build_with(design, main, header):
+    """Compile a design with a C++ main program, for speed, or take the program of an earlier time.
+
+    Parameters
+    ----------
+    design : Design
+        Its `verilog` and `top` are read.
+    main : Path
+        The C++ file; it includes `Vtop.h`, and `ports.h` from `header`.
+    header : str
+        What the main program must know of the design.
+
+    Returns
+    -------
+    Path
+        The program, as from `build`.
+
+    Raises
+    ------
+    ToolMissing, ToolFailed
+        As from `build`.
+    """
+    return _program(design, main, {"ports.h": header}, ["-CFLAGS", "-I.."])
+
+
+def _program(design, main, files, options, fst=False):
+    """The program of a design and a main program; `files` are theirs, by name, those of Verilator end in .vlt."""
+    options = [*_VERILATOR, *options]
     compiler, make = tools.find("g++"), tools.find("make")
+    # What decides Verilator's own object files.
     toolset = [
         *options,
         *_MAKE,
         f"verilator {tools.find('verilator').version}",
         f"{compiler.command[0]} {compiler.version}",
-        main.read_text(),
-        libraries,
     ]
-    program = tools.cache_dir("verilator") / f"{design.top}-{_digest(*toolset, control, design.verilog)}"
+    digest = _digest(*toolset, main.read_text(), *files.items(), design.verilog)
+    program = tools.cache_dir("verilator") / f"{design.top}-{digest}"
     if program.is_file():
         return program
     runtime = tools.cache_dir("verilator", f"runtime-{_digest(*toolset)}")
     with tempfile.TemporaryDirectory(dir=tools.cache_dir("verilator"), prefix=".build-") as folder:
         work = Path(folder)
-        if waves == ".fst":
+        if fst:
             _check_headers(work, compiler)
-        (work / "design.v").write_text(design.verilog)
-        (work / "ports.vlt").write_text(control)
-        link = f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator"
+        for name, text in {"design.v": design.verilog, **files}.items():
+            (work / name).write_text(text)
         command = [*tools.find("verilator").command, *options, "--Mdir", "build", "--top-module", design.top]
-        tools.run([*command, "-LDFLAGS", link, str(main), "ports.vlt", "design.v"], work)
+        tools.run([*command, str(main), *(name for name in files if name.endswith(".vlt")), "design.v"], work)
         build = work / "build"
         for ready in runtime.glob("*.o"):
             shutil.copy(ready, build)

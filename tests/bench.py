@@ -3,7 +3,10 @@
 Times are of this machine, for comparison within one run; the figures of the tools are their estimates.
 """
 
+import os
+import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -72,6 +75,24 @@ def generation():
         yield name, f"{taken:.2f}", len(design.verilog), design.manifest["modules"]
 
 
+def large_generation():
+    """What `bitloom generate` takes for tiles of many sides: start of the interpreter, file and tools included."""
+    for side in (8, 16, 32, 64, 128):
+        with tempfile.TemporaryDirectory() as folder:
+            output = Path(folder) / "tile.v"
+            command = [sys.executable, "-m", "bitloom", "generate", "systolic-tile", "-o", str(output)]
+            command += ["-p", f"rows={side}", "-p", f"cols={side}"]
+            taken = []
+            for _ in range(3):
+                start = time.perf_counter()
+                process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+                # The largest process below the command counts, Yosys.
+                _, status, usage = os.wait4(process.pid, 0)
+                taken.append(time.perf_counter() - start)
+                process.returncode = os.waitstatus_to_exitcode(status)
+            yield f"{side}x{side}", f"{min(taken):.2f}", f"{output.stat().st_size:,}", f"{usage.ru_maxrss / 1024:.0f}"
+
+
 def simulation():
     """What the benches measure."""
     for core, name, config in configurations():
@@ -106,6 +127,7 @@ def main():
     """Print every table; a Liberty file as the argument adds the ASIC areas."""
     show("golden.ovp, million values a second", ["format", "encode", "decode", "round trip"], model_rates())
     show("generation", ["core", "seconds", "bytes", "modules"], generation())
+    show("bitloom generate systolic-tile", ["tile", "seconds", "bytes", "MB"], large_generation())
     show("simulation", ["core", "result", "transfers", "cycles", "cycles/s"], simulation())
     show("synthesis (estimates)", ["core", "target", "LUT4", "FF", "DSP", "Fmax MHz"], synthesis())
     for liberty in map(Path, sys.argv[1:]):

@@ -67,6 +67,8 @@ QUICK = [name for name in COMMANDS if name not in ("build", "demo", "mutate", "b
 def test_the_example_in_the_help_works_when_pasted(name, tmp_path):
     output = CliRunner().invoke(cli.bitloom, [name, "--help"]).output
     example = re.search(r"Example:\n((?:  .*\n?)+)", output)[1].split()
+    for file in ("A.npy", "W.npy"):
+        np.save(tmp_path / file, np.arange(-18, 18).reshape(6, 6))
     done = subprocess.run([sys.executable, "-m", *example], cwd=tmp_path, capture_output=True, text=True)
     missing_board_tool = name == "flash" and "bitstream" in done.stderr
     assert done.returncode == 0 or missing_board_tool, done.stderr
