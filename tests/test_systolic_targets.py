@@ -1,0 +1,139 @@
+"""Whole tiles with the vendors' primitives, in simulation models of these: they compute what the golden model says."""
+
+import numpy as np
+import pytest
+
+from bitloom.cores.systolic import SystolicConfig, SystolicTile
+from bitloom.golden import systolic as golden
+from bitloom.hdl import tools
+from bitloom.hdl.verilog import emit
+
+# Operands go in whenever they are taken, with pauses; results are taken with pauses and printed.
+BENCH = """
+module bench;
+  localparam A = {a_transfers}, W = {w_transfers}, ROWS = {rows};
+  reg clk = 0, rst = 1;
+  reg [{a_bits}-1:0] a [0:A-1]; reg [{w_bits}-1:0] w [0:W-1];
+  integer a_at = 0, w_at = 0, o_at = 0, cycle = 0;
+  reg a_valid = 0, w_valid = 0, o_ready = 0;
+  wire a_ready, w_ready, o_valid;
+  wire [{o_bits}-1:0] o;
+  tile tile_i(.clk(clk), .rst(rst),
+    .a__payload(a[a_at % A]), .a__valid(a_valid), .a__ready(a_ready),
+    .w__payload(w[w_at % W]), .w__valid(w_valid), .w__ready(w_ready),
+    .o__payload(o), .o__valid(o_valid), .o__ready(o_ready));
+  initial begin
+    $readmemh("a.hex", a); $readmemh("w.hex", w);
+    #5 clk = 1; #5 clk = 0; rst = 0;
+    while (o_at < ROWS && cycle < 20000) begin
+      if (!a_valid) a_valid = a_at < A && $random % 4 != 0;
+      if (!w_valid) w_valid = w_at < W && $random % 4 != 0;
+      o_ready = $random % 4 != 0;
+      #5;
+      if (o_valid && o_ready) begin $display("%h", o); o_at = o_at + 1; end
+      begin : step
+        reg a_taken, w_taken;
+        a_taken = a_valid && a_ready; w_taken = w_valid && w_ready;
+        clk = 1; #5 clk = 0;
+        if (a_taken) begin a_at = a_at + 1; a_valid = 0; end
+        if (w_taken) begin w_at = w_at + 1; w_valid = 0; end
+      end
+      cycle = cycle + 1;
+    end
+    $finish;
+  end
+endmodule
+"""
+
+
+PAIRS = {
+    "ecp5": [
+        ("int8", "int8"),
+        ("int8", "int4"),
+        ("int4", "int8"),
+        ("int4", "int4"),
+        ("ovp-int4", "ovp-flint4"),
+        ("ovp-flint4", "ovp-flint4"),
+        ("ovp-int8", "ovp-int8"),
+    ],
+    "gowin": [("int8", "int8"), ("int4", "int8")],
+    "ice40": [("int8", "int8"), ("int8", "int4"), ("int4", "int4"), ("ovp-flint4", "ovp-int4")],
+    "generic": [("int8", "int4")],
+}
+
+
+@pytest.mark.parametrize("dataflow", golden.DATAFLOWS)
+@pytest.mark.parametrize("target, a_format, w_format", [(target, *pair) for target in PAIRS for pair in PAIRS[target]])
+def test_tile(target, a_format, w_format, dataflow, primitives, tmp_path, icarus):
+    """Accumulators as narrow as a product allows, so that sums leave their range; blocks that do not divide."""
+    rows, cols, block = (2, 2, 2) if a_format == "ovp-int8" else (4, 3, 2)
+    this = SystolicConfig(
+        rows, cols, a_format, w_format, accumulator=32, block=block, dataflow=dataflow, partials=5, target=target
+    )
+    narrow = max(golden.term_bits(this), 8)
+    this = SystolicConfig(**{**this.to_dict(), "accumulator": narrow})
+    rng = np.random.default_rng(narrow)
+    operands = this.operands
+    a, w, expected = [], [], []
+    reductions = [(codes(rng, operands[0], rows, k), codes(rng, operands[1], cols, k)) for k in (1, 9, 2, 16, 4)]
+    reductions.append((extremes(operands[0], rows, 8), extremes(operands[1], cols, 8)))
+    for left, right in reductions:
+        a += transfers(this, operands[0], left, dataflow == "weight-stationary")
+        w += transfers(this, operands[1], right, False)
+        product, overflow = golden.matmul(left, right, this)
+        for row in range(rows):
+            fields = {"sums": product[row].tolist(), "last": row == rows - 1}
+            fields["overflow"] = sum(int(flag) << col for col, flag in enumerate(overflow[row]))
+            expected.append(this.o_layout.const(fields).as_value().value)
+    assert any(fields >> (narrow * cols) & ((1 << cols) - 1) for fields in expected)
+
+    tile = SystolicTile(this)
+    bits = {port: len(getattr(tile, port).payload.as_value()) for port in "awo"}
+    for name, layout, lines in (("a", this.a_layout, a), ("w", this.w_layout, w)):
+        text = "".join(f"{layout.const(fields).as_value().value:x}\n" for fields in lines)
+        (tmp_path / f"{name}.hex").write_text(text)
+    bench = BENCH.format(
+        a_transfers=len(a),
+        w_transfers=len(w),
+        rows=len(expected),
+        **{f"{port}_bits": width for port, width in bits.items()},
+    )
+    (tmp_path / "bench.v").write_text("\n".join([emit(tile, "tile"), primitives.get(target, ""), bench]))
+    tools.run([*icarus, "-g2012", "-o", "bench.vvp", "bench.v"], tmp_path)
+    given = tools.run(["vvp", "-n", "bench.vvp"], tmp_path).stdout.split()
+    assert [int(line, 16) for line in given] == expected
+
+
+def codes(rng, operand, lanes, k):
+    """Random codes, the illegal ones included."""
+    if operand.pairs:
+        return rng.integers(0, 256, (lanes, -(-k // 2) * operand.bits // 4), dtype=np.uint8)
+    low, high = operand.limits
+    return rng.integers(low, high + 1, (lanes, k))
+
+
+def extremes(operand, lanes, k):
+    """The largest magnitude in all steps, or beside a victim; the lanes' signs alternate."""
+    if not operand.pairs:
+        return np.tile([[operand.limits[lane % 2]] for lane in range(lanes)], (1, k))
+    top = len(operand.pairs.outlier_magnitudes)
+    signs = [operand.pairs.identifier * (lane % 2) for lane in range(lanes)]
+    if operand.bits == 4:
+        return np.array([[operand.pairs.identifier << 4 | top | sign] * (k // 2) for sign in signs], np.uint8)
+    return np.array([[top | sign, operand.pairs.identifier] * (k // 2) for sign in signs], np.uint8)
+
+
+def transfers(config, operand, lanes, blocks):
+    """Payloads of a reduction: a step each, or a row of a block of steps each."""
+    if operand.pairs and operand.bits == 8:
+        lanes = lanes[:, ::2].astype(int) | lanes[:, 1::2].astype(int) << 8
+    if not blocks:
+        columns = lanes.T.tolist()
+        return [{"lanes": column, "last": at == len(columns) - 1} for at, column in enumerate(columns)]
+    width = config.rows // operand.steps
+    lanes = np.pad(lanes, ((0, 0), (0, -lanes.shape[1] % width)))
+    return [
+        {"lanes": row.tolist(), "last": at == len(lanes) - 1}
+        for block in np.hsplit(lanes, lanes.shape[1] // width)
+        for at, row in enumerate(block)
+    ]
