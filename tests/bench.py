@@ -3,6 +3,7 @@
 Times are of this machine, for comparison within one run; the figures of the tools are their estimates.
 """
 
+import itertools
 import os
 import subprocess
 import sys
@@ -12,11 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from bitloom.cores.catalogue import CATALOGUE
+from bitloom.cores.catalogue import CATALOGUE, lookup
 from bitloom.cores.generate import generate
-from bitloom.golden import ovp
+from bitloom.golden import gemm as gemm_model
+from bitloom.golden import ovp, systolic
 from bitloom.synth import flow
-from bitloom.testbench import runner
+from bitloom.synth.room import TooSmall
+from bitloom.testbench import gemm, runner
 
 TARGETS = ("ice40-up5k", "ice40-hx8k", "ecp5-25k", "ecp5-85k", "gowin-gw1n-9")
 #: Configurations beside each core's default.
@@ -106,12 +109,49 @@ def simulation():
         )
 
 
+def tile_runs():
+    """A matrix product through the Verilated tile, as `bitloom run gemm` does it."""
+    rng = np.random.default_rng(0)
+    m, k, n = 128, 384, 384
+    core = lookup("systolic-tile")
+    for dataflow in systolic.DATAFLOWS:
+        for formats in (["a_format=int8", "w_format=int8"], ["a_format=ovp-int4", "w_format=ovp-flint4"]):
+            tile = ["rows=16", "cols=16", "partials=128", f"dataflow={dataflow}"]
+            problem = gemm_model.prepare(
+                rng.integers(-8, 8, (m, k)), rng.integers(-8, 8, (k, n)), core.config.parse([*tile, *formats])
+            )
+            result = gemm.run(problem.a, problem.w, core.config.parse([*tile, *formats]), k=k)
+            name = f"16x16 {dataflow}, {formats[0].partition('=')[2]}"
+            verdict = "pass" if result.passed else "FAIL"
+            yield name, verdict, result.cycles, f"{result.utilization:.2%}", f"{result.macs_per_second / 1e6:.1f}"
+
+
+def processing_elements():
+    """What a processing element of each pair of formats takes, its share of edges and control included."""
+    core = lookup("systolic-tile")
+    for a, w in itertools.product(systolic.FORMATS, repeat=2):
+        try:
+            systolic.check_formats(a, w)
+        except ValueError:
+            continue  # not defined
+        for side, target, part in ((2, "generic", "ice40-hx8k"), (4, "ecp5", "ecp5-85k")):
+            fields = {"rows": side, "cols": side, "a_format": a, "w_format": w, "target": target}
+            report = flow.synthesize(generate(core, core.config(**fields)), target=part)
+            use = {item.name: item.used / side**2 for item in report.uses}
+            figures = (f"{use.get(kind, 0):.2f}" for kind in ("LUT4", "FF", "DSP"))
+            yield f"{a} x {w}, {side}x{side}", part, *figures, f"{report.fmax_mhz:.0f}"
+
+
 def synthesis():
     """Area and Fmax on every target."""
     for core, name, config in configurations():
         design = generate(core, config)
         for target in TARGETS:
-            report = flow.synthesize(design, target=target)
+            try:
+                report = flow.synthesize(design, target=target)
+            except TooSmall:
+                yield name, target, *["-"] * 3, "too small"
+                continue
             use = {item.name: item.used for item in report.uses}
             yield name, target, *(use.get(kind, 0) for kind in ("LUT4", "FF", "DSP")), f"{report.fmax_mhz:.0f}"
 
@@ -129,6 +169,10 @@ def main():
     show("generation", ["core", "seconds", "bytes", "modules"], generation())
     show("bitloom generate systolic-tile", ["tile", "seconds", "bytes", "MB"], large_generation())
     show("simulation", ["core", "result", "transfers", "cycles", "cycles/s"], simulation())
+    columns = ["tile, 128x384x384", "result", "cycles", "utilization", "million MAC/s"]
+    show("bitloom run gemm", columns, tile_runs())
+    columns = ["systolic-tile", "part", "LUT4/PE", "FF/PE", "DSP/PE", "Fmax MHz"]
+    show("a processing element (estimates)", columns, processing_elements())
     show("synthesis (estimates)", ["core", "target", "LUT4", "FF", "DSP", "Fmax MHz"], synthesis())
     for liberty in map(Path, sys.argv[1:]):
         show(f"area in {liberty.name}", ["core", "area", "NAND2", "FF"], area(liberty))
