@@ -10,7 +10,7 @@ from ..cores.catalogue import lookup
 from ..cores.generate import generate
 from ..golden import gemm, ovp, systolic
 from ..hdl import tools
-from . import drive
+from . import drive, verilator
 
 __all__ = ["GemmResult", "load", "parse_formats", "run", "save"]
 
@@ -95,8 +95,7 @@ def run(a, w, config, *, k=None, design=None, stall_in=0, stall_out=0, seed=0, p
     ToolMissing, ToolFailed
         If the program could not be built or broke off.
     """
-    if config.target != "generic":
-        raise ValueError(f"target must be generic to run in Verilator, not {config.target!r}")
+    verilator.check_target(config.target)
     product, overflow = systolic.matmul(a, w, config)
     (m, n), steps = product.shape, gemm.steps(a, config.operands[0])
     ends = gemm.ends(m, steps, n, config)

@@ -15,7 +15,7 @@ import cocotb_tools.config
 
 from ..hdl import tools
 
-__all__ = ["TRACES", "build", "build_with"]
+__all__ = ["TRACES", "build", "build_with", "check_target"]
 
 #: Suffix of a waveform file to Verilator's option.
 TRACES = {".vcd": "--trace-vcd", ".fst": "--trace-fst"}
@@ -32,6 +32,18 @@ _COCOTB = ["--vpi", "--timescale", "1ns/1ns"]
 # Fast to compile and still fast to run; the initial values and the tables of names are run once. The wheel's makefile
 # does not know how a compiler takes a precompiled header, which large designs are compiled with.
 _MAKE = ["OPT_FAST=-O1", "OPT_SLOW=-O0", "CFG_CXXFLAGS_PCH_I=-include"]
+
+
+def check_target(target):
+    """Refuse designs that name a part's primitives, of which Verilator has no models.
+
+    Raises
+    ------
+    ValueError
+        If the parameter `target` of a core is not "generic".
+    """
+    if target != "generic":
+        raise ValueError(f"target must be generic to run in Verilator, not {target!r}")
 
 
 def build(design, waves=None):
@@ -51,6 +63,8 @@ def build(design, waves=None):
 
     Raises
     ------
+    ValueError
+        If the design names primitives of a part.
     ToolMissing, ToolFailed
         Verilator, make or the compiler is missing, or refused the design.
     """
@@ -84,7 +98,7 @@ def build_with(design, main, header):
 
     Raises
     ------
-    ToolMissing, ToolFailed
+    ValueError, ToolMissing, ToolFailed
         As from `build`.
     """
     return _program(design, main, {"ports.h": header}, ["-CFLAGS", "-I.."])
@@ -92,6 +106,7 @@ def build_with(design, main, header):
 
 def _program(design, main, files, options, fst=False):
     """The program of a design and a main program; `files` are theirs, by name, those of Verilator end in .vlt."""
+    check_target(design.manifest.get("parameters", {}).get("target", "generic"))
     options = [*_VERILATOR, *options]
     compiler, make = tools.find("g++"), tools.find("make")
     # What decides Verilator's own object files.
