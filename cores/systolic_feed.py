@@ -8,7 +8,7 @@ from ..hdl.replicate import Replica
 from .ovp import decode_pair
 from .processing_element import operand_shape
 
-__all__ = ["Feed", "IntegerFeed", "PairEdge", "PairFeed"]
+__all__ = ["Feed", "IntegerFeed", "PairDecoder", "PairEdge", "PairFeed"]
 
 
 class Feed(wiring.Component):
@@ -132,8 +132,47 @@ class PairFeed(StepFeed):
         return m
 
 
+class PairDecoder(wiring.Component):
+    """A register for a packed pair, and the decoder.
+
+    Attributes
+    ----------
+    accept : in 1
+        Load the register.
+    codes : in
+        Packed pair.
+    values : out, array of 2
+        The pair in the register, the lower step of the reduction first.
+    illegal : out 1
+        It is illegal.
+    """
+
+    def __init__(self, operand):
+        self.config = operand
+        super().__init__(
+            {
+                "accept": In(1),
+                "codes": In(operand.lane_bits),
+                "values": Out(data.ArrayLayout(operand_shape(operand), 2)),
+                "illegal": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        fmt = self.config.pairs
+        codes = Signal.like(self.codes, name="codes_q", reset_less=True)
+        with m.If(self.accept):
+            m.d.sync += codes.eq(self.codes)
+        pair, illegal = decode_pair(m, fmt, codes, Const(fmt.bias, fmt.exponent_bits))
+        for value, (exponent, integer) in zip(self.values, pair, strict=True):
+            m.d.comb += [value.exponent.eq(exponent), value.integer.eq(integer)]
+        m.d.comb += self.illegal.eq(illegal)
+        return m
+
+
 class PairEdge(wiring.Component):
-    """Decoder of one lane at the edge: a register for a packed pair, the decoder, a choice of its two values.
+    """`PairDecoder` of one lane, and a choice of its two values.
 
     Attributes
     ----------
@@ -164,13 +203,12 @@ class PairEdge(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        fmt = self.config.pairs
-        codes = Signal.like(self.codes, name="codes_q", reset_less=True)
-        with m.If(self.accept):
-            m.d.sync += codes.eq(self.codes)
-        (first, second), illegal = decode_pair(m, fmt, codes, Const(fmt.bias, fmt.exponent_bits))
+        m.submodules.decoder = Replica(decoder := PairDecoder(self.config))
+        m.d.comb += [
+            decoder.accept.eq(self.accept),
+            decoder.codes.eq(self.codes),
+            self.illegal.eq(decoder.illegal),
+        ]
         with m.If(self.take):
-            for target, *values in zip((self.value.exponent, self.value.integer), first, second, strict=True):
-                m.d.comb += target.eq(Mux(self.second, values[1], values[0]))
-        m.d.comb += self.illegal.eq(illegal)
+            m.d.comb += self.value.eq(Mux(self.second, *reversed(decoder.values)))
         return m

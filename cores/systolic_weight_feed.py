@@ -1,13 +1,10 @@
 """Weight-stationary: the systolic tile's edge, weights a step a cycle and activations a row a cycle."""
 
-from amaranth import Cat, Const, Module, Mux, Signal
-from amaranth.lib import data, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.lib.wiring import Out
 
 from ..hdl.replicate import Replica
-from .ovp import decode_pair
-from .processing_element import operand_shape
-from .systolic_feed import Feed, PairEdge
+from .systolic_feed import Feed, PairDecoder, PairEdge
 
 __all__ = ["IntegerWeightFeed", "PairWeightFeed"]
 
@@ -99,7 +96,7 @@ class PairWeightFeed(WeightFeed):
 
         a_illegal, w_illegal = [], []
         for lane, codes in enumerate(self.a.payload.lanes):
-            m.submodules[f"a_{lane}"] = Replica(edge := WholePairEdge(a_operand))
+            m.submodules[f"a_{lane}"] = Replica(edge := PairDecoder(a_operand))
             m.d.comb += [edge.accept.eq(a_accept), edge.codes.eq(codes)]
             m.d.comb += [self.activations[2 * lane + at].eq(edge.values[at]) for at in range(2)]
             a_illegal.append(edge.illegal)
@@ -129,42 +126,3 @@ def _register(m, name, port, en, give):
     with m.If(accept):
         m.d.sync += last.eq(port.payload.last)
     return full, last, accept
-
-
-class WholePairEdge(wiring.Component):
-    """Register and decoder of one pair at the edge, both values at once.
-
-    Attributes
-    ----------
-    accept : in 1
-        Load the register.
-    codes : in
-        Packed pair.
-    values : out, array of 2
-        The pair in the register, the lower step of the reduction first.
-    illegal : out 1
-        It is illegal.
-    """
-
-    def __init__(self, operand):
-        self.config = operand
-        super().__init__(
-            {
-                "accept": In(1),
-                "codes": In(operand.lane_bits),
-                "values": Out(data.ArrayLayout(operand_shape(operand), 2)),
-                "illegal": Out(1),
-            }
-        )
-
-    def elaborate(self, platform):
-        m = Module()
-        fmt = self.config.pairs
-        codes = Signal.like(self.codes, name="codes_q", reset_less=True)
-        with m.If(self.accept):
-            m.d.sync += codes.eq(self.codes)
-        pair, illegal = decode_pair(m, fmt, codes, Const(fmt.bias, fmt.exponent_bits))
-        for value, (exponent, integer) in zip(self.values, pair, strict=True):
-            m.d.comb += [value.exponent.eq(exponent), value.integer.eq(integer)]
-        m.d.comb += self.illegal.eq(illegal)
-        return m
