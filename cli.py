@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -478,18 +479,46 @@ def run(what, a_file, w_file, where, formats, parameters, output, json_file):
 
 @_command("quantize", "bitloom quantize minilm --format ovp-int4 -o minilm.ovp-int4.safetensors")
 @click.argument("file", callback=lambda context, parameter, name: _weights_file(name))
-@click.option("--format", "format_name", required=True, metavar="F", help="Weight format, such as ovp-int4 or int4.")
+@click.option(
+    "--format", "format_name", required=True, metavar="F", help="Weight format, such as ovp-int4, int4, hgq or sevedo."
+)
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="F", help="Codes and scales.")
+@click.option("--coarse", type=int, metavar="N", help="hgq, sevedo: values that share a scale; 128.")
+@click.option("--fine", type=int, metavar="N", help="hgq, sevedo: values that share a shift; 16.")
+@click.option("--rank", type=int, metavar="R", help="sevedo: of the low-rank path; 32.")
+@click.option(
+    "--precision",
+    type=click.Choice(["int8", "rank", "channel", "both"]),
+    help="sevedo: what may have 16 bits in the low-rank path; both.",
+)
 @_json_file
-def quantize(file, format_name, output, json_file):
+def quantize(file, format_name, output, coarse, fine, rank, precision, json_file):
     """Turn a safetensors file's weight matrices into codes, with an error report.
 
     FILE is a safetensors file, or the word minilm for the installed all-MiniLM-L6-v2.
+
+    The format sevedo needs a model, config.json and the tokenizer beside FILE, to calibrate on sentences. It writes one
+    .npz file of layers, query, key and value stacked, and reports the error of the layers' outputs on other sentences:
+
+    \b
+      bitloom quantize minilm --format sevedo --rank 32 -o minilm.sevedo.npz
     """
     from .golden import checkpoint
     from .golden import quantize as formats
 
-    fmt = formats.lookup(format_name)
+    for option, given, names in (
+        ("--coarse", coarse, formats.GROUPED),
+        ("--fine", fine, formats.GROUPED),
+        ("--rank", rank, ("sevedo",)),
+        ("--precision", precision, ("sevedo",)),
+    ):
+        if given is not None and format_name not in names:
+            raise click.UsageError(f"{option} needs --format {' or '.join(names)}")
+    sizes = {name: size for name, size in (("coarse", coarse), ("fine", fine)) if size is not None}
+    if format_name == "sevedo":
+        _quantize_sevedo(file, output, rank, precision, sizes, json_file)
+        return
+    fmt = formats.HgqFormat(**sizes) if format_name == "hgq" else formats.lookup(format_name)
     output = output or file.with_name(f"{file.stem}.{fmt.name}.safetensors")
     _check_writable(output, json_file)
     with _bar("quantizing") as progress:
@@ -501,6 +530,101 @@ def quantize(file, format_name, output, json_file):
         _write_json(json_file, {"file": file.name, "format": fmt.name, "tensors": report})
     checkpoint.write(output, tensors, fmt)
     click.echo(f"wrote {output}")
+
+
+def _quantize_sevedo(file, output, rank, precision, sizes, json_file):
+    """Write a model's linear layers as SeVeDo layers."""
+    from .golden import decompose, quantize, sevedo, sevedo_model
+    from .golden.sentences import CALIBRATION, SENTENCES
+
+    rank, precision = decompose.RANK if rank is None else rank, precision or "both"
+    groups = quantize.HgqFormat(**sizes)
+    encoder = _model_of(file, "the format sevedo")
+    output = output or file.with_name(f"{file.stem}.sevedo.npz")
+    _check_writable(output, json_file)
+    with _bar("decomposing") as progress:
+        layers, report = sevedo_model.quantize(
+            encoder, CALIBRATION, SENTENCES, rank, precision, progress, coarse=groups.coarse, fine=groups.fine
+        )
+    columns = ["layer", "shape", "bits/weight", "SQNR dB"]
+    rows = [[r["name"], "x".join(map(str, r["shape"])), f"{r['bits']:.2f}", f"{r['sqnr_db']:.2f}"] for r in report]
+    title = (
+        f"{file.name} as sevedo, rank {rank}, SVD-MP {precision}: error of the outputs on {len(SENTENCES)} sentences"
+    )
+    _table(columns, rows, title=title)
+    if json_file:
+        settings = {"rank": rank, "precision": precision, "coarse": groups.coarse, "fine": groups.fine}
+        _write_json(json_file, {"file": file.name, "format": "sevedo", **settings, "layers": report})
+    tools.atomic_write(output, sevedo.to_bytes(layers))
+    click.echo(f"wrote {output}")
+
+
+def _model_of(file, what):
+    """The encoder whose weights a file holds."""
+    from .golden import transformer
+
+    if not (file.parent / "config.json").is_file():
+        raise ValueError(f"{what} needs a model: there is no config.json beside {file}")
+    return transformer.Encoder.load(file.parent)
+
+
+@_command("compare", "bitloom compare minilm --rank 32 --plot formats.png --json formats.json")
+@click.argument("file", callback=lambda context, parameter, name: _weights_file(name))
+@click.option(
+    "--rank",
+    "ranks",
+    type=int,
+    multiple=True,
+    default=(16, 32, 64),
+    show_default=True,
+    metavar="R",
+    help="Rank of SeVeDo; may be repeated.",
+)
+@click.option(
+    "--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="F", help="Draw it (.png, .svg, .pdf)."
+)
+@_json_file
+def compare(file, ranks, plot, json_file):
+    """Compare 4-bit formats on every linear layer of a model.
+
+    FILE is a model's safetensors file, config.json and the tokenizer beside it, or the word minilm for the installed
+    all-MiniLM-L6-v2.
+
+    Weights and activations are both quantized. The signal to quantization noise ratio is that of a layer's output in
+    the exact arithmetic of the hardware, bias excluded, its inputs being the FP32 model's. MP is SVD-MP: 16 bits for
+    sensitive channels and ranks of SeVeDo's low-rank path. Where the paper could not be read, SeVeDo is our reading of
+    it: all sizes, roundings and the rank are our choice. It is calibrated on 8 sentences and measured, as all are, on
+    24 others.
+    """
+    from .golden import sevedo_model
+    from .golden.sentences import CALIBRATION, SENTENCES
+    from .testbench import sevedo_plot as pictures
+
+    if plot:
+        pictures.check_suffix(plot)
+    encoder = _model_of(file, "compare")
+    _check_writable(plot, json_file)
+    ranks = sorted(set(ranks))
+    with _bar("measuring") as progress:
+        rows = sevedo_model.compare(encoder, CALIBRATION, SENTENCES, ranks, progress)
+    means = sevedo_model.summary(rows)
+    shown = {name: name for name in sevedo_model.BASELINES}
+    for rank in ranks:
+        shown |= {sevedo_model.method(rank, "int8"): f"r{rank}", sevedo_model.method(rank, "both"): f"r{rank} MP"}
+    cells = [[row["name"], *(f"{row['sqnr_db'][name]:.2f}" for name in shown)] for row in rows]
+    _table(["layer", *shown.values()], cells, title=f"{file.name}: SQNR of the outputs in dB; rR is SeVeDo of rank R")
+    columns = ["mean", "bits/weight", "all layers", *means[0]["kinds"]]
+    cells = [
+        [row["method"], *(f"{value:.2f}" for value in (row["bits"], row["sqnr_db"], *row["kinds"].values()))]
+        for row in means
+    ]
+    _table(columns, cells, title="\nMeans over layers, SQNR in dB; channel and rank are the two readings of SVD-MP")
+    if json_file:
+        counts = {"calibration_sentences": len(CALIBRATION), "sentences": len(SENTENCES)}
+        _write_json(json_file, {"file": file.name, **counts, "layers": rows, "means": means})
+    if plot:
+        pictures.draw(plot, rows, shown)
+        click.echo(f"wrote {plot}")
 
 
 @_command("demo", "bitloom demo")
@@ -588,7 +712,7 @@ def _verdict(result):
 
 @bitloom.group("search", epilog="\b\nExample:\n  bitloom search anda --model minilm --tolerance 0.01")
 def search():
-    """Search for the parameters of a number format on a real model."""
+    """Search for the parameters of a number format on a real model, or for tables of a function."""
 
 
 @search.command(
@@ -701,6 +825,99 @@ def _recall_search(path, settings, iterations):
         return anda_search.recall(json.loads(path.read_bytes()), settings, iterations)
     except ValueError as error:
         raise ValueError(f"{path} cannot be continued, name another file with -o: {error}") from None
+
+
+@search.command("pwl", epilog="\b\nExample:\n  bitloom search pwl --function gelu --entries 8 --plot gelu.png")
+@click.option(
+    "--function",
+    "text",
+    required=True,
+    metavar="F",
+    help="gelu, hswish, silu, exp, div, rsqrt, div-normalized, rsqrt-normalized, or a NumPy expression in x.",
+)
+@click.option("--range", "interval", type=float, nargs=2, metavar="LOW HIGH", help="Of an expression's x; -4 4.")
+@click.option("--fraction-bits", type=int, metavar="N", help="Of an expression's slopes and intercepts; 6.")
+@click.option("--entries", type=int, default=8, show_default=True, metavar="N", help="Segments, 2 to 64.")
+@click.option(
+    "--method",
+    type=click.Choice(["ga", "dp"]),
+    default="dp",
+    show_default=True,
+    help="The paper's genetic search, or the exact one by dynamic programming.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), metavar="S", help="Of the genetic search; 1.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("pwl-table.json"),
+    show_default=True,
+    metavar="F",
+    help="The tables, one for each scale.",
+)
+@click.option(
+    "--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="F", help="Draw it (.png, .svg, .pdf)."
+)
+def search_pwl(text, interval, fraction_bits, entries, method, seed, output, plot):
+    """Find piecewise-linear tables of a function for 8-bit codes.
+
+    There is one table for each power of two as the scale of the codes. Those of the genetic search share slopes and
+    intercepts. The exact search gives each its own, with the least mean squared error over all codes that there is.
+
+    \b
+      bitloom search pwl --function 'np.tanh(x)' --range -3 3 --entries 16
+    """
+    from .golden import pwl, pwl_functions, pwl_search
+    from .testbench import pwl_plot as pictures
+
+    if seed is not None and method != "ga":
+        raise click.UsageError("--seed needs --method ga")
+    function = pwl_functions.lookup(text, *(interval or (None, None)), fraction_bits)
+    if plot:
+        pictures.check_suffix(plot)
+    _check_writable(output, plot)
+    settings = {"method": method} | ({"seed": 1 if seed is None else seed} if method == "ga" else {})
+    start = time.perf_counter()
+    with _bar(f"searching {function.name}") as progress:
+        tables = pwl_search.search(function, entries, **settings, progress=progress)
+    seconds = time.perf_counter() - start
+    measured = {s: (pwl.mse(table, s, function), pwl.largest_error(table, s, function)) for s, table in tables.items()}
+    rows = [[f"2^-{s}" if s else "1", len(function.codes(s)), *errors] for s, errors in measured.items()]
+    title = f"{function.name}, {entries} entries, {' '.join(f'{name} {value}' for name, value in settings.items())}"
+    _table(["scale", "codes", "MSE", "largest error"], rows, title=title)
+    about = {"function": function.text, "range": [function.low, function.high], "entries": entries, **settings}
+    about["mse"] = {str(s): mse for s, (mse, _) in measured.items()}
+    tools.atomic_write(output, pwl.dumps(tables, **about))
+    click.echo(f"{seconds:.1f} seconds\nwrote {output}")
+    if plot:
+        pictures.draw(plot, function, tables, title)
+        click.echo(f"wrote {plot}")
+
+
+@_command("evaluate", "bitloom evaluate integer-ops")
+@click.argument("what", metavar="integer-ops", type=click.Choice(["integer-ops"]))
+@_json_file
+def evaluate(what, json_file):
+    """Measure what integer softmax, GELU and LayerNorm do to the installed all-MiniLM-L6-v2.
+
+    Mean cosine similarity of sentence embeddings with those of the FP32 model, each operation replaced alone, and all
+    together. Inputs and outputs of the operations are INT8 with a power of two as scale for a tensor, found on 8 other
+    sentences; softmax gives 8 bits without sign. "exact" is the exact function between those codes, the best that any
+    such unit can do; 8 and 16 are piecewise-linear tables of so many entries.
+    """
+    from .golden import integer_model, transformer
+    from .golden.sentences import CALIBRATION, SENTENCES
+
+    _check_writable(json_file)
+    encoder = transformer.Encoder.load()
+    with _bar("embedding") as progress:
+        rows, scales = integer_model.compare(encoder, SENTENCES, CALIBRATION, progress)
+    columns = ["replaced", *next(iter(rows.values()))]
+    title = f"Mean cosine similarity of {len(SENTENCES)} sentence embeddings with those of FP32"
+    _table(columns, [[name, *(f"{value:.4f}" for value in found.values())] for name, found in rows.items()], title)
+    if json_file:
+        counts = {"calibration_sentences": len(CALIBRATION), "sentences": len(SENTENCES)}
+        _write_json(json_file, {**counts, "cosine": rows, "scales": {n: vars(found) for n, found in scales.items()}})
 
 
 @_command("doctor", "bitloom doctor")

@@ -34,13 +34,13 @@ def weights(path):
 
 
 def quantize(path, fmt, progress=lambda done, total: None):
-    """Quantize every weight matrix of a file, one scale step an output channel.
+    """Quantize every weight matrix of a file.
 
     Parameters
     ----------
     path : path-like
         A safetensors file.
-    fmt : WeightFormat
+    fmt : WeightFormat or HgqFormat
         Format.
     progress : callable, optional
         Called with (done, total) in matrices.
@@ -50,7 +50,7 @@ def quantize(path, fmt, progress=lambda done, total: None):
     report : list of dict
         One a matrix: `name`, `shape`, and what `quantize.error_report` gives.
     tensors : dict
-        `NAME.codes` and `NAME.steps`.
+        `NAME.codes` and `NAME.steps`, or whatever `quantize.quantize_with_report` gives.
 
     Raises
     ------
@@ -61,13 +61,13 @@ def quantize(path, fmt, progress=lambda done, total: None):
     report, tensors = [], {}
     for done, (name, weight) in enumerate(matrices.items()):
         progress(done, len(matrices))
-        codes, steps = formats.quantize(weight, fmt)
-        report.append({"name": name, "shape": [*weight.shape], **formats.error_report(weight, codes, steps, fmt)})
-        tensors[f"{name}.codes"], tensors[f"{name}.steps"] = codes, steps
+        parts, errors = formats.quantize_with_report(weight, fmt)
+        report.append({"name": name, "shape": [*weight.shape], **errors})
+        tensors |= {f"{name}.{part}": tensor for part, tensor in parts.items()}
     progress(len(matrices), len(matrices))
     return report, tensors
 
 
 def write(path, tensors, fmt):
-    """Write codes and steps as a safetensors file, the format's name in its metadata."""
+    """Write codes and scales as a safetensors file, the format's name in its metadata."""
     safetensors.save(path, tensors, {"bitloom.format": fmt.name, "bitloom.summary": fmt.summary})

@@ -1,14 +1,27 @@
-"""Weights to codes: one entry for every weight format that the command line knows."""
+"""Weights to codes: one entry for every weight format that the command line knows.
+
+Most formats have one scale step an output channel. HGQ has its scales in groups along K; SeVeDo, built on it, needs a
+whole model with its activations, see `sevedo_model`.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from . import ovp, uniform
+from . import hgq, ovp, uniform
 from .checks import finite
 
-__all__ = ["FORMATS", "WeightFormat", "error_report", "lookup", "quantize"]
+__all__ = [
+    "FORMATS",
+    "GROUPED",
+    "HgqFormat",
+    "WeightFormat",
+    "error_report",
+    "lookup",
+    "quantize",
+    "quantize_with_report",
+]
 
 
 @dataclass(frozen=True)
@@ -42,6 +55,35 @@ class WeightFormat:
     round_trip: Callable
 
 
+@dataclass(frozen=True)
+class HgqFormat:
+    """Hierarchical Group Quantization with groups of some size.
+
+    Parameters
+    ----------
+    coarse, fine : int
+        As of `hgq.quantize`.
+
+    Raises
+    ------
+    ValueError
+        As `hgq.check_groups`.
+    """
+
+    coarse: int = hgq.COARSE
+    fine: int = hgq.FINE
+    name = "hgq"
+
+    def __post_init__(self):
+        hgq.check_groups(self.coarse, self.fine)
+
+    @property
+    def summary(self):
+        """One line."""
+        sizes = f"an FP16 scale for {self.coarse}, a {hgq.SHIFT_BITS}-bit shift for {self.fine}"
+        return f"hierarchical group quantization (SeVeDo; sizes are our choice): 4-bit codes, {sizes}"
+
+
 def _ovp(fmt):
     return WeightFormat(
         name=f"ovp-{fmt.name}",
@@ -69,13 +111,16 @@ def _uniform(bits):
 #: The formats by name.
 FORMATS = {fmt.name: fmt for fmt in (*map(_ovp, ovp.FORMATS.values()), _uniform(4), _uniform(8))}
 
+#: Names of the formats with scales in groups along K, which are not in `FORMATS`.
+GROUPED = ("hgq", "sevedo")
+
 
 def lookup(name):
-    """The format of that name; ValueError, with the list of all, if there is none."""
+    """The format of that name with a step an output channel; ValueError, with the list of all, if there is none."""
     try:
         return FORMATS[name]
     except KeyError:
-        raise ValueError(f"unknown format {name!r}: there are {', '.join(FORMATS)}") from None
+        raise ValueError(f"unknown format {name!r}: there are {', '.join([*FORMATS, *GROUPED])}") from None
 
 
 def quantize(weight, fmt):
@@ -111,8 +156,38 @@ def error_report(weight, codes, steps, fmt):
         `mse`, mean squared error; `sqnr_db`, signal to quantization noise in decibels (inf where there is no noise);
         `max_error`, the largest absolute error.
     """
+    return _errors(weight, fmt.decode(codes)[..., : np.shape(weight)[-1]] * steps[:, None].astype(np.float64))
+
+
+def quantize_with_report(weight, fmt):
+    """Quantize a weight matrix in any format, and compare.
+
+    Parameters
+    ----------
+    weight : array_like, shape (N, K)
+        Finite real numbers, output channels first; for HGQ they are rounded to FP16 first, at most 65504.
+    fmt : WeightFormat or HgqFormat
+        Format.
+
+    Returns
+    -------
+    tensors : dict
+        `codes` and `steps`, or `codes`, `shifts` and `scales`.
+    report : dict
+        As `error_report`.
+    """
+    if not isinstance(fmt, HgqFormat):
+        codes, steps = quantize(weight, fmt)
+        return {"codes": codes, "steps": steps}, error_report(weight, codes, steps, fmt)
+    rounded = np.clip(finite(weight), -hgq.LARGEST_HALF, hgq.LARGEST_HALF).astype(np.float16)
+    if rounded.ndim != 2:
+        raise ValueError(f"a weight must have two axes, not shape {rounded.shape}")
+    t = hgq.quantize(rounded, fmt.coarse, fmt.fine)
+    return {"codes": t.codes, "shifts": t.shifts, "scales": t.scales}, _errors(weight, hgq.dequantize(t))
+
+
+def _errors(weight, restored):
     weight = np.asarray(weight, dtype=np.float64)
-    restored = fmt.decode(codes)[..., : weight.shape[-1]] * steps[:, None].astype(np.float64)
     noise = restored - weight
     mse, power = float(np.mean(noise**2)), float(np.mean(weight**2))
     sqnr = 10 * np.log10(power / mse) if mse and power else np.inf if power else 0.0
