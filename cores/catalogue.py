@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from amaranth.lib import wiring
 
-from . import ovp, systolic
+from ..golden import anda_cycles
+from . import anda_buffer, anda_compressor, anda_decompressor, anda_tile, ovp, systolic
 from .config import Config
 
 __all__ = ["CATALOGUE", "Core", "lookup"]
@@ -83,6 +84,51 @@ CATALOGUE = {
             latency=systolic.golden.latency,
             interval=lambda config: 1 if config.weight_stationary else config.operands[0].steps,
             small=("rows=2", "cols=3", "block=2", "accumulator=18"),
+        ),
+        Core(
+            name="anda-compressor",
+            summary="FP16 values to groups with one exponent and bit planes of a length that is set at run time",
+            paper="Anda, HPCA 2025, Section IV-C, Figure 12; one count a lane, special values, rounding: our choice",
+            config=anda_compressor.AndaCompressorConfig,
+            component=anda_compressor.AndaCompressor,
+            bench="anda_compressor:compressor",
+            latency=anda_cycles.compressor_latency,
+            interval=lambda config: 1,
+            small=("lanes=2", "group=16", "max_mantissa=4"),
+        ),
+        Core(
+            name="anda-decompressor",
+            summary="bit planes of groups with one exponent back to FP16 values",
+            paper="Anda, HPCA 2025, Section III-A, Figure 4; the hardware: our choice",
+            config=anda_decompressor.AndaDecompressorConfig,
+            component=anda_decompressor.AndaDecompressor,
+            bench="anda_decompressor:decompressor",
+            latency=anda_cycles.decompressor_latency,
+            interval=lambda config: 1,
+            small=("lanes=2", "group=16", "max_mantissa=4"),
+        ),
+        Core(
+            name="anda-buffer",
+            summary="memory of bit planes in which a group takes one word more than its mantissa has bits",
+            paper="Anda, HPCA 2025, Section IV-B, Figure 10; commands and order in the memory: our choice",
+            config=anda_buffer.AndaBufferConfig,
+            component=anda_buffer.AndaBuffer,
+            bench="anda_buffer:buffer",
+            latency=anda_cycles.buffer_latency,
+            # Of commands, for one set with one plane.
+            interval=lambda config: 3,
+            small=("lanes=2", "group=16", "depth=16", "max_mantissa=4"),
+        ),
+        Core(
+            name="anda-tile",
+            summary="matrix products of grouped activations and INT4 weights, bit-serial; two baselines",
+            paper="Anda, HPCA 2025, Sections III and IV; FIGNA, HPCA 2024; feed, drain, FP32 conversion: our choice",
+            config=anda_tile.AndaTileConfig,
+            component=anda_tile.AndaTile,
+            bench="anda_tile:tile",
+            latency=anda_tile.golden.latency,
+            interval=lambda config: 1,
+            small=("rows=2", "cols=2", "group=16", "max_mantissa=5", "share=2"),
         ),
     )
 }

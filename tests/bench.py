@@ -22,8 +22,15 @@ from bitloom.synth.room import TooSmall
 from bitloom.testbench import gemm, runner
 
 TARGETS = ("ice40-up5k", "ice40-hx8k", "ecp5-25k", "ecp5-85k", "gowin-gw1n-9")
-#: Configurations beside each core's default.
-MORE = {"ovp-decoder": (["normal=flint4"], ["normal=int8"]), "ovp-encoder": (["normal=flint4"], ["normal=int8"])}
+#: Configurations of each core; its default one where none is listed.
+ROWS = {
+    "ovp-decoder": ([], ["normal=flint4"], ["normal=int8"]),
+    "ovp-encoder": ([], ["normal=flint4"], ["normal=int8"]),
+    "anda-compressor": (["lanes=1"], ["lanes=1", "rounding=nearest"]),
+    "anda-decompressor": (["lanes=1"],),
+    "anda-buffer": (["lanes=1"],),
+    "anda-tile": tuple(["rows=2", "cols=2", "share=2", f"pe={pe}"] for pe in ("anda", "figna", "fp16")),
+}
 
 
 def show(title, columns, rows):
@@ -66,7 +73,7 @@ def model_rates():
 def configurations():
     """(core, name of the row, config) of every row."""
     for core in CATALOGUE.values():
-        for assignments in ([], *MORE.get(core.name, ())):
+        for assignments in ROWS.get(core.name, ([],)):
             yield core, " ".join([core.name, *assignments]), core.config.parse(assignments)
 
 

@@ -60,10 +60,11 @@ def test_every_help_has_an_example(name):
     assert re.search(rf"Example:\n  +bitloom {name}\b", output)
 
 
-QUICK = [name for name in COMMANDS if name not in ("build", "demo", "mutate", "bench")]
+#: Commands whose examples take minutes.
+SLOW = ("build", "compare", "demo", "mutate", "search")
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.long] * (n in SLOW)) for n in COMMANDS])
 def test_the_example_in_the_help_works_when_pasted(name, tmp_path):
     output = CliRunner().invoke(cli.bitloom, [name, "--help"]).output
     example = re.search(r"Example:\n((?:  .*\n?)+)", output)[1].split()
