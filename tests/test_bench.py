@@ -19,7 +19,6 @@ from bitloom.testbench.stream import PROFILES, join, split, stalls
 VECTORS = 2000
 
 
-
 def tiles():
     """Every pair of formats with both dataflows; accumulators as narrow as a product allows, so that sums wrap."""
     for dataflow in systolic.DATAFLOWS:
