@@ -41,7 +41,7 @@ class SystolicConfig(Config):
     w_format: str = param("int8", "format of the weights", choices=tuple(golden.FORMATS))
     accumulator: int = param(32, "bits of an accumulator, at least those of a product", low=8, high=48)
     overflow: bool = param(True, "give a flag with each result whose running sum left the accumulator's range")
-    block: int = param(8, "rows and columns of processing elements that share one operand register", low=1, high=16)
+    block: int = param(4, "rows and columns of processing elements that share one operand register", low=1, high=16)
     dataflow: str = param("output-stationary", "what stays in the array", choices=golden.DATAFLOWS)
     partials: int = param(64, "weight-stationary: rows of results of a reduction longer than `rows`", low=2, high=65536)
     target: str = param(
