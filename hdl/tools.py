@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -547,11 +547,7 @@ def _running(command: Sequence[str], **options):
 
 
 def communicate(
-    command: Sequence[str],
-    text: str | Callable[[], str] = "",
-    *,
-    stderr: int = subprocess.PIPE,
-    timeout: float | None = None,
+    command: Sequence[str], text: str = "", *, stderr: int = subprocess.PIPE, timeout: float | None = None
 ) -> subprocess.CompletedProcess:
     """Give a program a text on its standard input, and take what it prints; an interrupt ends it.
 
@@ -559,8 +555,8 @@ def communicate(
     ----------
     command : sequence of str
         Program and arguments.
-    text : str or callable
-        Its standard input, or what makes it while the program starts.
+    text : str
+        Its standard input.
     stderr : int
         As for `subprocess.Popen`.
     timeout : float or None
@@ -568,7 +564,7 @@ def communicate(
     """
     options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": stderr}
     with _running(command, text=True, errors="replace", **options) as process:
-        output, errors = process.communicate(text() if callable(text) else text, timeout)
+        output, errors = process.communicate(text, timeout)
     return subprocess.CompletedProcess(list(command), process.returncode, output, errors)
 
 

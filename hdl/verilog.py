@@ -68,25 +68,22 @@ def emit(component, name, *, ports=None, replicate=True):
 
     Yosys writes it, always the wheel's, as another version would format it otherwise.
     """
-    commands = [
-        # Registers with their enables and resets as one statement each, and no wires that only rename others.
-        "proc -norom",
-        "opt_expr",
-        "opt_clean -purge",
-        "opt_dff",
-        "opt_merge",
-        "opt_clean -purge",
-        "memory_collect",
-        f"attrmap {_ATTRIBUTES}",
-        f"attrmap -modattr {_ATTRIBUTES}",
-        "write_verilog -noattr",
-    ]
-
-    def script():
-        text = emit_rtlil(component, name, ports=ports, replicate=replicate)
-        return "\n".join([f"read_rtlil <<end_of_rtlil\n{text}\nend_of_rtlil", *commands])
-
-    # Yosys takes a third of a second to start: the text is made meanwhile.
+    script = "\n".join(
+        [
+            f"read_rtlil <<end_of_rtlil\n{emit_rtlil(component, name, ports=ports, replicate=replicate)}\nend_of_rtlil",
+            # Registers with their enables and resets as one statement each, and no wires that only rename others.
+            "proc -norom",
+            "opt_expr",
+            "opt_clean -purge",
+            "opt_dff",
+            "opt_merge",
+            "opt_clean -purge",
+            "memory_collect",
+            f"attrmap {_ATTRIBUTES}",
+            f"attrmap -modattr {_ATTRIBUTES}",
+            "write_verilog -noattr",
+        ]
+    )
     done = tools.communicate([*tools.find("yosys").command, "-q", "-"], script)
     if done.returncode:
         raise tools.ToolFailed(f"Yosys could not write the Verilog of {name}: {done.stderr.strip().splitlines()[-1]}")
