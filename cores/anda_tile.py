@@ -46,7 +46,7 @@ class AndaTileConfig(Config):
     group: int = param(64, "activations that share an exponent", choices=(16, 32, 64))
     max_mantissa: int = param(16, "longest mantissa, anda only; figna has 13 bits", low=1, high=MAX_MANTISSA)
     share: int = param(4, "rows of a column that share a floating-point unit; a divisor of rows", low=1, high=16)
-    adder: int = param(4, "cycles of an FP32 addition; a group takes one more at least", low=3, high=5)
+    adder: int = param(3, "cycles of an FP32 addition; a group takes one more at least", low=3, high=5)
     conversion: str = param("fp32", "what a group's integer becomes, fp32: exact to 24 bits", choices=CONVERSIONS)
     output: str = param("fp16", "format of the results; fp32: the accumulators", choices=("fp16", "fp32"))
     signs: str = param("inline", "a group's signs: before its planes, or beside the first one", choices=golden.SIGNS)
