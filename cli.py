@@ -328,7 +328,8 @@ def synth(core, assignments, parameters, target, liberty, freq, seed, sweep, plo
 
 def _sweep(core, assignments, parameters, target, liberty, freq, seed, plot, jobs, json_file):
     """Measure a core in every combination of parameters."""
-    from .synth import plot as pictures
+    from .hdl import pictures
+    from .synth import plot as sweep_plot
     from .synth import sweep
 
     points = sweep.plan(core, parameters, assignments)
@@ -347,7 +348,7 @@ def _sweep(core, assignments, parameters, target, liberty, freq, seed, plot, job
     if json_file:
         _write_json(json_file, found.to_dict())
     if plot:
-        pictures.draw(plot, found)
+        sweep_plot.draw(plot, found)
         click.echo(f"wrote {plot}")
     return 0 if found.met is not False else FAILED
 
@@ -598,7 +599,8 @@ def compare(file, ranks, plot, json_file):
     """
     from .golden import sevedo_model
     from .golden.sentences import CALIBRATION, SENTENCES
-    from .testbench import sevedo_plot as pictures
+    from .hdl import pictures
+    from .testbench import sevedo_plot
 
     if plot:
         pictures.check_suffix(plot)
@@ -623,7 +625,7 @@ def compare(file, ranks, plot, json_file):
         counts = {"calibration_sentences": len(CALIBRATION), "sentences": len(SENTENCES)}
         _write_json(json_file, {"file": file.name, **counts, "layers": rows, "means": means})
     if plot:
-        pictures.draw(plot, rows, shown)
+        sevedo_plot.draw(plot, rows, shown)
         click.echo(f"wrote {plot}")
 
 
@@ -868,7 +870,8 @@ def search_pwl(text, interval, fraction_bits, entries, method, seed, output, plo
       bitloom search pwl --function 'np.tanh(x)' --range -3 3 --entries 16
     """
     from .golden import pwl, pwl_functions, pwl_search
-    from .testbench import pwl_plot as pictures
+    from .hdl import pictures
+    from .testbench import pwl_plot
 
     if seed is not None and method != "ga":
         raise click.UsageError("--seed needs --method ga")
@@ -890,7 +893,7 @@ def search_pwl(text, interval, fraction_bits, entries, method, seed, output, plo
     tools.atomic_write(output, pwl.dumps(tables, **about))
     click.echo(f"{seconds:.1f} seconds\nwrote {output}")
     if plot:
-        pictures.draw(plot, function, tables, title)
+        pwl_plot.draw(plot, function, tables, title)
         click.echo(f"wrote {plot}")
 
 

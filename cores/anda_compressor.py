@@ -9,58 +9,32 @@ best, `lanes * group / width` about the mantissa length.
 from dataclasses import dataclass
 
 from amaranth import Cat, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
 from ..golden import anda as golden
 from ..hdl.replicate import Replica
 from ..hdl.stream import SkidBuffer
 from .anda_lane import AndaLane
-from .anda_planes import clamped, mantissa_bits, planes_layout
+from .anda_planes import AndaPlanesConfig, clamped, mantissa_bits
 from .anda_rounder import AndaRounder, Maxima, beat_layout
-from .config import Config, param
+from .config import param
 
 __all__ = ["AndaCompressor", "AndaCompressorConfig"]
 
 
 @dataclass(frozen=True)
-class AndaCompressorConfig(Config):
+class AndaCompressorConfig(AndaPlanesConfig):
     """Parameters of `AndaCompressor`."""
 
-    lanes: int = param(4, "groups side by side; 16 in the paper", low=1, high=64)
-    group: int = param(64, "values that share an exponent; 64 in the paper", choices=(16, 32, 64))
-    width: int = param(16, "FP16 values per transfer, a divisor of the group; 64 in the paper", low=1, high=64)
-    max_mantissa: int = param(
-        golden.MAX_MANTISSA, "longest mantissa in bits, the leading one counted", low=1, high=golden.MAX_MANTISSA
-    )
     rounding: str = param(
         golden.ROUNDINGS[0], "of bits beyond the mantissa: the paper's, or ours", choices=golden.ROUNDINGS
     )
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.group % self.width:
-            raise ValueError(f"width must divide the group of {self.group}, not be {self.width}")
 
     @property
     def spans(self):
         """Exponents that a transfer's are reduced to before they reach a lane: half of the way to one."""
         return -(-self.width // (4 if self.width <= 16 else 8))
-
-    @property
-    def load(self):
-        """Transfers that fill all lanes."""
-        return self.lanes * self.group // self.width
-
-    @property
-    def value_layout(self):
-        """Payload of the input stream: `values`, FP16 codes; `last`, the set ends here whatever is missing."""
-        return data.StructLayout({"values": data.ArrayLayout(16, self.width), "last": 1})
-
-    @property
-    def planes_layout(self):
-        """Payload of the output stream, as `anda_planes.planes_layout`."""
-        return planes_layout(self.lanes, self.group)
 
 
 class AndaCompressor(wiring.Component):

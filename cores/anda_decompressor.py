@@ -7,17 +7,14 @@ registers.
 """
 
 import itertools
-from dataclasses import dataclass
 
 from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from ..golden import anda as golden
 from ..hdl.bits import leading_zeros, shift_left
 from ..hdl.stream import PipelineRegister, Stage
-from .anda_planes import EXPONENT, mantissa_bits, planes_layout
-from .config import Config, param
+from .anda_planes import EXPONENT, AndaPlanesConfig, mantissa_bits
 
 __all__ = ["AndaDecompressor", "AndaDecompressorConfig"]
 
@@ -25,36 +22,8 @@ _FRACTION = 10
 _NONFINITE = 31
 
 
-@dataclass(frozen=True)
-class AndaDecompressorConfig(Config):
+class AndaDecompressorConfig(AndaPlanesConfig):
     """Parameters of `AndaDecompressor`."""
-
-    lanes: int = param(4, "groups side by side", low=1, high=64)
-    group: int = param(64, "values that share an exponent", choices=(16, 32, 64))
-    width: int = param(16, "FP16 values per transfer, a divisor of the group", low=1, high=64)
-    max_mantissa: int = param(
-        golden.MAX_MANTISSA, "longest mantissa in bits, the leading one counted", low=1, high=golden.MAX_MANTISSA
-    )
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.group % self.width:
-            raise ValueError(f"width must divide the group of {self.group}, not be {self.width}")
-
-    @property
-    def load(self):
-        """Transfers that empty all lanes."""
-        return self.lanes * self.group // self.width
-
-    @property
-    def planes_layout(self):
-        """Payload of the input stream, as `anda_planes.planes_layout`."""
-        return planes_layout(self.lanes, self.group)
-
-    @property
-    def value_layout(self):
-        """Payload of the output stream: `values`, FP16 codes; `last` ones of the set."""
-        return data.StructLayout({"values": data.ArrayLayout(16, self.width), "last": 1})
 
 
 class AndaDecompressor(wiring.Component):

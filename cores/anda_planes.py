@@ -1,11 +1,14 @@
-"""What the Anda cores have in common: the payload of bit planes, mantissa lengths, and the largest exponent."""
+"""What the Anda cores have in common: bit planes and values as payloads, mantissa lengths, the largest exponent."""
+
+from dataclasses import dataclass
 
 from amaranth import Const, Mux, Signal, Value
 from amaranth.lib import data
 
 from ..golden import anda as golden
+from .config import Config, param
 
-__all__ = ["EXPONENT", "clamped", "largest", "mantissa_bits", "planes_layout"]
+__all__ = ["EXPONENT", "AndaPlanesConfig", "clamped", "largest", "mantissa_bits", "planes_layout"]
 
 #: Bits of an exponent.
 EXPONENT = 5
@@ -33,6 +36,38 @@ def planes_layout(lanes, group):
             "last": 1,
         }
     )
+
+
+@dataclass(frozen=True)
+class AndaPlanesConfig(Config):
+    """Parameters of the cores between FP16 values and bit planes."""
+
+    lanes: int = param(4, "groups side by side; 16 in the paper's compressor", low=1, high=64)
+    group: int = param(64, "values that share an exponent; 64 in the paper", choices=(16, 32, 64))
+    width: int = param(16, "FP16 values per transfer, a divisor of the group; 64 in the paper", low=1, high=64)
+    max_mantissa: int = param(
+        golden.MAX_MANTISSA, "longest mantissa in bits, the leading one counted", low=1, high=golden.MAX_MANTISSA
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.group % self.width:
+            raise ValueError(f"width must divide the group of {self.group}, not be {self.width}")
+
+    @property
+    def load(self):
+        """Transfers of values that fill, or empty, all lanes."""
+        return self.lanes * self.group // self.width
+
+    @property
+    def value_layout(self):
+        """Payload of the stream of values: `values`, FP16 codes; `last` ones of the set."""
+        return data.StructLayout({"values": data.ArrayLayout(16, self.width), "last": 1})
+
+    @property
+    def planes_layout(self):
+        """Payload of the stream of bit planes, as the function `planes_layout`."""
+        return planes_layout(self.lanes, self.group)
 
 
 def mantissa_bits(longest=golden.MAX_MANTISSA):

@@ -13,10 +13,11 @@ exactly, NaN is a number above that, and a flag tells that there was one.
 """
 
 import itertools
-import operator
 from dataclasses import dataclass
 
 import numpy as np
+
+from .checks import integer
 
 __all__ = [
     "CONVERSIONS",
@@ -450,22 +451,12 @@ def _unstream(data, bits, width):
 
 
 def _check_mantissa(mantissa):
-    return _integer("bits of a mantissa", mantissa, 1, MAX_MANTISSA)
+    return integer("bits of a mantissa", mantissa, 1, MAX_MANTISSA)
 
 
 def _check_group(group):
-    return _integer("values in a group", group, 1, GROUP)
+    return integer("values in a group", group, 1, GROUP)
 
 
 def _check_lanes(lanes):
-    return _integer("lanes", lanes, 1, 1 << 16)
-
-
-def _integer(what, value, low, high):
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = low - 1
-    if not low <= number <= high:
-        raise ValueError(f"{what} must be {low} to {high}, not {value!r}")
-    return number
+    return integer("lanes", lanes, 1, 1 << 16)

@@ -1,8 +1,10 @@
 """Checks that the models share."""
 
+import operator
+
 import numpy as np
 
-__all__ = ["finite"]
+__all__ = ["finite", "integer"]
 
 
 def finite(x):
@@ -21,3 +23,21 @@ def finite(x):
         index = tuple(int(i) for i in np.argwhere(wrong)[0])
         raise ValueError(f"x must be finite, not {x[index]} at index {index}")
     return x
+
+
+def integer(what, value, low, high):
+    """`value` as an int from `low` to `high`, without an upper limit if `high` is None.
+
+    Raises
+    ------
+    ValueError
+        For anything else, naming `what`, what is allowed and the value.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = low - 1
+    if number < low or (high is not None and number > high):
+        wanted = f"{low} to {high}" if high is not None else f"{low} or more"
+        raise ValueError(f"{what} must be {wanted}, not {value!r}")
+    return number

@@ -19,10 +19,11 @@ Without shifts this is flat group quantization, and with one group for a row it 
 """
 
 import math
-import operator
 from dataclasses import dataclass
 
 import numpy as np
+
+from .checks import integer
 
 __all__ = [
     "COARSE",
@@ -100,7 +101,7 @@ class HgqTensor:
     nonfinite: bool = False
 
     def __post_init__(self):
-        _integer("bits of a shift", self.shift_bits, 0, MAX_SHIFT_BITS)
+        integer("bits of a shift", self.shift_bits, 0, MAX_SHIFT_BITS)
         if self.k < 1:
             raise ValueError(f"K must be 1 or more, not {self.k}")
         types = (self.codes.dtype, self.shifts.dtype, self.scales.dtype)
@@ -197,8 +198,8 @@ def quantize(x, coarse=COARSE, fine=FINE, shift_bits=SHIFT_BITS, threshold=THRES
         For another type, size or parameter.
     """
     coarse, fine = check_groups(coarse, fine)
-    shift_bits = _integer("bits of a shift", shift_bits, 0, MAX_SHIFT_BITS)
-    threshold = _integer("threshold", threshold, THRESHOLDS[0], THRESHOLDS[-1])
+    shift_bits = integer("bits of a shift", shift_bits, 0, MAX_SHIFT_BITS)
+    threshold = integer("threshold", threshold, THRESHOLDS[0], THRESHOLDS[-1])
     x, nonfinite = sanitize(x)
     if x.ndim == 0 or x.shape[-1] == 0:
         raise ValueError(f"K must be 1 or more, not that of the shape {x.shape}")
@@ -360,7 +361,7 @@ def unpack(data, shape, coarse=COARSE, fine=FINE, shift_bits=SHIFT_BITS):
         When the image has another size, or holds an illegal code or scale.
     """
     coarse, fine = check_groups(coarse, fine)
-    shift_bits = _integer("bits of a shift", shift_bits, 0, MAX_SHIFT_BITS)
+    shift_bits = integer("bits of a shift", shift_bits, 0, MAX_SHIFT_BITS)
     *rows, k = shape
     if k < 1:
         raise ValueError(f"K must be 1 or more, not {k}")
@@ -388,7 +389,7 @@ def check_groups(coarse, fine):
     ValueError
         When one is not positive, or the coarse group is no multiple of the fine one.
     """
-    coarse, fine = _integer("the coarse group", coarse, 1, None), _integer("the fine group", fine, 1, None)
+    coarse, fine = integer("the coarse group", coarse, 1, None), integer("the fine group", fine, 1, None)
     if coarse % fine:
         raise ValueError(f"the coarse group must be a multiple of the fine group {fine}, not {coarse}")
     return coarse, fine
@@ -425,14 +426,3 @@ def _legal(what, values, legal, wanted):
     if not legal.all():
         index = tuple(map(int, np.argwhere(~legal)[0]))
         raise ValueError(f"{what} must be {wanted}, not {values[index]} at index {index}")
-
-
-def _integer(what, value, low, high):
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = low - 1
-    if number < low or (high is not None and number > high):
-        wanted = f"{low} to {high}" if high is not None else f"{low} or more"
-        raise ValueError(f"{what} must be {wanted}, not {value!r}")
-    return number

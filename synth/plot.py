@@ -1,36 +1,17 @@
 """The picture of a sweep: area and speed against the swept parameters."""
 
-import io
 import itertools
 import os
-from pathlib import Path
 
-from ..hdl import tools
+from ..hdl.pictures import picture
 from .report import Report
 from .sweep import Sweep
 
-__all__ = ["SUFFIXES", "check_suffix", "draw"]
+__all__ = ["draw"]
 
-# What makes the same picture the same bytes: no date, and names that are not drawn at random.
-_METADATA = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-SUFFIXES = tuple(_METADATA)
-"""Kinds of picture."""
-
-_STYLE = {"svg.hashsalt": "bitloom", "axes.spines.top": False, "axes.spines.right": False, "font.size": 9}
 # Distinct for all kinds of eyes (Okabe and Ito), and by shape.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _MARKERS = "osD^vP*"
-
-
-def check_suffix(path: str | os.PathLike) -> None:
-    """Refuse a kind of picture that is not drawn.
-
-    Raises
-    ------
-    ValueError
-    """
-    if Path(path).suffix not in SUFFIXES:
-        raise ValueError(f"a plot must end in {', '.join(SUFFIXES)}, not {Path(path).name!r}")
 
 
 def draw(path: str | os.PathLike, sweep: Sweep) -> None:
@@ -42,17 +23,11 @@ def draw(path: str | os.PathLike, sweep: Sweep) -> None:
     Parameters
     ----------
     path : path
-        Its suffix, one of `SUFFIXES`, decides the kind of picture.
+        Its suffix, one of `pictures.SUFFIXES`, decides the kind of picture.
     sweep : Sweep
         The same sweep gives the same bytes.
     """
-    check_suffix(path)
-    # Imported here: only this function needs it, and it takes a second.
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(9, 6.6), layout="constrained")
+    with picture(path, 9, 6.6) as figure:
         panels = figure.subplots(2, 2)
         _fill(panels.ravel(), sweep)
         known = {}
@@ -62,10 +37,6 @@ def draw(path: str | os.PathLike, sweep: Sweep) -> None:
             names = {"loc": "outside lower center", "ncols": min(len(known), 6), "frameon": False}
             figure.legend(known.values(), known.keys(), **names)
         figure.suptitle(_title(sweep), fontsize=10)
-        buffer = io.BytesIO()
-        suffix = Path(path).suffix
-        figure.savefig(buffer, format=suffix[1:], dpi=130, metadata=_METADATA[suffix])
-    tools.atomic_write(path, buffer.getvalue())
 
 
 def _title(sweep: Sweep) -> str:

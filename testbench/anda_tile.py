@@ -5,12 +5,11 @@ import numpy as np
 from ..golden import anda
 from ..golden import anda_tile as golden
 from .bench import Failure, Phase, shares
-from .stream import join, split, with_last
+from .stream import TILE_PROFILES, join, split, with_last
 
 __all__ = ["tile"]
 
 #: Stalls of the producers and of the consumer in the random phases.
-_PROFILES = (("light", "light"), ("heavy", "eager"), ("eager", "heavy"), ("bursts", "bursts"), ("sparse", "patient"))
 
 _BUSY = 0.99  # of the cycles back to back, in which a transfer must be taken
 
@@ -58,7 +57,7 @@ async def tile(bench):
     smooth = golden.group_cycles(config, longest) == golden.period(config, longest)
     busy = phase("back to back", longest, drawn, reset=True, measured=smooth)
     phases.append(busy)
-    for (source, sink), count in zip(_PROFILES, shares(bench.vectors, len(_PROFILES)), strict=True):
+    for (source, sink), count in zip(TILE_PROFILES, shares(bench.vectors, len(TILE_PROFILES)), strict=True):
         for part in shares(count, min(4, len(mantissas))):
             mantissa = mantissas[rng.integers(len(mantissas))]
             cut = int(rng.integers(1, 12 * config.rows + 40))

@@ -1,11 +1,9 @@
 """The demo's picture: a layer's values, coloured by what the outlier-victim pairs made of them."""
 
-import io
-
 import numpy as np
 
 from ..golden import ovp
-from ..hdl import tools
+from ..hdl.pictures import picture
 
 __all__ = ["histogram"]
 
@@ -13,12 +11,12 @@ _KINDS = (("normal", "#4477aa"), ("victim", "#ccbb44"), ("outlier", "#ee6677"))
 
 
 def histogram(path, name, weight, codes, steps, fmt):
-    """Save a PNG of a weight matrix' values in scale steps, and of the values they are decoded to.
+    """Save a picture of a weight matrix' values in scale steps, and of the values they are decoded to.
 
     Parameters
     ----------
     path : path-like
-        Of the PNG.
+        Its suffix, one of `pictures.SUFFIXES`, decides the kind of picture.
     name : str
         The layer's, for the title.
     weight : ndarray, shape (N, K)
@@ -30,36 +28,26 @@ def histogram(path, name, weight, codes, steps, fmt):
     fmt : OvpFormat
         Format.
     """
-    # Imported here: only this function needs it, and it takes a second.
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     scaled = (weight / steps[:, None]).ravel()
     kinds = ovp.kinds(codes, fmt)[:, : weight.shape[1]].ravel()
     decoded = ovp.values(codes, fmt)[:, : weight.shape[1]].ravel()
     limit = max(np.abs(scaled).max(), fmt.max_normal + 1)
     edges = np.linspace(-limit, limit, 161)
-    figure, (above, below) = pyplot.subplots(2, 1, figsize=(9, 6.5), sharex=True, layout="constrained")
-    for kind, (label, color) in enumerate(_KINDS):
-        chosen = scaled[kinds == kind]
-        share = f"{label} ({len(chosen) / len(scaled):.2%})"
-        above.hist(chosen, edges, color=color, alpha=0.8, label=share)
-        levels, counts = np.unique(decoded[kinds == kind], return_counts=True)
-        if kind != 1:
-            below.bar(levels, counts, width=max(0.5, limit / 160), color=color, alpha=0.8, label=share)
-    above.set_ylabel("original values")
-    above.set_title(f"{name}: {weight.shape[0]} x {weight.shape[1]} weights as ovp-{fmt.name}")
-    above.axvspan(-fmt.outlier_threshold, fmt.outlier_threshold, color="0.93", zorder=0)
-    below.set_ylabel("decoded values")
-    below.set_xlabel("value in scale steps (grey: normal range)")
-    below.axvspan(-fmt.outlier_threshold, fmt.outlier_threshold, color="0.93", zorder=0)
-    for axes in (above, below):
-        axes.set_yscale("log")
-        axes.legend(frameon=False)
-    buffer = io.BytesIO()
-    # Without the metadata, the same picture is the same bytes.
-    figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
-    pyplot.close(figure)
-    tools.atomic_write(path, buffer.getvalue())
+    with picture(path, 9, 6.5) as figure:
+        above, below = figure.subplots(2, 1, sharex=True)
+        for kind, (label, color) in enumerate(_KINDS):
+            chosen = scaled[kinds == kind]
+            share = f"{label} ({len(chosen) / len(scaled):.2%})"
+            above.hist(chosen, edges, color=color, alpha=0.8, label=share)
+            levels, counts = np.unique(decoded[kinds == kind], return_counts=True)
+            if kind != 1:
+                below.bar(levels, counts, width=max(0.5, limit / 160), color=color, alpha=0.8, label=share)
+        above.set_ylabel("original values")
+        above.set_title(f"{name}: {weight.shape[0]} x {weight.shape[1]} weights as ovp-{fmt.name}")
+        above.axvspan(-fmt.outlier_threshold, fmt.outlier_threshold, color="0.93", zorder=0)
+        below.set_ylabel("decoded values")
+        below.set_xlabel("value in scale steps (grey: normal range)")
+        below.axvspan(-fmt.outlier_threshold, fmt.outlier_threshold, color="0.93", zorder=0)
+        for axes in (above, below):
+            axes.set_yscale("log")
+            axes.legend(frameon=False)

@@ -1,37 +1,18 @@
 """The picture of a table search: the function, its piecewise-linear form, the error, and the error at every scale."""
 
-import io
 import os
-from pathlib import Path
 
 import numpy as np
 
 from ..golden import pwl
 from ..golden.pwl import PwlTable
 from ..golden.pwl_functions import Function
-from ..hdl import tools
+from ..hdl.pictures import picture
 
-__all__ = ["SUFFIXES", "check_suffix", "draw"]
+__all__ = ["draw"]
 
-# What makes the same picture the same bytes: no date, and names that are not drawn at random.
-_METADATA = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-SUFFIXES = tuple(_METADATA)
-"""Kinds of picture."""
-
-_STYLE = {"svg.hashsalt": "bitloom", "axes.spines.top": False, "axes.spines.right": False, "font.size": 9}
 _FUNCTION, _TABLE = "#0072b2", "#d55e00"
 _SCALE = 5
-
-
-def check_suffix(path: str | os.PathLike) -> None:
-    """Refuse a kind of picture that is not drawn.
-
-    Raises
-    ------
-    ValueError
-    """
-    if Path(path).suffix not in SUFFIXES:
-        raise ValueError(f"a plot must end in {', '.join(SUFFIXES)}, not {Path(path).name!r}")
 
 
 def draw(path: str | os.PathLike, function: Function, tables: dict[int, PwlTable], title: str) -> None:
@@ -43,30 +24,20 @@ def draw(path: str | os.PathLike, function: Function, tables: dict[int, PwlTable
     Parameters
     ----------
     path : path
-        Its suffix, one of `SUFFIXES`, decides the kind of picture.
+        Its suffix, one of `pictures.SUFFIXES`, decides the kind of picture.
     function : Function
     tables : dict of int to PwlTable
         By scale s. The same tables give the same bytes.
     title : str
     """
-    check_suffix(path)
-    # Imported here: only this function needs it, and it takes a second.
-    import matplotlib
-    from matplotlib.figure import Figure
-
     scale = min(tables, key=lambda s: (abs(s - _SCALE), s))
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(8, 6.4 if len(tables) > 1 else 5), layout="constrained")
+    with picture(path, 8, 6.4 if len(tables) > 1 else 5) as figure:
         ratios = [2, 1, 1] if len(tables) > 1 else [2, 1]
         panels = figure.subplots(len(ratios), 1, height_ratios=ratios)
         _fill(panels[0], panels[1], function, tables[scale], scale)
         if len(tables) > 1:
             _scales(panels[2], function, tables)
         figure.suptitle(title, fontsize=10)
-        buffer = io.BytesIO()
-        suffix = Path(path).suffix
-        figure.savefig(buffer, format=suffix[1:], dpi=130, metadata=_METADATA[suffix])
-    tools.atomic_write(path, buffer.getvalue())
 
 
 def _fill(above, below, function, table, s):

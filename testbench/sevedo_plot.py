@@ -1,32 +1,12 @@
 """The picture of a comparison of 4-bit formats: the error of every linear layer's output."""
 
-import io
-from pathlib import Path
+from ..hdl.pictures import picture
 
-from ..hdl import tools
+__all__ = ["draw"]
 
-__all__ = ["SUFFIXES", "check_suffix", "draw"]
-
-# What makes the same picture the same bytes: no date, and names that are not drawn at random.
-_METADATA = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-SUFFIXES = tuple(_METADATA)
-"""Kinds of picture."""
-
-_STYLE = {"svg.hashsalt": "bitloom", "axes.spines.top": False, "axes.spines.right": False, "font.size": 9}
 _BASELINES = (("#000000", "v"), ("#cc79a7", "s"), ("#009e73", "D"), ("#e69f00", "^"))
 # A rank is a colour; hollow is without SVD-MP, filled is with it.
 _RANKS = ("#56b4e9", "#0072b2", "#d55e00", "#999999")
-
-
-def check_suffix(path):
-    """Refuse a kind of picture that is not drawn.
-
-    Raises
-    ------
-    ValueError
-    """
-    if Path(path).suffix not in SUFFIXES:
-        raise ValueError(f"a plot must end in {', '.join(SUFFIXES)}, not {Path(path).name!r}")
 
 
 def draw(path, rows, methods):
@@ -35,23 +15,17 @@ def draw(path, rows, methods):
     Parameters
     ----------
     path : path
-        Its suffix, one of `SUFFIXES`, decides the kind of picture.
+        Its suffix, one of `pictures.SUFFIXES`, decides the kind of picture.
     rows : list of dict
         As `golden.sevedo_model.compare` gives.
     methods : dict
         Method to its name in the legend, in the order of drawing: the baselines, then for each rank without and with
         SVD-MP. The same rows and methods give the same bytes.
     """
-    check_suffix(path)
-    # Imported here: only this function needs it, and it takes a second.
-    import matplotlib
-    from matplotlib.figure import Figure
-
     kinds = {}
     for row in rows:
         kinds.setdefault(row["kind"], []).append(row)
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(11, 7), layout="constrained")
+    with picture(path, 11, 7) as figure:
         widths = [max(len(part) for part in list(kinds.values())[i::2] or [[0]]) + 2 for i in range(2)]
         panels = figure.subplots(-(-len(kinds) // 2), 2, squeeze=False, width_ratios=widths, sharey=True).ravel()
         for axes, (kind, part) in zip(panels, kinds.items(), strict=False):
@@ -70,10 +44,6 @@ def draw(path, rows, methods):
         figure.legend(*panels[0].get_legend_handles_labels(), **names)
         title = "4-bit weights and activations: error of every linear layer's output"
         figure.suptitle(f"{title}\nrR: SeVeDo of rank R with 8-bit low-rank path; MP: with SVD-MP", fontsize=10)
-        buffer = io.BytesIO()
-        suffix = Path(path).suffix
-        figure.savefig(buffer, format=suffix[1:], dpi=130, metadata=_METADATA[suffix])
-    tools.atomic_write(path, buffer.getvalue())
 
 
 def _style(index):

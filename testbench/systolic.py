@@ -7,12 +7,11 @@ import numpy as np
 from ..golden import ovp
 from ..golden import systolic as golden
 from .bench import Failure, Phase, shares
-from .stream import join, signed, split, with_last
+from .stream import TILE_PROFILES, join, signed, split, with_last
 
 __all__ = ["tile"]
 
 #: Stalls of the producers and of the consumer in the random phases.
-_PROFILES = (("light", "light"), ("heavy", "eager"), ("eager", "heavy"), ("bursts", "bursts"), ("sparse", "patient"))
 
 _BUSY = 0.99  # of the cycles back to back, in which the multipliers must be busy
 _LONGEST = 1024  # steps of a reduction that is made to leave the accumulator's range
@@ -57,7 +56,7 @@ async def tile(bench):
             drawn = draw([(rows, k)] * 5, legal=True)
             sides[side].spoil(drawn[2][side])
             phases.append(phase(f"one illegal pair in {'aw'[side]}, K = {k}", drawn, reset=True))
-    for (source, sink), count in zip(_PROFILES, shares(bench.vectors, len(_PROFILES)), strict=True):
+    for (source, sink), count in zip(TILE_PROFILES, shares(bench.vectors, len(TILE_PROFILES)), strict=True):
         cut = int(rng.integers(1, 12 * rows))
         interrupted = draw(_random_shapes(8 * rows, config, rng))
         phases.append(phase("left by a reset", interrupted, sink="heavy", cut=cut, reset=True))

@@ -17,6 +17,7 @@ from bitloom.golden import pwl, pwl_search
 from bitloom.golden.pwl import mse
 from bitloom.golden.pwl_functions import FUNCTIONS, Function, expression
 from bitloom.golden.pwl_search import exact, genetic, search
+from bitloom.hdl import pictures
 from bitloom.testbench import pwl_plot
 
 BOTH = pytest.mark.parametrize("name, entries", [*itertools.product(FUNCTIONS, (8, 16))])
@@ -348,7 +349,7 @@ def test_an_interrupted_search_leaves_no_file(command, monkeypatch, tmp_path):
 
 def test_plots_are_the_same_bytes_and_show_what_they_say(tmp_path):
     function, tables = FUNCTIONS["div"], pwl.shipped("div-8")
-    for suffix in pwl_plot.SUFFIXES:
+    for suffix in pictures.SUFFIXES:
         for name in ("a", "b"):
             pwl_plot.draw(tmp_path / f"{name}{suffix}", function, tables, "DIV")
         assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bitloom.cores.catalogue import lookup
-from bitloom.hdl import tools
+from bitloom.hdl import pictures, tools
 from bitloom.synth import plot, sweep
 from bitloom.synth.report import Area, Report, Use
 from bitloom.synth.room import TooSmall
@@ -214,7 +214,7 @@ def test_the_same_sweep_gives_the_same_picture(suffix, start, tmp_path):
 def words(path, swept):
     """The words in a picture."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(plot._STYLE, "svg.fonttype", "none")
+        patch.setitem(pictures.STYLE, "svg.fonttype", "none")
         return re.findall(r"<text[^>]*>([^<]+)", drawn(path, swept).decode())
 
 

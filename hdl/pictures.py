@@ -1,0 +1,57 @@
+"""Pictures: one style, and the same picture as the same bytes. Here because `synth` and `testbench` both draw."""
+
+import contextlib
+import io
+from pathlib import Path
+
+from . import tools
+
+__all__ = ["STYLE", "SUFFIXES", "check_suffix", "picture"]
+
+# What makes the same picture the same bytes: no date, and names that are not drawn at random.
+_METADATA = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+#: Kinds of picture.
+SUFFIXES = tuple(_METADATA)
+#: Matplotlib's settings.
+STYLE = {"svg.hashsalt": "bitloom", "axes.spines.top": False, "axes.spines.right": False, "font.size": 9}
+
+
+def check_suffix(path):
+    """Refuse a kind of picture that is not drawn.
+
+    Raises
+    ------
+    ValueError
+    """
+    if Path(path).suffix not in SUFFIXES:
+        raise ValueError(f"a plot must end in {', '.join(SUFFIXES)}, not {Path(path).name!r}")
+
+
+@contextlib.contextmanager
+def picture(path, width, height):
+    """A Matplotlib figure to draw on in a `with` block; it is saved at the block's end, whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+        Its suffix, one of `SUFFIXES`, decides the kind of picture.
+    width, height : float
+        Inches, 130 dots each.
+
+    Raises
+    ------
+    ValueError
+        For another suffix.
+    """
+    check_suffix(path)
+    # Imported here: only this function needs it, and it takes a second.
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure
+        buffer = io.BytesIO()
+        suffix = Path(path).suffix
+        figure.savefig(buffer, format=suffix[1:], dpi=130, metadata=_METADATA[suffix])
+    tools.atomic_write(path, buffer.getvalue())
