@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from . import scale
+from . import exact, scale
 from .checks import finite
 
 __all__ = [
@@ -393,28 +393,7 @@ def matmul(a_codes, a_fmt, b_codes, b_fmt):
     a, b = values(a_codes, a_fmt), values(b_codes, b_fmt)
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
         raise ValueError(f"operands must have shapes (M, K) and (N, K), not {a.shape} and {b.shape}")
-    exact = _integer_product(a, b)
-    # Only where the magnitudes add up to more than int32 holds can a running sum leave it: check those one by one.
-    limit = np.iinfo(np.int32)
-    overflow = _integer_product(np.abs(a), np.abs(b)) > limit.max
-    for rows, columns in _blocks(np.nonzero(overflow), max(1, (1 << 22) // max(a.shape[1], 1))):
-        running = np.cumsum(a[rows] * b[columns], axis=1)
-        overflow[rows, columns] = ((running < limit.min) | (running > limit.max)).any(axis=1)
-    return exact.astype(np.uint64).astype(np.uint32).view(np.int32), overflow
-
-
-def _integer_product(a, b):
-    # Floating point is exact, and much faster, while no partial sum can reach 2**53.
-    bound = int(np.abs(a).max(initial=0)) * int(np.abs(b).max(initial=0)) * a.shape[1]
-    if bound < 1 << 53:
-        return (a.astype(np.float64) @ b.astype(np.float64).T).astype(np.int64)
-    return a @ b.T
-
-
-def _blocks(indices, size):
-    rows, columns = indices
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size], columns[start : start + size]
+    return exact.product(a, b).astype(np.uint64).astype(np.uint32).view(np.int32), exact.overflows(a, b, 32)
 
 
 def _paired(x):

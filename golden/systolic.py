@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from . import ovp
+from . import exact, ovp
 
 __all__ = [
     "DATAFLOWS",
@@ -185,16 +185,7 @@ def matmul(a, w, config):
     if a.ndim != 2 or w.ndim != 2 or a.shape[1] != w.shape[1]:
         raise ValueError(f"operands must have shapes (M, K) and (N, K), not {a.shape} and {w.shape}")
     width = config.accumulator
-    limit = 1 << (width - 1)
-    # Only where the magnitudes add up to more than the accumulator holds can a running sum leave it.
-    overflow = _integer_product(np.abs(a), np.abs(w)) >= limit
-    rows, columns = np.nonzero(overflow)
-    block = max(1, (1 << 22) // max(a.shape[1], 1))
-    for start in range(0, len(rows), block):
-        at = rows[start : start + block], columns[start : start + block]
-        running = np.cumsum(_wrap(a[at[0]] * w[at[1]], width), axis=1)
-        overflow[at] = ((running < -limit) | (running >= limit)).any(axis=1)
-    return _wrap(_integer_product(a, w), width), overflow
+    return exact.wrap(exact.product(a, w), width), exact.overflows(a, w, width, wrapped=True)
 
 
 def latency(config):
@@ -269,17 +260,3 @@ def _product_limits(config, legal=True):
     a, w = (o.limits if legal else o.extremes for o in check_formats(config.a_format, config.w_format))
     products = [x * y for x in a for y in w]
     return min(products), max(products)
-
-
-def _integer_product(a, w):
-    # Floating point is exact, and much faster, while no partial sum can reach 2**53.
-    bound = int(np.abs(a).max(initial=0)) * int(np.abs(w).max(initial=0)) * a.shape[1]
-    if bound < 1 << 53:
-        return (a.astype(np.float64) @ w.astype(np.float64).T).astype(np.int64)
-    return a @ w.T
-
-
-def _wrap(x, width):
-    """The low `width` bits, up to 64, as two's complement."""
-    shift = 64 - width
-    return np.left_shift(x, shift) >> shift

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from oracles import float16, float32
 
 from bitloom.golden import anda
 
@@ -70,24 +71,6 @@ def oracle_group(codes, length, rounding="truncate"):
     else:
         mantissas = [math.floor(magnitude(code) / unit) for code in codes]
     return [code >> 15 for code in codes], mantissas, shared
-
-
-def nearest(value, precision, least):
-    """`value` rounded to `precision` significant bits, no finer than ``2**least``; ties to even."""
-    if value == 0:
-        return value
-    top = abs(value).numerator.bit_length() - abs(value).denominator.bit_length()
-    top -= abs(value) < Fraction(2) ** top
-    unit = Fraction(2) ** max(top - precision + 1, least)
-    return round(value / unit) * unit
-
-
-def float32(value):
-    return nearest(value, 24, -149)
-
-
-def float16(value):
-    return nearest(value, 11, -24)
 
 
 def oracle_accumulator(codes, weights, scales, length, conversion, group=64):

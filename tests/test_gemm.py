@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from oracles import codes
 
 from bitloom import cli
 from bitloom.cores.catalogue import lookup
@@ -35,14 +36,6 @@ def config(a_format, w_format, dataflow, **fields):
     base = SystolicConfig(2, 3, a_format, w_format, accumulator=48)
     fields = {"accumulator": max(golden.term_bits(base), 8), "block": 2, "partials": 3} | fields
     return replace(base, dataflow=dataflow, **fields)
-
-
-def codes(rng, operand, lanes, k):
-    """Random codes, the illegal ones included."""
-    if operand.pairs:
-        return rng.integers(0, 256, (lanes, -(-k // 2) * operand.bits // 4), dtype=np.uint8)
-    low, high = operand.limits
-    return rng.integers(low, high + 1, (lanes, k))
 
 
 @functools.cache

@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from oracles import float32, nearest
 
 from bitloom import cli
 from bitloom.golden import decompose, hgq, lvc, safetensors, sevedo, sevedo_model
@@ -37,20 +38,6 @@ def quantized(encoder):
 
 
 # -- oracles, from the text and not from the code ----------------------------------------------------------------------
-
-
-def nearest(value, precision, least):
-    """`value` rounded to `precision` significant bits, no finer than ``2**least``; ties to even."""
-    if value == 0:
-        return value
-    top = abs(value).numerator.bit_length() - abs(value).denominator.bit_length()
-    top -= abs(value) < Fraction(2) ** top
-    unit = Fraction(2) ** max(top - precision + 1, least)
-    return round(value / unit) * unit
-
-
-def float32(value):
-    return nearest(value, 24, -149)
 
 
 def exact_half(value):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from amaranth import ResetInserter, Signal
 from amaranth.sim import Simulator
+from oracles import codes
 
 from bitloom.cores.systolic import SystolicConfig, SystolicTile
 from bitloom.golden import systolic as golden
@@ -25,14 +26,6 @@ LEGAL = [pair for pair in PAIRS if legal(*pair)]
 
 def config(a_format="int8", w_format="int8", **fields):
     return SimpleNamespace(**{"a_format": a_format, "w_format": w_format, "accumulator": 32} | fields)
-
-
-def codes(rng, operand, lanes, k):
-    """Random codes, the illegal ones included."""
-    if operand.pairs:
-        return rng.integers(0, 256, (lanes, -(-k // 2) * operand.bits // 4), dtype=np.uint8)
-    low, high = operand.limits
-    return rng.integers(low, high + 1, (lanes, k))
 
 
 def loops(a, w, width):

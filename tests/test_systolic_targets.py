@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from oracles import codes
 
 from bitloom.cores.systolic import SystolicConfig, SystolicTile
 from bitloom.golden import systolic as golden
@@ -102,14 +103,6 @@ def test_tile(target, a_format, w_format, dataflow, primitives, tmp_path, icarus
     tools.run([*icarus, "-g2012", "-o", "bench.vvp", "bench.v"], tmp_path)
     given = tools.run(["vvp", "-n", "bench.vvp"], tmp_path).stdout.split()
     assert [int(line, 16) for line in given] == expected
-
-
-def codes(rng, operand, lanes, k):
-    """Random codes, the illegal ones included."""
-    if operand.pairs:
-        return rng.integers(0, 256, (lanes, -(-k // 2) * operand.bits // 4), dtype=np.uint8)
-    low, high = operand.limits
-    return rng.integers(low, high + 1, (lanes, k))
 
 
 def extremes(operand, lanes, k):
