@@ -5,8 +5,19 @@ from dataclasses import dataclass
 
 from amaranth.lib import wiring
 
-from ..golden import anda_cycles
-from . import anda_buffer, anda_compressor, anda_decompressor, anda_tile, ovp, systolic
+from ..golden import anda_cycles, lvc_cycles
+from . import (
+    anda_buffer,
+    anda_compressor,
+    anda_decompressor,
+    anda_tile,
+    hgq_dequantizer,
+    hgq_quantizer,
+    hgq_tile,
+    lvc,
+    ovp,
+    systolic,
+)
 from .config import Config
 
 __all__ = ["CATALOGUE", "Core", "lookup"]
@@ -129,6 +140,51 @@ CATALOGUE = {
             latency=anda_tile.golden.latency,
             interval=lambda config: 1,
             small=("rows=2", "cols=2", "group=16", "max_mantissa=5", "share=2"),
+        ),
+        Core(
+            name="hgq-quantizer",
+            summary="FP16 values to INT4 codes with a shift for each fine group and a scale for each coarse one",
+            paper="SeVeDo, 2025, HGQ (Hierarchical Group Quantization); sizes, shifts, roundings, hardware: our choice",
+            config=hgq_quantizer.HgqQuantizerConfig,
+            component=hgq_quantizer.HgqQuantizer,
+            bench="hgq_quantizer:quantizer",
+            latency=lambda config: config.latency,
+            interval=lambda config: 1,
+            small=("coarse=8", "fine=4", "lanes=2"),
+        ),
+        Core(
+            name="hgq-dequantizer",
+            summary="integer dot products of fine groups to FP32 sums, one floating-point unit for several lanes",
+            paper="SeVeDo, 2025, HGQ (Hierarchical Group Quantization); widths, order, hardware: our choice",
+            config=hgq_dequantizer.DequantizerConfig,
+            component=hgq_dequantizer.HgqDequantizer,
+            bench="hgq_dequantizer:dequantizer",
+            latency=hgq_dequantizer.golden.dequantizer_latency,
+            interval=lambda config: 1,
+            small=("coarse=8", "fine=4", "adder=1"),
+        ),
+        Core(
+            name="hgq-tile",
+            summary="matrix products of INT4 activations and weights in fine and coarse groups; two baselines",
+            paper="SeVeDo, 2025, HGQ (Hierarchical Group Quantization); sizes, dataflow, baselines: our choice",
+            config=hgq_tile.HgqTileConfig,
+            component=hgq_tile.HgqTile,
+            bench="hgq_tile:tile",
+            latency=hgq_tile.golden.latency,
+            interval=lambda config: 1,
+            small=("rows=2", "cols=2", "coarse=8", "fine=4", "adder=1"),
+        ),
+        Core(
+            name="lvc",
+            summary="low-rank term of a layer: two integer products of 8 and 16-bit operands in slices, FP32 outputs",
+            paper="SeVeDo, 2025, SVD-MP and the bit-sliced vector core; formats, sizes, order, hardware: our choice",
+            config=lvc.LvcConfig,
+            component=lvc.LowRankVectorCore,
+            bench="lvc:core",
+            latency=lvc_cycles.latency,
+            # Of weights of one block of ranks: a group of outputs, one a cycle.
+            interval=lambda config: config.columns,
+            small=("lanes=4", "columns=2", "max_channels=16", "max_rank=8"),
         ),
     )
 }
