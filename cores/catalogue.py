@@ -15,6 +15,8 @@ from . import (
     hgq_quantizer,
     hgq_tile,
     lvc,
+    nm_selector,
+    nm_tile,
     ovp,
     systolic,
 )
@@ -173,6 +175,29 @@ CATALOGUE = {
             latency=hgq_tile.golden.latency,
             interval=lambda config: 1,
             small=("rows=2", "cols=2", "coarse=8", "fine=4", "adder=1"),
+        ),
+        Core(
+            name="nm-selector",
+            summary="streams of weights to the N largest of every M, with their indices, N set at run time",
+            paper="SAT/BDWP, TCAD 2023: top-N lanes; ranks, ties, order, streams: our choice",
+            config=nm_selector.NmSelectorConfig,
+            component=nm_selector.NmSelector,
+            bench="nm_selector:selector",
+            latency=lambda config: nm_selector.golden.LATENCY,
+            interval=lambda config: 1,
+            small=("lanes=1", "group=4", "format=int4"),
+        ),
+        Core(
+            name="nm-tile",
+            summary="matrix products of N:M sparse and dense weights, N set at run time, one multiplier a place",
+            paper="SAT/BDWP, TCAD 2023: the pattern; processing element, streams, schedule: our reconstruction",
+            config=nm_tile.NmTileConfig,
+            component=nm_tile.NmTile,
+            bench="nm_tile:tile",
+            latency=nm_tile.golden.latency,
+            # Of slots.
+            interval=lambda config: 1,
+            small=("rows=2", "cols=2", "block=2", "group=4", "w_format=int4", "accumulator=14"),
         ),
         Core(
             name="lvc",

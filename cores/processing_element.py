@@ -24,6 +24,7 @@ __all__ = [
     "IntegerTerms",
     "PartialSum",
     "QuadTerms",
+    "Terms",
     "carries",
     "moving_layout",
     "operand_shape",
@@ -80,10 +81,10 @@ def carries(config):
     """Whether a term comes in two parts, the second one a carry."""
     if config.target != "ecp5":
         return False
-    a, _ = config.operands
+    a, w = config.operands
     if a.pairs:
         return a.bits == 4
-    return ecp5_packing(config.a_shape, config.w_shape, 2, 2) != (1, 1)
+    return ecp5_packing(operand_shape(a), operand_shape(w), 2, 2) != (1, 1)
 
 
 def terms(config, rows, cols):
@@ -96,7 +97,7 @@ def terms(config, rows, cols):
     return (Ecp5ExponentTerms if config.target == "ecp5" else ExponentTerms)(config, rows, cols)
 
 
-class _Terms(wiring.Component):
+class Terms(wiring.Component):
     """Terms of a block of results: one from each row's and each column's operand.
 
     Parameters
@@ -131,7 +132,7 @@ class _Terms(wiring.Component):
         super().__init__(ports)
 
 
-class IntegerTerms(_Terms):
+class IntegerTerms(Terms):
     """Products of two's complement integers."""
 
     def elaborate(self, platform):
@@ -156,13 +157,14 @@ class IntegerTerms(_Terms):
 def _multiplier(config, rows, cols):
     """Class of the multipliers of a block, and rows and columns that one of them serves."""
     if config.target == "ice40":
-        return Ice40OuterProduct, 1, 2
+        # Two products a block, whichever operand they share.
+        return Ice40OuterProduct, *((1, 2) if cols > 1 else (2, 1))
     if config.target == "ecp5":
         return Ecp5OuterProduct, *ecp5_packing(config.a_shape, config.w_shape, rows, cols)
     return GowinOuterProduct if config.target == "gowin" else OuterProduct, 1, 1
 
 
-class ExponentTerms(_Terms):
+class ExponentTerms(Terms):
     """Products of decoded 4-bit pairs: exponent adder, multiplier, shifter, each in each processing element."""
 
     def elaborate(self, platform):
@@ -182,7 +184,7 @@ class ExponentTerms(_Terms):
         return m
 
 
-class Ecp5ExponentTerms(_Terms):
+class Ecp5ExponentTerms(Terms):
     """`ExponentTerms` with the multipliers in MULT18X18D blocks, up to four in one.
 
     No integer of a decoded 4-bit pair is -8, so the blocks multiply 3-bit magnitudes. A term that is negative leaves as
@@ -277,7 +279,7 @@ class SignedShift(wiring.Component):
         return m
 
 
-class QuadTerms(_Terms):
+class QuadTerms(Terms):
     """Products of decoded 8-bit pairs, each on four 4-bit multipliers with their shifters and one adder."""
 
     def elaborate(self, platform):

@@ -24,11 +24,12 @@ from ..hdl.stream import Stage
 from .config import Config, param
 from .processing_element import operand_shape, settled
 from .systolic_array import SystolicArray
+from .systolic_block import OutputBlock, WeightBlock
 from .systolic_feed import IntegerFeed, PairFeed
 from .systolic_sequence import output_stationary, weight_stationary
 from .systolic_weight_feed import IntegerWeightFeed, PairWeightFeed
 
-__all__ = ["SystolicConfig", "SystolicTile"]
+__all__ = ["SystolicConfig", "SystolicTile", "assemble"]
 
 
 @dataclass(frozen=True)
@@ -179,26 +180,49 @@ class SystolicTile(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        m.submodules.egress = Replica(egress := Stage(config.o_layout), config.o_layout)
-        connect(m, egress.o, flipped(self.o))
-        # The array advances while the output's spare register can take what is at the array's lower edge.
-        en = egress.i.ready
-
         feeds = (IntegerWeightFeed, PairWeightFeed) if config.weight_stationary else (IntegerFeed, PairFeed)
-        m.submodules.feed = feed = feeds[bool(config.operands[0].pairs)](config)
-        connect(m, flipped(self.a), feed.a)
-        connect(m, flipped(self.w), feed.w)
-        m.d.comb += feed.en.eq(en)
-        if config.operands[0].pairs:
-            m.d.comb += self.illegal.eq(feed.illegal)
-
-        m.submodules.array = Replica(array := SystolicArray(config))
-        m.d.comb += [array.en.eq(en), array.w.eq(feed.weights)]
-        sequence = weight_stationary if config.weight_stationary else output_stationary
-        valid, last = sequence(m, config, feed, array)
-        m.d.comb += [egress.i.valid.eq(valid), egress.i.payload.last.eq(last)]
-        results = [settled(moving, config) if config.weight_stationary else moving for moving in array.drain]
-        m.d.comb += egress.i.payload.sums.eq(Cat(result["sum"] for result in results))
-        if config.overflow:
-            m.d.comb += egress.i.payload.overflow.eq(Cat(result["overflow"] for result in results))
+        feed = feeds[bool(config.operands[0].pairs)](config)
+        if config.weight_stationary:
+            assemble(m, self, feed, WeightBlock, weight_stationary)
+        else:
+            assemble(m, self, feed, OutputBlock, output_stationary)
         return m
+
+
+def assemble(m, tile, feed, kind, sequence):
+    """Put a tile together: its streams `a` and `w`, the feed, the array with its control, the stream `o`.
+
+    Parameters
+    ----------
+    m : Module
+        Of the tile.
+    tile : wiring.Component
+        With the three streams, a `config` and, for packed pairs, `illegal`.
+    feed : systolic_feed.Feed
+        Operands of the array from the streams.
+    kind : type
+        Class of the array's blocks.
+    sequence : callable
+        Of `systolic_sequence`.
+    """
+    config = tile.config
+    m.submodules.egress = Replica(egress := Stage(config.o_layout), config.o_layout)
+    connect(m, egress.o, flipped(tile.o))
+    # The array advances while the output's spare register can take what is at the array's lower edge.
+    en = egress.i.ready
+
+    m.submodules.feed = feed
+    connect(m, flipped(tile.a), feed.a)
+    connect(m, flipped(tile.w), feed.w)
+    m.d.comb += feed.en.eq(en)
+    if config.operands[0].pairs:
+        m.d.comb += tile.illegal.eq(feed.illegal)
+
+    m.submodules.array = Replica(array := SystolicArray(config, kind))
+    m.d.comb += [array.en.eq(en), array.w.eq(feed.weights)]
+    valid, last = sequence(m, config, feed, array)
+    m.d.comb += [egress.i.valid.eq(valid), egress.i.payload.last.eq(last)]
+    results = [settled(moving, config) if config.weight_stationary else moving for moving in array.drain]
+    m.d.comb += egress.i.payload.sums.eq(Cat(result["sum"] for result in results))
+    if config.overflow:
+        m.d.comb += egress.i.payload.overflow.eq(Cat(result["overflow"] for result in results))

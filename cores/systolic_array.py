@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from ..hdl.delay import Skew
 from ..hdl.structure import Chain, Place, Structure
 from .processing_element import moving_layout
-from .systolic_block import block_kind, controls
+from .systolic_block import controls
 from .systolic_partials import PARTIALS_CONTROL, PartialSums
 
 __all__ = ["SystolicArray"]
@@ -15,6 +15,13 @@ __all__ = ["SystolicArray"]
 
 class SystolicArray(Structure):
     """The rows, with the skew of their operands and the deskew of their results.
+
+    Parameters
+    ----------
+    config : Config
+        Of a tile: its sizes and formats.
+    kind : type
+        Class of the blocks, a `systolic_block.Block`.
 
     Attributes
     ----------
@@ -32,8 +39,8 @@ class SystolicArray(Structure):
         A row of results: of the rows of processing elements the lowest one first, or as they were put in.
     """
 
-    def __init__(self, config):
-        self.config = config
+    def __init__(self, config, kind):
+        self.config = (config, kind)
         ports = {
             "en": In(1),
             "a": In(data.ArrayLayout(config.a_shape, config.rows)),
@@ -62,14 +69,14 @@ class SystolicArray(Structure):
                 *loop,
                 Place("skew_a", (Skew, a, rows), en | {"i": ("a", 0), "o": ("a_skewed", 0)}),
                 Place("skew_w", (Skew, w, cols), en | {"i": ("w", 0), "o": ("w_skewed", 0)}),
-                Place("rows", (Rows, config), en | inner),
+                Place("rows", (Rows, config, kind), en | inner),
                 Place("deskew", (Skew, result, cols, True), en | {"i": ("drain_skewed", 0), "o": ("drain", 0)}),
             ],
         )
 
 
 class Row(Chain):
-    """One row of blocks, `height` rows of processing elements.
+    """One row of blocks of a kind, `height` rows of processing elements.
 
     Attributes
     ----------
@@ -84,8 +91,8 @@ class Row(Chain):
         The drain's lowest row above, and here.
     """
 
-    def __init__(self, config, height):
-        self.config = (config, height)
+    def __init__(self, config, kind, height):
+        self.config = (config, kind, height)
         weights = data.ArrayLayout(config.w_shape, config.cols)
         results = data.ArrayLayout(moving_layout(config), config.cols)
         ports = {
@@ -97,7 +104,7 @@ class Row(Chain):
             "above": In(results),
             "drain": Out(results),
         }
-        blocks = [(block_kind(config), config, height, width) for width in config.col_blocks]
+        blocks = [(kind, config, height, width) for width in config.col_blocks]
         super().__init__(ports, blocks, {"a_right": "a", "control_right": "control"}, ["en"])
 
 
@@ -114,8 +121,8 @@ class Rows(Chain):
     drain : out, array of `config.cols` of `moving_layout(config)`
     """
 
-    def __init__(self, config):
-        self.config = config
+    def __init__(self, config, kind):
+        self.config = (config, kind)
         ports = {
             "en": In(1),
             "a": In(data.ArrayLayout(config.a_shape, config.rows)),
@@ -125,5 +132,5 @@ class Rows(Chain):
         }
         if config.weight_stationary:
             ports["above"] = In(data.ArrayLayout(moving_layout(config), config.cols))
-        rows = [(Row, config, height) for height in config.row_blocks]
+        rows = [(Row, config, kind, height) for height in config.row_blocks]
         super().__init__(ports, rows, {"w_below": "w", "drain": "above"}, ["en"])

@@ -7,12 +7,7 @@ from amaranth.lib.wiring import In, Out
 from ..hdl.replicate import Replica
 from .processing_element import CONTROL, WEIGHT_CONTROL, Accumulator, PartialSum, carries, moving_layout, terms
 
-__all__ = ["block_kind", "controls"]
-
-
-def block_kind(config):
-    """Class of the blocks."""
-    return WeightBlock if config.weight_stationary else OutputBlock
+__all__ = ["OutputBlock", "WeightBlock", "controls"]
 
 
 def controls(config, rows):
@@ -67,12 +62,15 @@ class Block(wiring.Component):
 class OutputBlock(Block):
     """Output-stationary: each row's activation meets each column's weight, all of one step."""
 
+    # What makes the terms: takes config, rows and columns, gives a component with the ports of those in `terms`.
+    _terms = staticmethod(terms)
+
     def elaborate(self, platform):
         m = Module()
         a, w, control = self._registers(m)
 
         config, height, width = self.config
-        m.submodules.terms = Replica(products := terms(config, height, width))
+        m.submodules.terms = Replica(products := self._terms(config, height, width))
         m.d.comb += [products.en.eq(self.en), products.a.eq(a), products.w.eq(w)]
         above = self.above
         for row in range(height):

@@ -8,7 +8,7 @@ from ..hdl.replicate import Replica
 from .ovp import decode_pair
 from .processing_element import operand_shape
 
-__all__ = ["Feed", "IntegerFeed", "PairDecoder", "PairEdge", "PairFeed"]
+__all__ = ["Feed", "IntegerFeed", "PairDecoder", "PairEdge", "PairFeed", "StepFeed"]
 
 
 class Feed(wiring.Component):
@@ -52,8 +52,8 @@ class StepFeed(Feed):
         The step begins, ends a reduction.
     """
 
-    def __init__(self, config):
-        super().__init__(config, first=Out(1), last=Out(1))
+    def __init__(self, config, **ports):
+        super().__init__(config, first=Out(1), last=Out(1), **ports)
 
     def _frame(self, m, take, last):
         """Drive `first` and `last` for a step that is made where `take` is high; give the flag that `last` may come."""
