@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from amaranth.lib import wiring
 
 from ..golden import anda_cycles, lvc_cycles
+from ..golden import layernorm_unit as layernorm_cycles
+from ..golden import pwl_unit as pwl_cycles
+from ..golden import softmax_unit as softmax_cycles
 from . import (
     anda_buffer,
     anda_compressor,
@@ -14,10 +17,13 @@ from . import (
     hgq_dequantizer,
     hgq_quantizer,
     hgq_tile,
+    layernorm_unit,
     lvc,
     nm_selector,
     nm_tile,
     ovp,
+    pwl_unit,
+    softmax_unit,
     systolic,
 )
 from .config import Config
@@ -210,6 +216,39 @@ CATALOGUE = {
             # Of weights of one block of ranks: a group of outputs, one a cycle.
             interval=lambda config: config.columns,
             small=("lanes=4", "columns=2", "max_channels=16", "max_rank=8"),
+        ),
+        Core(
+            name="pwl-unit",
+            summary="piecewise-linear function of INT8 codes, one a cycle; a ROM, INT32 and FP32 to compare with",
+            paper="GQA-LUT, DAC 2024, Section 3; loading, rounding, wide inputs, ROM: our choice",
+            config=pwl_unit.PwlUnitConfig,
+            component=pwl_unit.PwlUnit,
+            bench="pwl_unit:unit",
+            latency=pwl_cycles.latency,
+            interval=lambda config: 1,
+            small=("table=gelu-8",),
+        ),
+        Core(
+            name="softmax-unit",
+            summary="integer softmax of rows of INT8 logits of any length, one a cycle",
+            paper="GQA-LUT, DAC 2024, for exp and 1/x; the composition and the hardware: our choice",
+            config=softmax_unit.SoftmaxUnitConfig,
+            component=softmax_unit.SoftmaxUnit,
+            bench="softmax_unit:unit",
+            latency=softmax_cycles.latency,
+            interval=lambda config: 1,
+            small=("max_length=8", "mask=true"),
+        ),
+        Core(
+            name="layernorm-unit",
+            summary="integer LayerNorm of rows of INT8 codes of any length, one a cycle",
+            paper="GQA-LUT, DAC 2024, for 1/sqrt(x); the composition and the hardware: our choice",
+            config=layernorm_unit.LayernormUnitConfig,
+            component=layernorm_unit.LayernormUnit,
+            bench="layernorm_unit:unit",
+            latency=layernorm_cycles.latency,
+            interval=lambda config: 1,
+            small=("max_length=8",),
         ),
     )
 }

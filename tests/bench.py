@@ -17,12 +17,15 @@ from bitloom.cores.anda_accumulator import Accumulator, Scaler
 from bitloom.cores.anda_pe import Fp16Pe, ParallelPe, SerialPe
 from bitloom.cores.catalogue import CATALOGUE, lookup
 from bitloom.cores.generate import Design, generate
-from bitloom.golden import anda_tile, ovp, systolic
+from bitloom.cores.hgq_feed import Drain, Feed
+from bitloom.cores.hgq_pe import DotProduct
+from bitloom.cores.hgq_unit import Unit
+from bitloom.golden import anda_tile, hgq, hgq_tile, nm_tile, ovp, systolic
 from bitloom.golden import gemm as gemm_model
 from bitloom.hdl.verilog import emit
-from bitloom.synth import flow
+from bitloom.synth import energy, flow
 from bitloom.synth.room import TooSmall
-from bitloom.testbench import gemm, runner
+from bitloom.testbench import gemm, hgq_stimuli, runner
 
 TARGETS = ("ice40-up5k", "ice40-hx8k", "ecp5-25k", "ecp5-85k", "gowin-gw1n-9")
 #: Configurations of each core; its default one where none is listed.
@@ -32,6 +35,8 @@ ROWS = {
     "anda-compressor": (["lanes=1"], ["lanes=1", "rounding=nearest"]),
     "anda-decompressor": (["lanes=1"],),
     "anda-buffer": (["lanes=1"],),
+    "nm-tile": (["rows=4", "cols=4"],),
+    "pwl-unit": ([], ["entries=16"], ["kind=rom", "table=gelu-8"]),
     "anda-tile": tuple(["rows=2", "cols=2", "share=2", f"pe={pe}"] for pe in ("anda", "figna", "fp16")),
 }
 
@@ -200,6 +205,105 @@ def anda_areas(liberty):
                 yield name, f"{units[pe]:.0f}", f"{rate:.2f}", f"{ratio:.3f}", f"{1 / ratio:.2f}"
 
 
+def nm_tiles():
+    """N:M tiles beside dense ones of the same size; products of 2:8 and of dense weights a second and LUT4, a ratio."""
+    t, k, o = 197, 768, 768
+    for side, target, formats in [
+        (4, "generic", "int8"),
+        *((side, "ecp5", "int8") for side in (4, 8)),
+        (4, "ecp5", "int4"),
+    ]:
+        fields = {"rows": side, "cols": side, "target": target, "a_format": formats, "w_format": formats}
+        rates = []
+        for name, n in (("systolic-tile", None), ("nm-tile", 2)):
+            core = lookup(name)
+            config = core.config(**fields)
+            report = flow.synthesize(generate(core, config), target="ecp5-85k")
+            use = {item.name: item.used for item in report.uses}
+            taken = systolic.cycles(config, t, k, o) if n is None else nm_tile.cycles(config, t, k, o, n)
+            rates.append(report.fmax_mhz / taken / use["LUT4"])
+            figures = (use.get(kind, 0) for kind in ("LUT4", "FF", "DSP"))
+            ratio = f"{rates[1] / rates[0]:.2f}" if n else "1"
+            yield f"{name} {side}x{side} {formats}, {target}", *figures, f"{report.fmax_mhz:.0f}", taken, ratio
+
+
+def hgq_areas(liberty):
+    """HGQ tiles of one size and rate: where their area is, dequantization in it, and all of it over the flat one's."""
+    tile = lookup("hgq-tile").config
+    k = 384
+
+    def area(component):
+        design = Design("part", "part", emit(component, "part"), (), "clk", "rst", False, {})
+        return flow.synthesize(design, liberty=liberty).area.area
+
+    flat = None
+    for scheme in ("flat", "hgq", "channel"):
+        config = tile(rows=8, cols=8, scheme=scheme)
+        places = config.rows * config.cols
+        dots = places * area(DotProduct(config))
+        dequantization = places // config.unit_lanes * area(Unit(config))
+        rest = area(Feed(config)) + area(Drain(config))
+        whole = dots + dequantization + rest
+        flat = flat or (dequantization, whole)
+        yield (
+            f"{scheme}, {config.unit_lanes} share",
+            *(f"{part:.0f}" for part in (dots, dequantization, rest, whole)),
+            f"{dequantization / whole:.1%}",
+            f"{hgq_tile.float_operations(config, k):.5f}",
+            f"{dequantization / flat[0]:.3f}",
+            f"{whole / flat[1]:.3f}",
+        )
+
+
+def hgq_energies(liberty):
+    """Switching energy of a product in an HGQ tile's processing element and in its share of a dequantization unit.
+
+    Estimates, with what `synth.energy` leaves out. The netlists' results are held against the golden model.
+    """
+    rows, cols, steps, warm_up = 8, 32, 512, 24
+    whole = None
+    for scheme in ("flat", "hgq"):
+        config = lookup("hgq-tile").config(rows=rows, cols=8, scheme=scheme)
+        x, w = hgq_stimuli.operands(config, rows, cols, steps)
+        cycles, results = hgq_stimuli.unit_fields(config, x, w)
+        energies = []
+        for component, fields, each in (
+            (DotProduct(config), list(hgq_stimuli.dot_fields(config, x, w)), 1),
+            (Unit(config), cycles, config.unit_lanes),
+        ):
+            runs = len(fields[0]["en"][0][0])
+            stimuli = [
+                {name: [bits for part in parts for bits in energy.slices(*part)] for name, parts in ports.items()}
+                for ports in fields
+            ]
+            design = Design("part", "part", emit(component, "part"), (), "clk", "rst", False, {})
+            found = energy.switching(design, liberty, stimuli, runs, "o", warm_up)
+            products = (len(fields) - warm_up) * runs * each * config.fine
+            energies += [found.data / products, found.clock / products]
+        expected = hgq.matmul(x, w).view(np.uint32)
+        for row, (cycle, first) in enumerate(results):
+            values = energy.merge(found.outputs[cycle], runs)[first : first + cols]
+            if not np.array_equal(values, expected[row]):
+                raise ValueError(f"the netlist of {scheme} differs from the golden model in row {row}")
+        whole = whole or (sum(energies[2:]), sum(energies))
+        ratios = sum(energies[2:]) / whole[0], sum(energies) / whole[1]
+        yield scheme, *(f"{part:.1f}" for part in energies), *(f"{ratio:.3f}" for ratio in ratios)
+
+
+def pwl_areas(liberty):
+    """Piecewise-linear units with tables that are loaded, and what the INT8 one saves of the others."""
+    core = lookup("pwl-unit")
+    kinds = {"int8": {}, "int32": {"kind": "int32"}, "fp32": {"kind": "fp32"}}
+    kinds["fp32, normal numbers only"] = {"kind": "fp32", "specials": False}
+    for entries in (8, 16):
+        areas = {}
+        for name, fields in kinds.items():
+            found = flow.synthesize(generate(core, core.config(entries=entries, **fields)), liberty=liberty).area
+            areas[name] = found.area
+            saved = f"{1 - areas['int8'] / found.area:.1%}"
+            yield f"{entries} entries, {name}", f"{found.area:.0f}", found.flip_flops, saved
+
+
 def synthesis():
     """Area and Fmax on every target."""
     for core, name, config in configurations():
@@ -233,11 +337,20 @@ def main():
     show("a processing element (estimates)", columns, processing_elements())
     columns = ["MiniLM's layers, 128 tokens, M", "fp16 cycles", "anda cycles", "ratio", "signs beside", "ratio"]
     show("anda-tile 16x16 over an FP16 tile", columns, anda_cycles())
+    columns = ["ecp5-85k (estimates)", "LUT4", "FF", "DSP", "Fmax MHz", "cycles", "rate per LUT4"]
+    show("768x768 weights, 2:8 on nm-tile over dense on systolic-tile, 197 tokens", columns, nm_tiles())
     show("synthesis (estimates)", ["core", "target", "LUT4", "FF", "DSP", "Fmax MHz"], synthesis())
     for liberty in map(Path, sys.argv[1:]):
         show(f"area in {liberty.name}", ["core", "area", "NAND2", "FF"], area(liberty))
         columns = ["processing element", "area", "products/cycle", "area over fp16", "products per area"]
         show(f"anda's processing elements in {liberty.name}", columns, anda_areas(liberty))
+        columns = ["scheme", "dot products", "dequantization", "rest", "tile", "its share", "FP ops/MAC"]
+        columns += ["dequant. ratio", "tile ratio"]
+        show(f"hgq-tile 8x8, K = 384, in {liberty.name}", columns, hgq_areas(liberty))
+        columns = ["scheme", "dot product", "its clock", "dequantization", "its clock", "dequant. ratio", "both, ratio"]
+        show(f"hgq-tile, fJ a product (estimates), in {liberty.name}", columns, hgq_energies(liberty))
+        columns = ["pwl-unit", "area", "FF", "saved by INT8"]
+        show(f"piecewise-linear units in {liberty.name}", columns, pwl_areas(liberty))
 
 
 if __name__ == "__main__":

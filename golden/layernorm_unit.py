@@ -1,0 +1,56 @@
+"""How long the LayerNorm unit takes, to the cycle."""
+
+from .row_cycles import Buffer, Registers, Stages
+
+__all__ = ["cycles", "latency"]
+
+#: Element, sums, products, distance, their product, increment of the spread.
+_SPREAD = 6
+#: Spread, leading one, select, multiply, add.
+_ROOT = 5
+#: Operands, product with the count, deviation, product, shift, output.
+_PRODUCT = 6
+
+
+def latency(config):
+    """Cycles from the last element of a row to its first output."""
+    return cycles(config, [1]) - 1
+
+
+def cycles(config, lengths):
+    """Cycles from the first input to the last output, both included, of sides that never stall.
+
+    Parameters
+    ----------
+    config : LayernormUnitConfig
+        Or anything with `max_length`.
+    lengths : sequence of int
+        Of the rows.
+
+    Returns
+    -------
+    int
+        Of N equal rows of length L: latency + (N + 1) * L - 1.
+    """
+    elements, spreads = Buffer(config.max_length), Stages()
+    spread, root, product = Registers(_SPREAD), Registers(_ROOT), Registers(_PRODUCT)
+    begin, time, done = None, -1, -1
+    for length in lengths:
+        for index in range(length):
+            time = max(time + 1, elements.room(), spread.room())
+            begin = time if begin is None else begin
+            elements.enter(time)
+            moved = spread.enter(time)
+            if index == length - 1:
+                moved = max(moved, root.room())
+                found = max(root.enter(moved), spreads.room())
+                root.leave(found)
+                ready = spreads.enter(found)
+            spread.leave(moved)
+        for _ in range(length):
+            moved = max(ready, elements.next(), product.room())
+            elements.leave(moved)
+            done = product.enter(moved)
+            product.leave(done)
+        spreads.leave(moved)
+    return done - begin + 1
