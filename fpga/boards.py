@@ -4,6 +4,9 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from amaranth.build import Attrs, Pins, PinsN, Resource, Subsignal
+
+from .dfu import without_program
 from .gowin import with_himbaechel
 
 __all__ = ["BOARDS", "Board", "Family", "lookup"]
@@ -38,6 +41,15 @@ _GOWIN = Family(
 )
 
 
+# For parts of some thousand LUTs.
+_SMALL_ANDA = {
+    "anda-compressor": ("lanes=1", "width=4"),
+    "anda-decompressor": ("lanes=1", "width=4"),
+    "anda-buffer": ("lanes=1",),
+    "anda-tile": ("rows=1", "cols=1", "group=16", "max_mantissa=5", "share=1"),
+}
+
+
 @dataclass(frozen=True)
 class Board:
     """One board.
@@ -60,12 +72,16 @@ class Board:
         Default rate of the serial port.
     heartbeat, alarm : int
         Numbers of the platform's `led` resources.
-    loader : str
-        The board's name in `openFPGALoader --list-boards`.
+    loader : tuple of str
+        The program that loads a bitstream, `openFPGALoader` or `dfu-util`, and its arguments before the file's name.
     usb : tuple of str
-        USB vendor and product ID, four hexadecimal digits each, of what openFPGALoader talks to.
+        USB vendor and product ID, four hexadecimal digits each, of what the loader talks to.
     volatile : bool
-        Whether openFPGALoader loads the part's own memory, until power-off, or writes the flash memory beside it.
+        Whether the loader loads the part's own memory, until power-off, or writes the flash memory beside it.
+    attach : str
+        What else must be done for the loader to find the board, or nothing.
+    resources : tuple of Resource
+        What the platform lacks of `uart` 0 and the two `led`.
     parameters : mapping of str to tuple of str
         Core name to `NAME=VALUE` texts, for cores whose default configuration does not suit the board.
     """
@@ -79,16 +95,29 @@ class Board:
     baud: int
     heartbeat: int
     alarm: int
-    loader: str
+    loader: tuple[str, ...]
     usb: tuple[str, str]
     volatile: bool
+    attach: str = ""
+    resources: tuple[Resource, ...] = field(default=(), hash=False)
     parameters: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
     def make_platform(self):
         """A new instance of the Amaranth platform; one builds one design."""
         module, name = self.platform.split(":")
         platform = getattr(importlib.import_module(f"amaranth_boards.{module}"), name)
-        return with_himbaechel(platform)() if self.family is _GOWIN else platform()
+        if self.family is _GOWIN:
+            platform = with_himbaechel(platform)
+        if self.dfu:
+            platform = without_program(platform)
+        made = platform()
+        made.add_resources(self.resources)
+        return made
+
+    @property
+    def dfu(self):
+        """Whether a bootloader on the board takes the bitstream, by USB DFU."""
+        return self.loader[0] == "dfu-util"
 
     def config(self, core):
         """The configuration of a catalogue entry that `build` takes where none is given."""
@@ -109,9 +138,13 @@ BOARDS = {
             baud=115_200,
             heartbeat=1,  # green
             alarm=0,  # red
-            loader="ice40_generic",
+            loader=("openFPGALoader", "-b", "ice40_generic"),
             usb=("0403", "6010"),
             volatile=False,
+            parameters={
+                "systolic-tile": ("rows=4", "cols=4", "accumulator=24", "target=ice40"),
+                **_SMALL_ANDA,
+            },
         ),
         Board(
             name="ulx3s-85f",
@@ -123,9 +156,39 @@ BOARDS = {
             baud=115_200,
             heartbeat=0,
             alarm=7,
-            loader="ulx3s",
+            loader=("openFPGALoader", "-b", "ulx3s"),
             usb=("0403", "6015"),
             volatile=True,
+            parameters={"systolic-tile": ("accumulator=24", "target=ecp5")},
+        ),
+        Board(
+            name="orangecrab-85f",
+            summary="Lattice ECP5 LFE5U-85F, r0.2; programs over USB; serial port on pins 0 (in) and 1 (out)",
+            platform="orangecrab_r0_2:OrangeCrabR0_2_85FPlatform",
+            family=_ECP5,
+            clock_hz=48_000_000,
+            synth_options="",
+            baud=115_200,
+            heartbeat=0,
+            alarm=1,
+            loader=("dfu-util", "-d", "1209:5af0", "-a", "0", "-D"),
+            usb=("1209", "5af0"),
+            volatile=False,
+            parameters={"systolic-tile": ("accumulator=24", "target=ecp5")},
+            attach="in its bootloader (hold the button while you plug it in)",
+            resources=(
+                # The first two pins of the feather header, as the board's own examples have them.
+                Resource(
+                    "uart",
+                    0,
+                    Subsignal("rx", Pins("0", dir="i", conn=("io", 0))),
+                    Subsignal("tx", Pins("1", dir="o", conn=("io", 0))),
+                    Attrs(IO_TYPE="LVCMOS33"),
+                ),
+                # Of the RGB LED.
+                Resource("led", 0, PinsN("M3", dir="o"), Attrs(IO_TYPE="LVCMOS33")),  # green
+                Resource("led", 1, PinsN("K4", dir="o"), Attrs(IO_TYPE="LVCMOS33")),  # red
+            ),
         ),
         Board(
             name="tang-nano-9k",
@@ -137,9 +200,13 @@ BOARDS = {
             baud=115_200,
             heartbeat=0,
             alarm=5,
-            loader="tangnano9k",
+            loader=("openFPGALoader", "-b", "tangnano9k"),
             usb=("0403", "6010"),
             volatile=True,
+            parameters={
+                "systolic-tile": ("rows=4", "cols=4", "accumulator=24", "target=gowin"),
+                **_SMALL_ANDA,
+            },
         ),
     )
 }

@@ -11,10 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import __version__
+from ..cores.generate import generate
 from ..hdl import tools
-from .top import OnBoard, SerialTop
+from .dfu import with_suffix
+from .link import LinkTop
+from .protocol import identity
+from .top import OnBoard
 
-__all__ = ["BuildResult", "bitstream_path", "build"]
+__all__ = ["BuildResult", "bitstream_path", "build", "core_identity"]
 
 _NAME = "top"  # of the design, and so of its files
 _REPORT = f"{_NAME}.report.json"
@@ -77,7 +81,7 @@ def bitstream_path(core, board, out_dir="build"):
     return Path(out_dir) / f"{core.name}-{board.name}{board.family.suffix}"
 
 
-def build(core, config, board, out_dir="build", *, output=None, baud=None, top=SerialTop, progress=None):
+def build(core, config, board, out_dir="build", *, output=None, baud=None, top=LinkTop, progress=None):
     """Make the bitstream of a core for a board.
 
     The work is done in the cache folder. The same design with the same tools is not built twice.
@@ -97,7 +101,8 @@ def build(core, config, board, out_dir="build", *, output=None, baud=None, top=S
     baud : int or None
         Rate of the serial port; None takes the board's default.
     top : callable
-        Takes the core's component, the clock in Hz and the baud rate; gives a component with the ports of `SerialTop`.
+        Takes the core's component, the identity, the clock in Hz and the baud rate; gives a component with the ports of
+        `LinkTop`.
     progress : callable or None
         Called with what begins: "synthesis", "place and route", "bitstream".
 
@@ -119,7 +124,8 @@ def build(core, config, board, out_dir="build", *, output=None, baud=None, top=S
     suffix = board.family.suffix
     if bitstream.suffix != suffix:
         raise ValueError(f"a bitstream for {board.name} must end in {suffix}, not {bitstream.name!r}")
-    design = OnBoard(top(core.component(config), board.clock_hz, baud), board)
+    told = core_identity(core, config)
+    design = OnBoard(top(core.component(config), told, board.clock_hz, baud), board)
     plan = _plan(design, board)
     found = {command[0]: tools.find(command[0], override=True) for command in _commands(plan)}
     versions = {"amaranth": importlib.metadata.version("amaranth"), **{name: f.version for name, f in found.items()}}
@@ -129,18 +135,22 @@ def build(core, config, board, out_dir="build", *, output=None, baud=None, top=S
     if not cached:
         _execute(plan, found, work, progress or (lambda step: None))
     numbers = json.loads((work / _RESULT).read_text())
+    content = (work / f"{_NAME}{suffix}").read_bytes()
+    if board.dfu:
+        content = with_suffix(content, *(int(number, 16) for number in board.usb))
     description = {
         "core": core.name,
         "parameters": config.to_dict(),
         "board": board.name,
         "baud": baud,
+        "identity": json.loads(told),
         "clock_mhz": board.clock_hz / 1e6,
         **numbers,
         "notes": [board.family.note] if board.family.note else [],
         "tools": {"bitloom": __version__, **versions},
-        "sha256": hashlib.sha256((work / f"{_NAME}{suffix}").read_bytes()).hexdigest(),
+        "sha256": hashlib.sha256(content).hexdigest(),
     }
-    tools.atomic_write(bitstream, (work / f"{_NAME}{suffix}").read_bytes())
+    tools.atomic_write(bitstream, content)
     tools.atomic_write(bitstream.with_suffix(".json"), json.dumps(description, indent=2) + "\n")
     return BuildResult(
         bitstream=bitstream,
@@ -154,6 +164,19 @@ def build(core, config, board, out_dir="build", *, output=None, baud=None, top=S
         work=work,
         cached=cached,
     )
+
+
+def core_identity(core, config):
+    """What a board says of itself when this core is on it, as `protocol.identity` makes it.
+
+    Parameters
+    ----------
+    core : Core
+        Entry of the catalogue.
+    config : Config
+        Of the type `core.config`.
+    """
+    return identity(core.name, config.assignments(), generate(core, config).manifest["sha256"][:16])
 
 
 def _plan(design, board):

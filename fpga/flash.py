@@ -1,5 +1,7 @@
-"""Program a board with openFPGALoader: the command as data, and its failures in words that say what to do."""
+"""Program a board: the loader's command as data, and its failures in words that say what to do."""
 
+import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -7,15 +9,14 @@ from ..hdl import tools
 
 __all__ = ["flash", "flash_command"]
 
-_TOOL = "openFPGALoader"
 _TIMEOUT = 300  # seconds; the slowest board takes about 20
 
-# What openFPGALoader 1.1 and the libraries below it print, and what it means. The first that fits is taken: one failure
-# prints several lines, the cause first. The exit status is 1 for all of them.
+# What openFPGALoader 1.1, dfu-util 0.11 and the libraries below them print, and what it means. The first that fits is
+# taken: one failure prints several lines. The exit status says nothing more.
 _MEANINGS = (
     (
         r"error while loading shared libraries: (?P<detail>\S+):|Library not loaded: (?P<other>\S+)",
-        "openFPGALoader does not start without {detail}; install it with {libraries}",
+        "{tool} does not start without {detail}; install it with {libraries}",
     ),
     (
         r"usb_open\(\) failed|inappropriate permissions|[Aa]ccess denied|LIBUSB_ERROR_ACCESS",
@@ -25,18 +26,19 @@ _MEANINGS = (
     ),
     (
         r"unable to claim usb device|ftdi_usb_reset failed|LIBUSB_ERROR_BUSY",
-        "the programmer of {name} is in use: close what has its serial port open, or another openFPGALoader",
+        "the programmer of {name} is in use: close what has its serial port open, or another {tool}",
     ),
     (
-        r"\(device not found\)|No DFU compatible device|USB device unavailable",
-        "no {name} is attached: no USB device {vid}:{pid} was found; is the board plugged in, with a cable for data?",
+        r"\(device not found\)|No DFU capable USB device|No DFU compatible device|USB device unavailable",
+        "no {name} is attached: no USB device {vid}:{pid} was found; is the board plugged in{attach}, with a cable for "
+        "data?",
     ),
     (r"no device found", "the programmer of {name} answers and its FPGA does not: is the board powered?"),
-    (r"cannot find board", "this openFPGALoader does not know the board {loader}: install a newer one"),
+    (r"cannot find board", "this {tool} does not know the board {board}: install a newer one"),
 )
 
 
-def flash_command(bitstream, board, loader=(_TOOL,)):
+def flash_command(bitstream, board, loader=None):
     """The command that programs a board.
 
     Parameters
@@ -45,13 +47,13 @@ def flash_command(bitstream, board, loader=(_TOOL,)):
         What `build` made; it need not be there.
     board : Board
         One of `boards.BOARDS`.
-    loader : sequence of str
-        How to call openFPGALoader.
+    loader : sequence of str, optional
+        How to call the board's loader; by default by its name.
 
     Returns
     -------
     list of str
-        openFPGALoader writes where it does by default for the board: see `Board.volatile`.
+        The loader writes where it does by default for the board: see `Board.volatile`.
 
     Raises
     ------
@@ -60,21 +62,23 @@ def flash_command(bitstream, board, loader=(_TOOL,)):
     """
     if Path(bitstream).suffix != board.family.suffix:
         raise ValueError(f"a bitstream for {board.name} must end in {board.family.suffix}, not {str(bitstream)!r}")
-    return [*loader, "-b", board.loader, str(bitstream)]
+    name, *arguments = board.loader
+    return [*(loader or [name]), *arguments, str(bitstream)]
 
 
-def flash(bitstream, board, dry_run=False):
+def flash(bitstream, board, dry_run=False, force=False):
     """Program a board.
 
     Parameters
     ----------
     bitstream : path-like
-        What `build` made.
+        What `build` made, its description beside it.
     board : Board
         One of `boards.BOARDS`.
     dry_run : bool
-        Whether to give the command only. Then neither the bitstream nor the board nor a working openFPGALoader has to
-        be there.
+        Whether to give the command only. Then neither the bitstream nor the board nor a working loader has to be there.
+    force : bool
+        Whether to do it also if the bitstream misses its timing, is for another board, or has no description.
 
     Returns
     -------
@@ -84,21 +88,23 @@ def flash(bitstream, board, dry_run=False):
     Raises
     ------
     ValueError
-        If the file's suffix is not that of the board's bitstreams.
+        If the file's suffix is not that of the board's bitstreams, or without `force` what is said there.
     FileNotFoundError
         If there is no such bitstream.
     ToolMissing
-        If openFPGALoader, or a library that it needs, is not installed.
+        If the loader, or a library that it needs, is not installed.
     ToolFailed
         If the board could not be programmed; the message says why, in one line.
     """
-    command = flash_command(bitstream, board)
+    command, tool = flash_command(bitstream, board), board.loader[0]
     if not dry_run and not Path(bitstream).is_file():
         raise FileNotFoundError(
             f"there is no bitstream {str(bitstream)!r}: make it first, with `bitloom build CORE --board {board.name}`"
         )
+    if not dry_run and not force:
+        _check(Path(bitstream), board)
     try:
-        command = flash_command(bitstream, board, tools.find(_TOOL).command)
+        command = flash_command(bitstream, board, tools.find(tool, override=True).command)
     except tools.ToolMissing:
         if not dry_run:
             raise
@@ -106,7 +112,7 @@ def flash(bitstream, board, dry_run=False):
         return command
     log = tools.cache_dir("flash") / f"{board.name}.log"
     try:
-        tools.run(command, cwd=".", log=log, timeout=_TIMEOUT, name=_TOOL)
+        tools.run(command, cwd=".", log=log, timeout=_TIMEOUT, name=tool)
     except tools.ToolFailed as error:
         raise tools.ToolFailed(_meaning(_text(log), board) or str(error)) from None
     # When the part does not take the bitstream it says so, and the exit status is 0 all the same.
@@ -115,21 +121,43 @@ def flash(bitstream, board, dry_run=False):
     return command
 
 
+def _check(bitstream, board):
+    """Refuse a bitstream whose description says that it will not work, or does not speak of it."""
+    file = bitstream.with_suffix(".json")
+    try:
+        description = json.loads(file.read_text())
+        wanted, met, digest = description["board"], description["met"], description["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ValueError(f"{str(file)!r} does not describe {bitstream.name}: build it again, or give --force") from None
+    if wanted != board.name:
+        raise ValueError(f"{str(bitstream)!r} is for {wanted}, not for {board.name}: give --force to flash it anyway")
+    if digest != hashlib.sha256(bitstream.read_bytes()).hexdigest():
+        raise ValueError(f"{str(bitstream)!r} is not what {file.name} describes: build it again, or give --force")
+    if not met:
+        raise ValueError(
+            f"{str(bitstream)!r} misses its timing, {description['fmax_mhz']} MHz for a clock of "
+            f"{description['clock_mhz']:g} MHz: choose a smaller configuration, or give --force to flash it anyway"
+        )
+
+
 def _text(log):
     return log.read_text(errors="replace") if log.exists() else ""
 
 
 def _meaning(text, board):
-    """What a failed openFPGALoader meant, or None."""
+    """What a failed loader meant, or None."""
+    tool = board.loader[0]
     for pattern, message in _MEANINGS:
         if match := re.search(pattern, text):
             found = match.groupdict()
             return message.format(
                 name=board.name,
-                loader=board.loader,
+                tool=tool,
+                board=board.loader[-1],
+                attach=f", {board.attach}" if board.attach else "",
                 vid=board.usb[0],
                 pid=board.usb[1],
-                libraries=tools.TOOLS[_TOOL].libraries,
+                libraries=tools.TOOLS[tool].libraries or "your system's package manager",
                 detail=(found.get("detail") or found.get("other") or "").strip(),
             )
     return None

@@ -71,11 +71,9 @@ class UartReceiver(wiring.Component):
     o : stream of 8 bits
         Bytes. One waits here until it is taken; another one that comes meanwhile is lost.
     framing : out 1
-        High after a frame without a stop bit (its byte is dropped), until reset or a break.
+        High for the cycle after a frame without a stop bit; its byte is dropped.
     overflow : out 1
-        High after a byte was lost, until reset or a break.
-    line_break : out 1
-        High while the line has been low for a whole frame: the other side's way to ask for attention.
+        High for the cycle after a byte was lost.
     """
 
     def __init__(self, divisor):
@@ -86,7 +84,6 @@ class UartReceiver(wiring.Component):
                 "o": Out(stream.Signature(8)),
                 "framing": Out(1),
                 "overflow": Out(1),
-                "line_break": Out(1),
             }
         )
 
@@ -103,6 +100,7 @@ class UartReceiver(wiring.Component):
         with m.Else():
             m.d.sync += timer.eq(timer - 1)
 
+        m.d.sync += [self.framing.eq(0), self.overflow.eq(0)]
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
         with m.FSM():
@@ -123,12 +121,8 @@ class UartReceiver(wiring.Component):
                         m.d.sync += self.overflow.eq(1)
                     with m.Else():
                         m.d.sync += [self.o.payload.eq(samples[2:]), self.o.valid.eq(1)]
-            with m.State("LOW"):
-                m.d.comb += self.line_break.eq(samples == 0)
-                with m.If(rx):
-                    m.next = "IDLE"
-        with m.If(self.line_break):
-            m.d.sync += [self.framing.eq(0), self.overflow.eq(0)]
+            with m.State("LOW"), m.If(rx):
+                m.next = "IDLE"
         return m
 
 

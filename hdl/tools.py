@@ -213,6 +213,14 @@ TOOLS: dict[str, Tool] = {
         libraries="apt install libusb-1.0-0 libftdi1-2, or brew install libusb libftdi",
         optional=True,
     ),
+    "dfu-util": Tool(
+        description="programs boards whose bootloader speaks USB DFU",
+        needed_for="flash",
+        install="apt install dfu-util, or brew install dfu-util",
+        native=("dfu-util",),
+        version=("--version", r"dfu-util (\d+\.\d+)"),
+        optional=True,
+    ),
     "g++": Tool(
         description="compiles what Verilator writes",
         needed_for="sim, run, demo",

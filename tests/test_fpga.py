@@ -1,29 +1,34 @@
 # amaranth: UnusedElaboratable=no
-"""Boards, the top level behind its serial pins against golden models, bitstreams, and the loader's command."""
+"""Boards, payloads as bytes, bitstreams, and the loaders' commands."""
 
 import dataclasses
+import hashlib
 import itertools
 import json
 import random
 import shlex
+import struct
 import subprocess
 import sys
+import zlib
 
-import numpy as np
 import pytest
 from amaranth import Module
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
-from bitloom.cores.catalogue import lookup
+from bitloom.cores.catalogue import CATALOGUE, lookup
+from bitloom.cores.generate import generate
 from bitloom.fpga import boards
 from bitloom.fpga.boards import BOARDS
-from bitloom.fpga.build import bitstream_path, build
+from bitloom.fpga.build import bitstream_path, build, core_identity
+from bitloom.fpga.dfu import SUFFIX, with_suffix
 from bitloom.fpga.flash import flash, flash_command
+from bitloom.fpga.link import LinkTop
+from bitloom.fpga.link_map import link_map
 from bitloom.fpga.payload import Gather, Scatter, byte_count
-from bitloom.fpga.top import FIFO_BYTES, OnBoard, SerialTop
-from bitloom.golden import ovp
+from bitloom.fpga.top import OnBoard
 from bitloom.hdl import tools
 
 ICEBREAKER = BOARDS["icebreaker"]
@@ -132,221 +137,6 @@ def test_gather_and_scatter_refuse_a_payload_without_bits():
             component(data.StructLayout({}))
 
 
-# The top level, through its pins. A bit lasts 4 clock cycles.
-
-CLOCK_HZ, BAUD = 1_000_000, 250_000
-BIT_S = 1 / BAUD
-
-
-async def send(ctx, pin, sent):
-    for byte in sent:
-        for level in (0, *(byte >> position & 1 for position in range(8)), 1):
-            ctx.set(pin, level)
-            await ctx.delay(BIT_S)
-
-
-def listener(pin, received):
-    """Bytes of a serial line, sampled in the middle of the bits."""
-
-    async def bench(ctx):
-        while True:
-            await ctx.negedge(pin)
-            await ctx.delay(BIT_S / 2)
-            frame = []
-            for _ in range(10):
-                frame.append(ctx.get(pin))
-                await ctx.delay(BIT_S if len(frame) < 10 else BIT_S / 4)
-            assert frame[0] == 0 and frame[9] == 1
-            received.append(sum(bit << position for position, bit in enumerate(frame[1:9])))
-
-    return bench
-
-
-def make_top(name, **parameters):
-    core = lookup(name)
-    config = core.config(**parameters)
-    return SerialTop(core.component(config), CLOCK_HZ, BAUD), config
-
-
-def exchange(top, sent, count):
-    """Send bytes, wait for `count` in return, or too long; give those and whether the alarm was on at the end."""
-    received, alarm = [], []
-
-    async def host(ctx):
-        await send(ctx, top.rx, sent)
-        await ctx.delay(12 * BIT_S * (count + 3))
-        alarm.append(ctx.get(top.alarm))
-
-    simulate(top, host, background=[listener(top.tx, received)])
-    assert len(received) == count
-    return received, alarm[0]
-
-
-def decoder_bytes(config, codes, lasts):
-    """Bytes to send for packed codes, shape (transfers, bytes), and the bytes that must come back."""
-    fmt = config.format
-    sent, expected = [], []
-    integers, exponents = ovp.decode(codes, fmt)
-    for transfer, last in enumerate(lasts):
-        packed = int.from_bytes(codes[transfer].tobytes(), "little") | last << 8 * codes.shape[1]
-        sent += packed.to_bytes(codes.shape[1] + 1, "little")
-        fields = 0
-        width = fmt.exponent_bits + fmt.integer_bits
-        for index, (integer, exponent) in enumerate(zip(integers[transfer], exponents[transfer], strict=True)):
-            code = int(exponent) | (int(integer) % (1 << fmt.integer_bits)) << fmt.exponent_bits
-            fields |= code << index * width
-        bits = width * integers.shape[1]
-        expected += (fields | last << bits).to_bytes(bits // 8 + 1, "little")
-    return sent, expected
-
-
-@pytest.mark.parametrize(
-    "parameters",
-    [{}, {"normal": "flint4", "pairs": 3}, {"normal": "int8", "pairs": 2}],
-    ids=["default", "flint4", "int8"],
-)
-def test_top_decodes_what_comes_through_its_pins(parameters):
-    top, config = make_top("ovp-decoder", **parameters)
-    rng = np.random.default_rng(3)
-    values = rng.standard_t(2, (24, 2 * config.pairs)) * config.format.max_normal / 3
-    codes = ovp.encode(values, config.format)
-    lasts = [int(last) for last in rng.integers(0, 2, len(codes))]
-    sent, expected = decoder_bytes(config, codes, lasts)
-    assert len(set(expected)) > 10
-    received, alarm = exchange(top, sent, len(expected))
-    assert received == expected
-    assert not alarm
-
-
-def test_top_encodes_what_comes_through_its_pins():
-    top, config = make_top("ovp-encoder", width=20, fraction=4)
-    rng = np.random.default_rng(4)
-    fixed = np.clip(np.round(rng.standard_t(2, (20, 2)) * 60), -(1 << 19), (1 << 19) - 1).astype(int)
-    codes = ovp.encode(fixed / 16, config.format)
-    assert len(np.unique(codes)) > 10
-    sent = []
-    for transfer, (first, second) in enumerate(fixed.tolist()):
-        last = transfer == len(fixed) - 1
-        sent += (first % (1 << 20) | second % (1 << 20) << 20 | last << 40).to_bytes(6, "little")
-    expected = [byte for transfer, code in enumerate(codes) for byte in (*code, transfer == len(codes) - 1)]
-    received, alarm = exchange(top, sent, len(expected))
-    assert received == expected
-    assert not alarm
-
-
-def test_top_answers_all_that_may_be_left_unanswered():
-    # Three bytes of an answer for two of a question: the answers fall behind and questions wait.
-    top, config = make_top("ovp-decoder")
-    codes = np.random.default_rng(5).integers(0, 256, (FIFO_BYTES // 2, 1), dtype=np.uint8)
-    codes[ovp.illegal(codes, config.format).any(axis=1)] = 0
-    sent, expected = decoder_bytes(config, codes, [0] * len(codes))
-    assert len(sent) == FIFO_BYTES
-    received, alarm = exchange(top, sent, len(expected))
-    assert received == expected
-    assert not alarm
-
-
-def test_top_raises_the_alarm_for_an_illegal_code_and_for_a_lost_byte():
-    top, config = make_top("ovp-decoder")
-    codes = np.array([[0x88]], np.uint8)
-    assert ovp.illegal(codes, config.format).all()
-    sent, expected = decoder_bytes(config, codes, [1])
-    assert exchange(top, sent, len(expected)) == (expected, 1)
-
-    # Far more questions than may wait.
-    count, received, alarm = 4 * FIFO_BYTES, [], []
-    top, _ = make_top("ovp-decoder")
-
-    async def host(ctx):
-        await send(ctx, top.rx, [0] * count)
-        alarm.append(ctx.get(top.alarm))
-
-    simulate(top, host, background=[listener(top.tx, received)])
-    assert alarm == [1]
-    assert len(received) < 3 * count // 2
-
-
-@pytest.mark.parametrize(("wait_bits", "break_bits"), [(0, 10), (3, 10), (6, 40)])
-def test_top_starts_afresh_after_a_break(wait_bits, break_bits):
-    top, config = make_top("ovp-decoder", pairs=8)
-    sent, expected = decoder_bytes(config, np.array([range(8)], np.uint8), [1])
-    illegal, answer = decoder_bytes(config, np.full((1, 8), 0x88, np.uint8), [0])
-    before, received = [], []
-
-    async def host(ctx):
-        # Answers of 17 bytes to questions of 9: at the break a byte is on the line, others wait before and behind the
-        # core.
-        await send(ctx, top.rx, illegal * 8)
-        await ctx.delay(wait_bits * BIT_S)
-        assert ctx.get(top.alarm) == 1
-        ctx.set(top.rx, 0)
-        await ctx.delay(break_bits * BIT_S)
-        ctx.set(top.rx, 1)
-        # A byte may have begun just before the break was one.
-        await ctx.delay(11 * BIT_S)
-        before.extend(received)
-        for _ in range(200):
-            assert (ctx.get(top.alarm), ctx.get(top.tx)) == (0, 1)
-            await ctx.delay(BIT_S / 4)
-        await send(ctx, top.rx, sent)
-        await ctx.delay(12 * BIT_S * len(expected))
-
-    simulate(top, host, background=[listener(top.tx, received)])
-    assert 17 < len(before) < 8 * 17
-    assert before == (answer * 8)[: len(before)]
-    assert received[len(before) :] == expected
-
-
-def test_top_forgets_an_incomplete_question_at_a_break():
-    top, config = make_top("ovp-decoder", pairs=3)
-    sent, expected = decoder_bytes(config, np.array([[0x12, 0x34, 0x56]], np.uint8), [1])
-    received = []
-
-    async def host(ctx):
-        await send(ctx, top.rx, sent[:3])
-        ctx.set(top.rx, 0)
-        await ctx.delay(10 * BIT_S)
-        ctx.set(top.rx, 1)
-        await ctx.delay(BIT_S)
-        await send(ctx, top.rx, sent)
-        await ctx.delay(12 * BIT_S * len(expected))
-
-    simulate(top, host, background=[listener(top.tx, received)])
-    assert received == expected
-
-
-def test_top_has_a_heartbeat_of_about_a_second():
-    core = lookup("ovp-decoder")
-    top = SerialTop(core.component(core.config()), 1000, 250)
-    edges = []
-
-    async def watch(ctx):
-        before, cycle = 0, 0
-        async for *_, level in ctx.tick().sample(top.heartbeat):
-            if level != before:
-                edges.append(cycle)
-            before, cycle = level, cycle + 1
-
-    simulate(top, background=[watch], deadline=4200e-6)
-    assert edges[:4] == [512, 1024, 1536, 2048]
-
-
-def test_top_refuses_a_core_that_does_not_fit_between_two_serial_lines():
-    core = lookup("ovp-decoder")
-    with pytest.raises(ValueError, match=r"^a core .* no input beside its stream; OvpDecoder has bias in this config"):
-        SerialTop(core.component(core.config(bias_port=True)), CLOCK_HZ, BAUD)
-
-    class TwoOutputs(wiring.Component):
-        i: In(stream.Signature(8))
-        o: Out(stream.Signature(8))
-        p: Out(stream.Signature(8))
-
-    with pytest.raises(ValueError, match=r"1 input and 1 output stream; TwoOutputs has 1 and 2$"):
-        SerialTop(TwoOutputs(), CLOCK_HZ, BAUD)
-    with pytest.raises(ValueError, match=r"^baud must be 1 to 250000 for a clock of 1000000 Hz, not 1000000$"):
-        SerialTop(core.component(core.config()), CLOCK_HZ, CLOCK_HZ)
-
-
 # Boards
 
 
@@ -363,8 +153,8 @@ def test_board_agrees_with_its_platform(board):
 
 
 def test_lookup_lists_the_boards():
-    assert boards.lookup("ulx3s-85f").loader == "ulx3s"
-    with pytest.raises(ValueError, match=r"^unknown board 'arty': there are icebreaker, ulx3s-85f, tang-nano-9k$"):
+    assert boards.lookup("ulx3s-85f").loader[-1] == "ulx3s"
+    with pytest.raises(ValueError, match=rf"^unknown board 'arty': there are {', '.join(BOARDS)}$"):
         boards.lookup("arty")
 
 
@@ -379,6 +169,13 @@ def test_board_can_ask_for_other_parameters_than_the_core():
     board = dataclasses.replace(ICEBREAKER, parameters={"ovp-decoder": ("pairs=4",)})
     assert board.config(core) == core.config(pairs=4)
     assert ICEBREAKER.config(core) == core.config()
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
+def test_board_has_a_configuration_of_every_core_that_goes_behind_the_link(board):
+    assert set(board.parameters) <= set(CATALOGUE)
+    for core in CATALOGUE.values():
+        assert link_map(core.component(board.config(core))).inputs
 
 
 # Bitstreams
@@ -433,6 +230,9 @@ def test_build_runs_each_tool_once_for_a_design_and_writes_beside_the_cache(tmp_
     described = json.loads(first.description.read_text())
     assert described["parameters"] == core.config().to_dict()
     assert (described["core"], described["board"], described["baud"]) == ("ovp-decoder", "icebreaker", 115_200)
+    build_hash = hashlib.sha256(generate(core, core.config()).verilog.encode()).hexdigest()[:16]
+    assert described["identity"] == {"link": 1, "core": "ovp-decoder", "parameters": [], "build": build_hash}
+    assert described["sha256"] == hashlib.sha256(b"bits").hexdigest()
     commands = calls.read_text().splitlines()
     assert len(commands) == 3
     assert "--timing-allow-fail" in commands[1] and "--up5k --package sg48" in commands[1]
@@ -510,8 +310,8 @@ def test_build_takes_another_top_level(tmp_path, cache, monkeypatch):
         alarm: Out(1)
         heartbeat: Out(1)
 
-        def __init__(self, core, clock_hz, baud):
-            self.given = clock_hz, baud
+        def __init__(self, core, identity, clock_hz, baud):
+            self.given = identity, clock_hz, baud
             super().__init__()
             made.append(self)
 
@@ -521,8 +321,11 @@ def test_build_takes_another_top_level(tmp_path, cache, monkeypatch):
             return m
 
     made = []
-    build(lookup("ovp-decoder"), None, ICEBREAKER, tmp_path / "out", top=Echo)
-    assert made[0].given == (12_000_000, 115_200)
+    core = lookup("ovp-decoder")
+    build(core, core.config(pairs=2), ICEBREAKER, tmp_path / "out", top=Echo)
+    told = core_identity(core, core.config(pairs=2))
+    assert json.loads(told)["parameters"] == ["pairs=2"]
+    assert made[0].given == (told, 12_000_000, 115_200)
 
 
 def check_bitstream(path, board):
@@ -532,7 +335,10 @@ def check_bitstream(path, board):
         assert bytes.fromhex("7eaa997e") in content[:8]
         assert len(content) == 104_090
     elif board.family.name == "ecp5":
-        assert b"Part: LFE5U-85F-6CABGA381" in content[:64]
+        part = {"ulx3s-85f": b"LFE5U-85F-6CABGA381", "orangecrab-85f": b"LFE5U-85F-8CSFBGA285"}[board.name]
+        assert b"Part: " + part in content[:64]
+        if board.dfu:
+            assert content == with_suffix(content[:-SUFFIX], 0x1209, 0x5AF0)
         assert bytes.fromhex("ffffbdb3") in content[:64]
     else:
         lines = content.decode().split()
@@ -547,7 +353,7 @@ def check_build(board, folder):
     check_bitstream(result.bitstream, board)
     assert result.met and result.fmax_mhz > result.clock_mhz
     logic = {"ice40": "ICESTORM_LC", "ecp5": "TRELLIS_COMB", "gowin": "LUT4"}[board.family.name]
-    assert 200 < result.utilization[logic][0] < 400
+    assert 1000 < result.utilization[logic][0] < 1600
     return result.bitstream.read_bytes()
 
 
@@ -566,7 +372,8 @@ def test_bitstream_for_the_other_boards_is_the_same_every_time(board, tmp_path, 
 def test_gowin_is_placed_and_routed_by_himbaechel():
     core = lookup("ovp-decoder")
     board = BOARDS["tang-nano-9k"]
-    design = OnBoard(SerialTop(core.component(core.config()), board.clock_hz, board.baud), board)
+    top = LinkTop(core.component(core.config()), core_identity(core, core.config()), board.clock_hz, board.baud)
+    design = OnBoard(top, board)
     plan = board.make_platform().prepare(design)
     yosys, nextpnr, pack = json.loads(plan.files["build_top.json"])["commands"]
     assert yosys[0] == "yosys"
@@ -587,6 +394,7 @@ def test_gowin_is_placed_and_routed_by_himbaechel():
         ("icebreaker", ["openFPGALoader", "-b", "ice40_generic", "build/x.bin"]),
         ("ulx3s-85f", ["openFPGALoader", "-b", "ulx3s", "build/x.bit"]),
         ("tang-nano-9k", ["openFPGALoader", "-b", "tangnano9k", "build/x.fs"]),
+        ("orangecrab-85f", ["dfu-util", "-d", "1209:5af0", "-a", "0", "-D", "build/x.bit"]),
     ],
 )
 def test_flash_command(name, expected):
@@ -598,32 +406,94 @@ def test_flash_refuses_a_bitstream_of_another_family():
         flash("x.bin", BOARDS["tang-nano-9k"], dry_run=True)
 
 
+VERSIONS = {"openFPGALoader": "openFPGALoader v1.1.1", "dfu-util": "dfu-util 0.11"}
+
+
 @pytest.fixture
 def loader(tmp_path, cache, monkeypatch):
-    """Put a program in the place of openFPGALoader that records how it is called; give a function that makes it."""
+    """Put a program in the place of every loader that records how it is called; give a function that makes it."""
     calls = tmp_path / "calls"
 
-    def make(output="", status=0):
+    def make(output="", status=0, tool="openFPGALoader"):
         text = (
-            "if '--Version' in sys.argv: sys.exit(print('openFPGALoader v1.1.1'))\n"
+            f"if sys.argv[1] in ('--Version', '--version'): sys.exit(print({VERSIONS[tool]!r}))\n"
             f"open({str(calls)!r}, 'a').write(repr(sys.argv[1:]) + chr(10))\n"
             f"print({output!r}, file=sys.stderr)\nsys.exit({status})\n"
         )
-        path = program(tmp_path / "loader", text)
-        monkeypatch.setenv("OPENFPGALOADER", path)
+        path = program(tmp_path / f"a-{tool}", text)
+        monkeypatch.setenv(tools.variable(tool), path)
         return path
 
     make.calls = lambda: calls.read_text().splitlines() if calls.exists() else []
-    make.bitstream = tmp_path / "x.bin"
-    make.bitstream.write_bytes(b"bits")
+    make.bitstream = bitstream_of(ICEBREAKER, tmp_path)
     return make
 
 
-def test_flash_calls_the_loader(loader):
-    path = loader("Wait for CDONE DONE")
-    command = [path, "-b", "ice40_generic", str(loader.bitstream)]
-    assert flash(loader.bitstream, ICEBREAKER) == command
+def bitstream_of(board, folder, /, **changes):
+    """A bitstream and its description, as `build` leaves them, but for `changes` in the latter."""
+    bitstream = folder / f"x{board.family.suffix}"
+    bitstream.write_bytes(b"bits")
+    description = {
+        "board": board.name,
+        "clock_mhz": board.clock_hz / 1e6,
+        "fmax_mhz": 11.5,
+        "met": True,
+        "sha256": hashlib.sha256(b"bits").hexdigest(),
+        **changes,
+    }
+    bitstream.with_suffix(".json").write_text(json.dumps(description))
+    return bitstream
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
+def test_flash_calls_the_loader(board, loader, tmp_path):
+    path, bitstream = loader("Wait for CDONE DONE", tool=board.loader[0]), bitstream_of(board, tmp_path)
+    command = [path, *flash_command(bitstream, board)[1:]]
+    assert flash(bitstream, board, dry_run=True) == command
+    assert loader.calls() == []
+    assert flash(bitstream, board) == command
     assert loader.calls() == [repr(command[1:])]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"met": False}, r"x\.bin' misses its timing, 11\.5 MHz for a clock of 12 MHz: choose a smaller .* --force "),
+        ({"board": "ulx3s-85f"}, r"x\.bin' is for ulx3s-85f, not for icebreaker: give --force to flash it anyway$"),
+        ({"sha256": "0"}, r"x\.bin' is not what x\.json describes: build it again, or give --force$"),
+        ({"board": None}, r"x\.bin' is for None, not for icebreaker: "),
+    ],
+)
+def test_flash_refuses_a_bitstream_that_will_not_work_unless_forced(changes, message, loader, tmp_path):
+    path, bitstream = loader(), bitstream_of(ICEBREAKER, tmp_path, **changes)
+    with pytest.raises(ValueError, match=message) as raised:
+        flash(bitstream, ICEBREAKER)
+    assert "\n" not in str(raised.value) and loader.calls() == []
+    assert flash(bitstream, ICEBREAKER, force=True) == [path, "-b", "ice40_generic", str(bitstream)]
+    assert len(loader.calls()) == 1
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", "[]", '{"board": "icebreaker"}'])
+def test_flash_refuses_a_bitstream_of_which_nothing_is_known_unless_forced(content, loader):
+    loader()
+    beside = loader.bitstream.with_suffix(".json")
+    beside.unlink()
+    if content is not None:
+        beside.write_text(content)
+    with pytest.raises(ValueError, match=r"x\.json' does not describe x\.bin: build it again, or give --force$"):
+        flash(loader.bitstream, ICEBREAKER)
+    assert loader.calls() == []
+    flash(loader.bitstream, ICEBREAKER, force=True)
+    assert len(loader.calls()) == 1
+
+
+def test_dfu_suffix_is_that_of_the_standard():
+    content = with_suffix(b"bits", 0x1209, 0x5AF0)
+    device, product, vendor, version, mark, length, check = struct.unpack("<4H3sBI", content[4:])
+    assert (device, product, vendor, version) == (0xFFFF, 0x5AF0, 0x1209, 0x0100)
+    assert (mark, length) == (b"UFD", SUFFIX)
+    # The register of the division itself: not inverted at the end.
+    assert check == zlib.crc32(content[:-4]) ^ 0xFFFFFFFF
 
 
 def test_flash_dry_run_gives_the_command_and_calls_nothing(loader, tmp_path):
@@ -633,12 +503,15 @@ def test_flash_dry_run_gives_the_command_and_calls_nothing(loader, tmp_path):
     assert loader.calls() == []
 
 
-def test_flash_dry_run_does_without_a_loader(tmp_path, monkeypatch):
-    monkeypatch.setenv("OPENFPGALOADER", str(tmp_path / "nothing"))
-    assert flash("x.bin", ICEBREAKER, dry_run=True) == ["openFPGALoader", "-b", "ice40_generic", "x.bin"]
-    (tmp_path / "x.bin").write_bytes(b"bits")
+@pytest.mark.parametrize("name", ["icebreaker", "orangecrab-85f"])
+def test_flash_dry_run_does_without_a_loader(name, tmp_path, monkeypatch):
+    board = BOARDS[name]
+    tool, *arguments = board.loader
+    monkeypatch.setenv(tools.variable(tool), str(tmp_path / "nothing"))
+    bitstream = bitstream_of(board, tmp_path)
+    assert flash(bitstream, board, dry_run=True) == [tool, *arguments, str(bitstream)]
     with pytest.raises(tools.ToolMissing, match="names no program"):
-        flash(tmp_path / "x.bin", ICEBREAKER)
+        flash(bitstream, board)
 
 
 def test_flash_without_a_bitstream_says_to_build_it(loader, tmp_path):
@@ -704,5 +577,32 @@ def test_flash_says_in_one_line_what_went_wrong(loader, output, status, message)
     loader(output, status)
     with pytest.raises(tools.ToolFailed, match=message) as raised:
         flash(loader.bitstream, ICEBREAKER)
+    assert "\n" not in str(raised.value)
+    assert len(loader.calls()) == 1
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        (
+            "dfu-util: No DFU capable USB device available",
+            r"^no orangecrab-85f is attached: no USB device 1209:5af0 was found; is the board plugged in, in its "
+            r"bootloader \(hold the button",
+        ),
+        (
+            "dfu-util: Cannot open DFU device 1209:5af0 found on devnum 9 (LIBUSB_ERROR_ACCESS)\n"
+            "dfu-util: No DFU capable USB device available",
+            r"^no permission for the programmer of orangecrab-85f: .* ATTR\{idVendor\}==\"1209\"",
+        ),
+        ("dfu-util: Cannot claim interface - LIBUSB_ERROR_BUSY", r"is in use: .* or another dfu-util$"),
+        ("dfu-util: error during download", r"^dfu-util failed with status 74: dfu-util: error during download \(log"),
+    ],
+    ids=["not in its bootloader", "no permission", "in use", "something else"],
+)
+def test_flash_says_what_went_wrong_with_dfu_util_too(loader, tmp_path, output, message):
+    board = BOARDS["orangecrab-85f"]
+    loader(output, 74, "dfu-util")
+    with pytest.raises(tools.ToolFailed, match=message) as raised:
+        flash(bitstream_of(board, tmp_path), board)
     assert "\n" not in str(raised.value)
     assert len(loader.calls()) == 1

@@ -385,7 +385,7 @@ def test_wrong_files_are_refused(name, folder, monkeypatch, capsys):
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["--format", "int8", "--on", "silicon"], "'silicon' is not 'rtl'"),
+        (["--format", "int8", "--on", "silicon"], "there is no port silicon: is the board plugged in?"),
         (["--format", "int3"], "format must be one of int8, int4, ovp-int4, ovp-flint4, ovp-int8, not 'int3'"),
         (["--format", "int8,int8,int8"], "one format, or two with a comma between them, not 'int8,int8,int8'"),
         (["--format", "int8,ovp-int4"], "w_format must be one of int8, int4 for a_format int8, not 'ovp-int4'"),

@@ -1,0 +1,160 @@
+"""Arrays as payloads of a stream, payloads as arrays, and what a person says of both."""
+
+from pathlib import Path
+
+import numpy as np
+
+__all__ = ["from_bytes", "output_files", "parse_files", "parse_settings", "streams", "to_rows"]
+
+_MOST_BITS = 64  # of a payload that an array can hold as a number
+
+
+def to_rows(name, array, bits):
+    """Payloads of a stream out of an array.
+
+    Parameters
+    ----------
+    name : str
+        Of the stream, for messages.
+    array : ndarray
+        One payload a transfer: uint8 of shape (N, bytes), the lowest byte first and unused upper bits 0, or, for a
+        payload of at most 64 bits, integers of shape (N,), which may be negative.
+    bits : int
+        Of a payload.
+
+    Returns
+    -------
+    ndarray of uint8, shape (N, bytes)
+
+    Raises
+    ------
+    ValueError
+        For another type or shape, no payload at all, and payloads of more bits.
+    """
+    size = -(-bits // 8)
+    rows = array.dtype == np.uint8 and array.ndim == 2 and array.shape[1] == size
+    numbers = np.issubdtype(array.dtype, np.integer) and array.ndim == 1 and bits <= _MOST_BITS
+    if not ((rows or numbers) and len(array)):
+        wanted = f"rows of {size} bytes, uint8" + (", or integers of shape (N,)" if bits <= _MOST_BITS else "")
+        raise ValueError(
+            f"stream {name} has payloads of {bits} bits: its array must hold one or more as {wanted}, not "
+            f"{array.dtype} of shape {array.shape}"
+        )
+    if rows:
+        wrong = array[:, -1] >> (bits - 8 * (size - 1)) != 0
+        if wrong.any():
+            raise ValueError(f"payload {int(wrong.argmax())} of stream {name} must have {bits} bits, more are set")
+        return array
+    # Python's integers: those of NumPy have no shift by 64, and no common type of int64 and uint64.
+    values = [int(value) for value in array]
+    for index, value in enumerate(values):
+        if not -(1 << (bits - 1)) <= value < 1 << bits:
+            raise ValueError(f"payload {index} of stream {name} must have {bits} bits, {value} has more")
+    data = b"".join((value % (1 << bits)).to_bytes(size, "little") for value in values)
+    return np.frombuffer(data, np.uint8).reshape(-1, size)
+
+
+def from_bytes(data, bits, numbers):
+    """An array of payloads.
+
+    Parameters
+    ----------
+    data : bytes
+        Whole payloads.
+    bits : int
+        Of a payload.
+    numbers : bool
+        Whether to give numbers where a payload has at most 64 bits.
+
+    Returns
+    -------
+    ndarray
+        uint64 of shape (N,), or uint8 of shape (N, bytes).
+    """
+    size = -(-bits // 8)
+    rows = np.frombuffer(data, np.uint8).reshape(-1, size)
+    if not numbers or bits > _MOST_BITS:
+        return rows
+    return np.pad(rows, [(0, 0), (0, 8 - size)]).view("<u8")[:, 0]
+
+
+def parse_files(texts):
+    """Files of input streams, from `NAME=FILE` texts; a file alone is for the stream of name None.
+
+    Raises
+    ------
+    ValueError
+        If a stream is named twice, or one file is without a name and it is not the only one.
+    """
+    found = {}
+    for text in texts:
+        name, equals, path = text.partition("=")
+        name, path = (name, path) if equals else (None, text)
+        if name in found:
+            raise ValueError(
+                f"--in gives stream {name!r} twice" if name else "--in must be NAME=FILE for each of several"
+            )
+        found[name] = Path(path)
+    if None in found and len(found) > 1:
+        raise ValueError("--in must be NAME=FILE for each of several streams")
+    return found
+
+
+def parse_settings(texts):
+    """Values of inputs that are no streams, from `NAME=VALUE` texts.
+
+    Raises
+    ------
+    ValueError
+        For a text that is not of this form, and a name that is given twice.
+    """
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not value.isdecimal() or name in found:
+            raise ValueError(f"--set must be NAME=N, once for each name, with N 0 or more, not {text!r}")
+        found[name] = int(value)
+    return found
+
+
+def streams(known, arrays, settings, constants):
+    """Payloads of every input stream of a core.
+
+    Parameters
+    ----------
+    known : mapping of str to LinkStream
+        The input streams.
+    arrays : dict of (str or None) to ndarray
+        As `parse_files` names them.
+    settings : mapping of str to int
+        The other inputs, and their widths.
+    constants : dict of str to int
+        Their values.
+
+    Returns
+    -------
+    dict of str to ndarray of uint8, shape (N, bytes)
+
+    Raises
+    ------
+    ValueError
+        If streams are missing or unknown, and as from `to_rows`; so for the settings.
+    """
+    if len(known) == 1 and None in arrays:
+        arrays = {next(iter(known)): arrays[None]}
+    if set(arrays) != set(known):
+        wanted = " ".join(f"--in {name}=FILE" for name in known) if len(known) > 1 else "--in FILE"
+        raise ValueError(f"the core's input streams are {', '.join(known)}: give {wanted}")
+    for name, value in constants.items():
+        if name not in settings:
+            raise ValueError(f"unknown input {name!r} in --set: the core has {', '.join(settings) or 'none'}")
+        if value >> settings[name]:
+            raise ValueError(f"{name} must be 0 to {(1 << settings[name]) - 1}, not {value}")
+    return {name: to_rows(name, arrays[name], stream.bits) for name, stream in known.items()}
+
+
+def output_files(path, outputs):
+    """A file for each output stream: the one that was named, or with the stream's name added to it."""
+    if len(outputs) == 1:
+        return dict.fromkeys(outputs, path)
+    return {name: path.with_name(f"{path.stem}.{name}{path.suffix}") for name in outputs}
