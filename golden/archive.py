@@ -1,0 +1,67 @@
+"""Named arrays and a JSON object in the bytes of one ``.npz`` file; the same content gives the same bytes."""
+
+import io
+import json
+import zipfile
+import zlib
+
+import numpy as np
+
+__all__ = ["pack", "unpack"]
+
+# What NumPy, its zip files and JSON raise for bytes that are no such file.
+_BROKEN = (AttributeError, KeyError, TypeError, ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
+
+
+def pack(version, about, arrays):
+    """Bytes of a file.
+
+    Parameters
+    ----------
+    version : int
+        Of what the file means.
+    about : dict
+        What JSON can hold.
+    arrays : dict of str to ndarray
+        None of them named ``about``.
+
+    Returns
+    -------
+    bytes
+    """
+    file = io.BytesIO()
+    np.savez_compressed(file, about=np.array(json.dumps({"version": version, **about})), **arrays)
+    return file.getvalue()
+
+
+def unpack(version, data, what):
+    """The content of `pack`.
+
+    Parameters
+    ----------
+    version : int
+        The one that is wanted.
+    data : bytes
+    what : str
+        What the file should be, for the message.
+
+    Returns
+    -------
+    about : dict
+        With ``version``.
+    arrays : dict of str to ndarray
+
+    Raises
+    ------
+    ValueError
+        For other data, and for another version.
+    """
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        about = dict(json.loads(str(arrays.pop("about"))))
+    except _BROKEN as error:
+        raise ValueError(f"it is no {what}: {error}") from None
+    if about.get("version") != version:
+        raise ValueError(f"it is a {what} of version {about.get('version')}, not {version}")
+    return about, arrays
