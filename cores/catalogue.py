@@ -8,6 +8,7 @@ from amaranth.lib import wiring
 from ..golden import anda_cycles, lvc_cycles
 from ..golden import layernorm_unit as layernorm_cycles
 from ..golden import pwl_unit as pwl_cycles
+from ..golden import sevedo_core as sevedo_cycles
 from ..golden import softmax_unit as softmax_cycles
 from . import (
     anda_buffer,
@@ -23,6 +24,7 @@ from . import (
     nm_tile,
     ovp,
     pwl_unit,
+    sevedo_core,
     softmax_unit,
     systolic,
 )
@@ -216,6 +218,29 @@ CATALOGUE = {
             # Of weights of one block of ranks: a group of outputs, one a cycle.
             interval=lambda config: config.columns,
             small=("lanes=4", "columns=2", "max_channels=16", "max_rank=8"),
+        ),
+        Core(
+            name="sevedo-core",
+            summary="linear layers, low-rank path and INT4 residual in parallel and merged, FP16 in and out",
+            paper="SeVeDo, 2025: the two paths, HGQ (Hierarchical Group Quantization), SVD-MP; all else: our choice",
+            config=sevedo_core.SevedoCoreConfig,
+            component=sevedo_core.SevedoCore,
+            bench="sevedo_core:core",
+            latency=sevedo_cycles.latency,
+            # Of the residual's weights.
+            interval=lambda config: 1,
+            small=(
+                "rows=2",
+                "cols=2",
+                "coarse=8",
+                "fine=4",
+                "adder=1",
+                "lanes=2",
+                "columns=2",
+                "max_channels=32",
+                "max_outputs=16",
+                "max_rank=4",
+            ),
         ),
         Core(
             name="pwl-unit",
