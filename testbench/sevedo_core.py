@@ -98,7 +98,7 @@ async def core(bench):
             layers.append(draw(int(rng.integers(1, 2 * rows + 2)), *draw.sizes()))
             outputs += len(layers[-1][1]) * layers[-1][0].shape[0]
         name = f"random layers, stalls {source} in, {sink} out"
-        phases.append(phase(name, layers, source=source, sink=sink, reset=True, vectors=outputs))
+        phases.append(phase(name, layers, source=source, sink=sink, reset=True, vectors=count))
 
     def describe_output(payload):
         value = np.array([payload & 0xFFFF], np.uint16).view(np.float16)[0]

@@ -171,5 +171,5 @@ def test_a_design_without_streams_is_refused():
 def test_the_driver_is_in_the_package():
     root = Path(__file__).parents[1]
     listed = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
-    assert {path.name for path in (root / "testbench").glob("*.cpp")} == {"drive.cpp"}
+    assert {path.name for path in (root / "testbench").glob("*.cpp")} == {"drive.cpp", "twin.cpp"}
     assert listed["bitloom.testbench"] == ["*.cpp"]
