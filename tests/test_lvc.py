@@ -5,11 +5,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from amaranth import Module, Value
-from amaranth.hdl import Assert, Assume, Cover
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In
+from amaranth import Module
 from amaranth.sim import Simulator
+from contracts import OutputsHold
 
 from bitloom.cores.catalogue import lookup
 from bitloom.cores.generate import generate
@@ -17,7 +15,7 @@ from bitloom.cores.lvc import LowRankVectorCore, LvcConfig
 from bitloom.cores.lvc_column import SliceMultiplier
 from bitloom.golden import hgq, lvc, lvc_cycles
 from bitloom.testbench.drive import drive
-from bitloom.testbench.formal import held, prove, prove_no_path
+from bitloom.testbench.formal import prove, prove_no_path
 from bitloom.testbench.lvc import payloads
 from bitloom.testbench.runner import simulate
 
@@ -199,32 +197,8 @@ def test_wrong_requests_are_refused():
 # -- the streams' rules ------------------------------------------------------------------------------------------------
 
 
-class Contract(wiring.Component):
-    """Outputs hold until ready, for any stalls and resets, whatever comes in."""
-
-    def __init__(self, core):
-        self.core = core
-        ports = {f"{name}_payload": In(len(Value.cast(getattr(core, name).payload))) for name in INPUTS}
-        super().__init__(ports | {f"{name}_valid": In(1) for name in INPUTS} | {"o_ready": In(1)})
-
-    def elaborate(self, platform):
-        m = Module()
-        m.submodules.core = core = self.core
-        for name in INPUTS:
-            port = getattr(core, name)
-            m.d.comb += [
-                port.valid.eq(getattr(self, f"{name}_valid")),
-                Value.cast(port.payload).eq(getattr(self, f"{name}_payload")),
-            ]
-            held(m, port, Assume)
-        m.d.comb += core.o.ready.eq(self.o_ready)
-        held(m, core.o, Assert)
-        m.d.comb += Cover(core.layer.valid & core.layer.ready, "a layer is taken")
-        return m
-
-
 def test_outputs_hold():
-    prove(Contract(LowRankVectorCore(LvcConfig(**TINY))), "lvc")
+    prove(OutputsHold(INPUTS, LowRankVectorCore(LvcConfig(**TINY))), "lvc")
 
 
 @pytest.mark.parametrize("source", ["o__ready", "layer__valid", "x__valid", "w__valid", "s__valid", "w__payload"])

@@ -5,11 +5,8 @@ import json
 
 import numpy as np
 import pytest
-from amaranth import Module, Value
-from amaranth.hdl import Assert, Assume, Cover
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In
 from click.testing import CliRunner
+from contracts import OutputsHold
 
 from bitloom import cli
 from bitloom.cores.catalogue import lookup
@@ -19,7 +16,7 @@ from bitloom.golden import lvc_cycles, sevedo, sevedo_model
 from bitloom.golden import sevedo_core as golden
 from bitloom.golden.sentences import CALIBRATION, SENTENCES
 from bitloom.golden.transformer import Encoder
-from bitloom.testbench.formal import held, prove, prove_no_path
+from bitloom.testbench.formal import prove, prove_no_path
 from bitloom.testbench.runner import simulate
 from bitloom.testbench.sevedo_core import worked_layer
 from bitloom.testbench.sevedo_layer import parameters_of, run
@@ -196,33 +193,9 @@ def test_cycles():
 # -- the streams' rules ------------------------------------------------------------------------------------------------
 
 
-class Contract(wiring.Component):
-    """Outputs hold until ready, for any stalls and resets, whatever comes in."""
-
-    def __init__(self, core):
-        self.core = core
-        ports = {f"{name}_payload": In(len(Value.cast(getattr(core, name).payload))) for name in INPUTS}
-        super().__init__(ports | {f"{name}_valid": In(1) for name in INPUTS} | {"o_ready": In(1)})
-
-    def elaborate(self, platform):
-        m = Module()
-        m.submodules.core = core = self.core
-        for name in INPUTS:
-            port = getattr(core, name)
-            m.d.comb += [
-                port.valid.eq(getattr(self, f"{name}_valid")),
-                Value.cast(port.payload).eq(getattr(self, f"{name}_payload")),
-            ]
-            held(m, port, Assume)
-        m.d.comb += core.o.ready.eq(self.o_ready)
-        held(m, core.o, Assert)
-        m.d.comb += Cover(core.layer.valid & core.layer.ready, "a layer is taken")
-        return m
-
-
 def test_outputs_hold():
     # By induction: the output register is all that counts, and the floating point before it is too much to search.
-    prove(Contract(SevedoCore(SevedoCoreConfig(**TINY))), "sevedo-core", engine="smtbmc", depth=2)
+    prove(OutputsHold(INPUTS, SevedoCore(SevedoCoreConfig(**TINY))), "sevedo-core", engine="smtbmc", depth=2)
 
 
 @pytest.mark.parametrize("source", ["o__ready", "layer__valid", "l__valid", "s__valid", "l__payload"])
