@@ -1,10 +1,14 @@
-"""Rows as payloads of a stream, for the benches of the softmax and LayerNorm units."""
+"""Rows as payloads of a stream, and the phases that the benches of the softmax and LayerNorm units share."""
 
 import numpy as np
 
-__all__ = ["kinds", "lengths", "payloads"]
+from .bench import shares
+from .stream import TILE_PROFILES
+
+__all__ = ["kinds", "lengths", "payloads", "phases_of_rows", "tried"]
 
 _CODES = (-128, 127)
+_SHORT = 12  # up to which every length is tried
 
 
 def lengths(rng, longest, total):
@@ -68,3 +72,61 @@ def payloads(rows, last=None, fields=()):
         words[-1] |= (last is None or last[index]) << bits
         found += words.tolist()
     return found
+
+
+def tried(longest):
+    """The lengths that rows of all kinds must have had: every short one, and the longest."""
+    return {*range(1, min(_SHORT, longest) + 1), longest}
+
+
+def phases_of_rows(bench, longest, phase, ones):
+    """Rows of all kinds; rows of equal and of mixed lengths, to the cycle; stalls after resets; rows that are too long.
+
+    Parameters
+    ----------
+    bench : bench.Bench
+        Its `rng` and `vectors`.
+    longest : int
+        The greatest length.
+    phase : callable
+        Takes a name, rows and fields of `bench.Phase`, gives a `Phase`. Of its own it must know `exact`: it takes
+        as many cycles as the model says; and `marked`: which rows have their `last`.
+    ones : int
+        Rows of one element that follow the longest row: more than can wait behind it.
+
+    Returns
+    -------
+    list of Phase
+    """
+    rng = bench.rng
+    low, high = _CODES
+
+    def random_rows(wanted):
+        return [rng.integers(low, high, length, endpoint=True) for length in wanted]
+
+    phases = [
+        phase(f"rows of {length}", [row for _ in range(2 if length <= _SHORT else 1) for row in kinds(rng, length)])
+        for length in sorted(tried(longest))
+    ]
+    for length in sorted({min(length, longest) for length in (1, 2, 3, 7, longest)}):
+        for count in (1, 6 if length < 100 else 3):
+            rows = random_rows([length] * count)
+            phases.append(phase(f"{count} rows of {length} back to back", rows, reset=True, exact=True))
+    mixed = [*lengths(rng, min(longest, 60), 500), longest, *[1] * ones, *lengths(rng, min(longest, 40), 200)]
+    phases.append(phase("rows of any length", random_rows(mixed), reset=True, exact=True))
+    phases.append(phase("measured", random_rows([min(longest, 9)] * 12), reset=True, measured=True))
+
+    for count, (source, sink) in zip(shares(bench.vectors, len(TILE_PROFILES)), TILE_PROFILES, strict=True):
+        cut = int(rng.integers(1, 6 * min(longest, 100)))
+        rows = random_rows(lengths(rng, longest, 600))
+        phases.append(phase("left by a reset", rows, sink="heavy", cut=cut, reset=True))
+        rows = [rng.choice(np.array(kinds(rng, length))) for length in lengths(rng, longest, count)]
+        name = f"random rows, stalls {source} in, {sink} out"
+        phases.append(phase(name, rows, source=source, sink=sink, reset=True, vectors=count))
+
+    # Two rows of the greatest length without a mark between them, or after the second one.
+    rows = random_rows([longest, longest, min(3, longest)])
+    flags = [True] * sum(map(len, rows))
+    options = {"marked": [False, False, True], "offending": {"i": longest - 1}, "flags": flags, "reset": True}
+    phases.append(phase("rows that are too long", rows, **options))
+    return phases

@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
+from benches import passes
 
 from bitloom.cores.anda_buffer import AndaBuffer, AndaBufferConfig
-from bitloom.cores.catalogue import lookup
 from bitloom.golden import anda, anda_cycles
 from bitloom.testbench.formal import prove_no_path
-from bitloom.testbench.runner import simulate
 
 
 def test_addresses_are_those_of_the_packed_image():
@@ -50,11 +49,7 @@ def test_wrong_requests_are_refused():
 
 
 def check(parameters, vectors):
-    core = lookup("anda-buffer")
-    config = core.config.parse(parameters)
-    result = simulate(core, config, vectors=vectors, seed=1)
-    assert result.passed, result.summary()
-    assert result.vectors == vectors
+    config, result = passes("anda-buffer", parameters, vectors)
     assert (result.latency, result.interval) == (3, 3)
     assert result.coverage["words"] == [config.depth] * 2
 

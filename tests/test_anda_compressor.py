@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
+from benches import passes
 
 from bitloom.cores.anda_compressor import AndaCompressor, AndaCompressorConfig
 from bitloom.cores.catalogue import lookup
 from bitloom.golden import anda, anda_cycles
 from bitloom.testbench.formal import prove_no_path
-from bitloom.testbench.runner import simulate
 
 SMALL = AndaCompressorConfig(lanes=2, group=16, max_mantissa=4)
 
@@ -116,12 +116,8 @@ def test_wrong_requests_are_refused():
 
 
 def check(parameters, vectors):
-    core = lookup("anda-compressor")
-    config = core.config.parse(parameters)
-    result = simulate(core, config, vectors=vectors, seed=1)
-    assert result.passed, result.summary()
-    assert result.vectors == vectors
-    assert (result.latency, result.interval) == (core.latency(config), 1)
+    config, result = passes("anda-compressor", parameters, vectors)
+    assert (result.latency, result.interval) == (lookup("anda-compressor").latency(config), 1)
     assert result.coverage["codes at every distance"] == [1079296, 1079296]
 
 

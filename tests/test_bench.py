@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from benches import passes
 
 from bitloom.cores.catalogue import CATALOGUE, lookup
 from bitloom.cores.generate import Port, generate
@@ -64,10 +65,7 @@ LONG = [
 
 def check(name, parameters, vectors):
     core = lookup(name)
-    config = core.config.parse(parameters)
-    result = simulate(core, config, vectors=vectors, seed=1)
-    assert result.passed, result.summary()
-    assert result.vectors == vectors
+    config, result = passes(name, parameters, vectors)
     assert result.transfers > vectors
     assert (result.latency, result.interval) == (core.latency(config), core.interval(config))
     assert result.coverage

@@ -5,6 +5,7 @@ import functools
 
 import numpy as np
 import pytest
+from benches import passes
 
 from bitloom.cores.catalogue import lookup
 from bitloom.cores.generate import generate
@@ -13,7 +14,6 @@ from bitloom.cores.hgq_quantizer import HgqQuantizer, HgqQuantizerConfig
 from bitloom.golden import hgq
 from bitloom.testbench.drive import drive
 from bitloom.testbench.formal import prove_no_path
-from bitloom.testbench.runner import simulate
 
 CORE = lookup("hgq-quantizer")
 EXAMPLE = HgqQuantizerConfig(coarse=8, fine=4, lanes=4)
@@ -240,10 +240,7 @@ def test_wrong_requests_are_refused():
 
 
 def check_bench(parameters, vectors):
-    config = CORE.config.parse(parameters)
-    result = simulate(CORE, config, vectors=vectors, seed=1)
-    assert result.passed, result.summary()
-    assert result.vectors == vectors
+    config, result = passes(CORE.name, parameters, vectors)
     assert (result.latency, result.interval) == (config.latency, 1)
     assert result.coverage["codes"] == [1 << 16, 1 << 16]
 

@@ -4,12 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
+from benches import passes
 
 from bitloom.cores.catalogue import lookup
 from bitloom.cores.layernorm_unit import LayernormUnit, LayernormUnitConfig
 from bitloom.golden import layernorm_unit as golden
 from bitloom.testbench.formal import prove_no_path
-from bitloom.testbench.runner import simulate
 
 CORE = lookup("layernorm-unit")
 
@@ -63,10 +63,7 @@ def test_no_path_from_ready_to_ready():
 
 
 def check(parameters, vectors, seed=1):
-    config = CORE.config.parse(parameters)
-    result = simulate(CORE, config, vectors=vectors, seed=seed)
-    assert result.passed, result.summary()
-    assert result.vectors == vectors
+    config, result = passes(CORE.name, parameters, vectors, seed)
     assert (result.latency, result.interval) == (golden.latency(config), 1)
 
 

@@ -10,6 +10,7 @@ from amaranth import Array, Const, Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
+from benches import passes
 
 from bitloom.cores.catalogue import lookup
 from bitloom.cores.generate import generate
@@ -20,7 +21,6 @@ from bitloom.golden import pwl_unit as golden
 from bitloom.golden.pwl import PwlTable
 from bitloom.hdl.leading_one import align_leading_one
 from bitloom.testbench.formal import StreamContract, prove, prove_emission, prove_no_path
-from bitloom.testbench.runner import simulate
 
 CORE = lookup("pwl-unit")
 
@@ -276,10 +276,7 @@ def test_verilog_is_what_amaranth_gives():
 
 
 def check(parameters, vectors, seed=1):
-    config = CORE.config.parse(parameters)
-    result = simulate(CORE, config, vectors=vectors, seed=seed)
-    assert result.passed, result.summary()
-    assert result.vectors == vectors
+    config, result = passes(CORE.name, parameters, vectors, seed)
     assert (result.latency, result.interval) == (golden.latency(config), 1)
     return result
 

@@ -1,13 +1,13 @@
 """The softmax unit against its golden model, its cycles, and its streams."""
 
 import pytest
+from benches import passes
 
 from bitloom.cores.catalogue import lookup
 from bitloom.cores.softmax_unit import SoftmaxUnit, SoftmaxUnitConfig, sum_width
 from bitloom.golden import softmax_unit as golden
 from bitloom.golden.row_cycles import SPARE, Buffer, Registers, Stages
 from bitloom.testbench.formal import prove_no_path
-from bitloom.testbench.runner import simulate
 
 CORE = lookup("softmax-unit")
 
@@ -74,10 +74,7 @@ def test_no_path_from_ready_to_ready():
 
 
 def check(parameters, vectors, seed=1):
-    config = CORE.config.parse(parameters)
-    result = simulate(CORE, config, vectors=vectors, seed=seed)
-    assert result.passed, result.summary()
-    assert result.vectors == vectors
+    config, result = passes(CORE.name, parameters, vectors, seed)
     assert (result.latency, result.interval) == (golden.latency(config), 1)
 
 
