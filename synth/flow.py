@@ -15,6 +15,7 @@ import re
 from pathlib import Path
 
 from ..hdl import tools
+from ..hdl.named_dsp import HIDE, SHOW, is_named
 from .asic import measure_area
 from .gowin import make_timed
 from .harness import PINS, harness
@@ -36,9 +37,12 @@ def _synthesize_core(design, target: Target, verilog: str, around: str, work: Pa
     top, whole = design.top, _harness_name(design)
     (work / "core.v").write_text(verilog)
     (work / "harness.v").write_text(around)
+    hide, show = (HIDE, SHOW) if is_named(verilog) else ((), ())
     script = [
         "read_verilog core.v",
+        *hide,
         f"{target.synth} {target.core_options} -top {top}",
+        *show,
         "delete t:$scopeinfo",
         "tee -q -o stat.json stat -json",
         "design -stash core",

@@ -132,8 +132,8 @@ def _gowin(name, part, device, family, pins, luts, ffs, multipliers, ram, luts_r
         name,
         "gowin",
         part,
-        # Yosys feeds MUX2_LUT5 and wider from LUTs that only pass a bit on: without them cores take as little as half of
-        # the LUTs, and are up to a third slower.
+        # Yosys feeds MUX2_LUT5 and wider from LUTs that only pass a bit on: without them cores take as little as half
+        # of the LUTs, and are up to a third slower.
         f"synth_gowin -family {family[:4].lower()} -nowidelut",
         "nextpnr-himbaechel-gowin",
         ("--device", device, "--vopt", f"family={family}", "--vopt", "cst=pins.cst"),

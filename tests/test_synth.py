@@ -15,8 +15,10 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
+from bitloom.cores.catalogue import lookup
+from bitloom.cores.generate import generate
 from bitloom.hdl import tools
-from bitloom.synth import gowin, harness, liberty, report, yosys
+from bitloom.synth import flow, gowin, harness, liberty, report, yosys
 from bitloom.synth.flow import synthesize
 from bitloom.synth.targets import TARGETS, Resource
 
@@ -477,3 +479,19 @@ def test_a_library_without_the_cells_that_a_design_needs(body, said, tmp_path):
     gate = design("gate", text, e=("input", 1), d=("input", 1), q=("output", 1))
     with pytest.raises(ValueError, match=f"^{re.escape(str(path))}{said}"):
         synthesize(gate, liberty=path)
+
+
+def test_named_dsp_blocks_go_through_synthesis_as_they_are(tmp_path):
+    core = lookup("systolic-tile")
+    design = generate(core, core.config(rows=2, cols=1, accumulator=24, target="ice40"))
+    around = harness.harness(design, f"{design.top}_harness")
+    target = TARGETS["ice40-up5k"]
+    made = json.loads(flow._synthesize_core(design, target, design.verilog, around, tmp_path, tmp_path / "log"))
+    (netlist,) = made["netlist"]["modules"].values()
+    blocks = [cell for cell in netlist["cells"].values() if cell["type"] == "SB_MAC16"]
+    assert len(blocks) == made["cells"]["SB_MAC16"] == 1
+    (block,) = blocks
+    parameters = {name: int(value, 2) for name, value in block["parameters"].items()}
+    assert parameters["MODE_8x8"] == parameters["A_REG"] == 1 and parameters["TOPOUTPUT_SELECT"] == 2
+    # Bits of the clock's net, no constant.
+    assert isinstance(block["connections"]["CLK"][0], int)
