@@ -430,7 +430,12 @@ def _weights_file(name):
 
 
 _where = click.option(
-    "--on", "where", default="rtl", show_default=True, metavar="WHERE", help="rtl, twin, or a serial port; see above."
+    "--on",
+    "where",
+    default="rtl",
+    show_default=True,
+    metavar="WHERE",
+    help="rtl, twin, a serial port, or a bitstream; see above.",
 )
 _baud = click.option(
     "--baud", type=click.IntRange(1), default=115_200, show_default=True, metavar="N", help="Rate of a serial port."
@@ -439,13 +444,12 @@ _baud = click.option(
 
 @contextlib.contextmanager
 def _linked(where, core, parameters, baud):
-    """A link to a board or to its twin, and what is there; `core` None: whatever is on the board."""
-    from .fpga import host
+    """A link to a board, its twin or its bitstream, and what is there; `core` None: whatever is on the board."""
+    from .fpga import host, readback
     from .fpga import target as targets
+    from .testbench import twin, verilator
 
     if where == "twin":
-        from .testbench import twin, verilator
-
         config = core.config.parse(parameters)
         verilator.check_target(getattr(config, "target", "generic"))
         there = targets.target(core, config)
@@ -458,8 +462,21 @@ def _linked(where, core, parameters, baud):
             with host.Link(port, there.channels, margin=2.0) as link:
                 yield link, there
         return
-    with host.Link(host.open_port(where, baud)) as link:
-        found = link.hello({"core": core.name} if core else None)
+    held = None
+    with contextlib.ExitStack() as stack:
+        if readback.is_bitstream(where):
+            with _stages() as progress:
+                held = readback.read_back(where, progress)
+                progress("compiling it")
+                program = twin.build(held.verilog, readback.TOP, held.divisor, held.power_on)
+            click.echo(held.summary)
+            board = stack.enter_context(twin.start(program))
+            link = host.Link(host.open_port(board.path, held.baud), margin=2.0)
+        else:
+            link = host.Link(host.open_port(where, baud))
+        found = stack.enter_context(link).hello(held.identity if held else None)
+        if core:
+            host.check_identity(found, {"core": core.name}, where)
         there = targets.described(found)
         if parameters:
             wanted = there.core.config.parse(parameters).assignments()
@@ -493,13 +510,13 @@ def _linked(where, core, parameters, baud):
 def run(what, files, where, baud, inputs, settings, no_check, formats, layer, parameters, output, json_file):
     """Run a matrix product through a systolic tile, a layer through the SeVeDo core, or payloads through any core.
 
-    WHERE is rtl, the Verilated core, which is fast; twin, a board with its serial pins, Verilated; or a serial port,
-    such as /dev/ttyUSB0, with a board that `bitloom flash` programmed. Without -p and --format the parameters are those
-    that a board tells.
+    WHERE is rtl, the Verilated core, which is fast; twin, a board with its serial pins, Verilated; a serial port, such
+    as /dev/ttyUSB0, with a board that `bitloom flash` programmed; or a bitstream of `bitloom build` for an iCE40, read
+    back and Verilated. Without -p and --format the parameters are those that a board tells.
 
     gemm: A is (M, K), W is (K, N), both .npy files. Integers are values in units of one scale step, and so is the
     product, int64. Floating-point numbers are quantized, A with one step, W with one for each column; the product is
-    float32.
+    float32. On rtl it is the core systolic-tile that runs, elsewhere the core gemm, the tile behind two memories.
 
     sevedo, on rtl: LAYERS is a file of `bitloom quantize --format sevedo`, X is (M, K), a .npy file. The layer's output
     is float16.
@@ -536,21 +553,24 @@ def run(what, files, where, baud, inputs, settings, no_check, formats, layer, pa
     if where == "rtl" and no_check:
         raise click.UsageError("--no-check is not for gemm on rtl")
     from .golden.gemm import prepare
-    from .testbench import gemm
+    from .golden.gemm_jobs import jobs
+    from .testbench import gemm_run
 
-    core = catalogue.lookup("systolic-tile")
-    chosen = [*gemm.parse_formats(formats, parameters), *parameters] if formats else parameters
+    # The Verilated tile takes operands as fast as it can; behind a link memories keep them.
+    core = catalogue.lookup("systolic-tile" if where == "rtl" else "gemm")
+    chosen = [*gemm_run.parse_formats(formats, parameters), *parameters] if formats else parameters
     config = core.config.parse(chosen)
     _check_writable(output, json_file)
-    a, w = map(gemm.load, files)
+    a, w = map(gemm_run.load, files)
     if where != "rtl":
         if where == "twin":
-            prepare(a, w, config)
+            # Refused before it is compiled.
+            jobs(prepare(a, w, config).shape, config)
         with _linked(where, core, chosen, baud) as (link, there):
             return _run_gemm(link, there, prepare(a, w, there.config), where, not no_check, output, json_file)
     problem = prepare(a, w, config)
     with _bar("multiplying") as progress:
-        result = gemm.run(problem.a, problem.w, config, k=problem.shape[1], progress=progress)
+        result = gemm_run.run(problem.a, problem.w, config, k=problem.shape[1], progress=progress)
     report = {
         **_gemm_report(problem, config),
         "cycles": result.cycles,
@@ -568,13 +588,13 @@ def _run_sevedo(layers, x, name, parameters, output, json_file):
     """A layer through the Verilated SeVeDo core."""
     from .golden import sevedo
     from .golden.checks import finite
-    from .testbench import gemm, sevedo_layer
+    from .testbench import gemm_run, sevedo_layer
 
     _check_writable(output, json_file)
     found = sevedo.load(layers)
     if name not in found:
         raise click.UsageError(f"--layer must be one of {', '.join(found)}, not {name}")
-    layer, x = found[name], gemm.load(x)
+    layer, x = found[name], gemm_run.load(x)
     if x.dtype.kind != "f" or x.ndim != 2 or x.shape[1] != layer.shape[1]:
         raise ValueError(f"X must hold floating-point numbers, shape (M, {layer.shape[1]}), not {x.dtype}, {x.shape}")
     x = x if x.dtype == "float16" else sevedo.to_half(finite(x))
@@ -597,7 +617,7 @@ def _run_sevedo(layers, x, name, parameters, output, json_file):
     if not result.passed:
         click.echo(result.failure)
         return FAILED
-    gemm.save(output, result.y)
+    gemm_run.save(output, result.y)
     click.echo(f"wrote {output}")
     return 0
 
@@ -621,6 +641,8 @@ def _run_gemm(link, there, problem, where, check, output, json_file):
     report = {
         **_gemm_report(problem, there.config),
         "on": f"{where}, build {there.identity['build']}",
+        "bytes sent": result.sent,
+        "bytes received": result.transfers * link.channels.outputs["o"].bytes,
         "requests repeated": link.repeated,
         "seconds to run": f"{result.seconds:.2f}",
         "check": ("passed" if result.checked else "none") if result.passed else "FAILED",
@@ -639,9 +661,9 @@ def _write_product(problem, config, result, report, output, json_file):
     if not result.passed:
         click.echo(result.failure)
         return FAILED
-    from .testbench import gemm
+    from .testbench import gemm_run
 
-    gemm.save(output, problem.restored(result.product))
+    gemm_run.save(output, problem.restored(result.product))
     click.echo(f"wrote {output}")
     return 0
 
@@ -649,12 +671,12 @@ def _write_product(problem, config, result, report, output, json_file):
 def _run_core(core, where, baud, inputs, settings, no_check, parameters, output, json_file):
     """Payloads through a core, and what it gives to a file."""
     from .fpga import target as targets
-    from .testbench import gemm, linked, payloads
+    from .testbench import gemm_run, linked, payloads
 
     _check_writable(output, json_file)
     given = payloads.parse_files(inputs)
     constants = payloads.parse_settings(settings)
-    arrays = {name: gemm.load(path) for name, path in given.items()}
+    arrays = {name: gemm_run.load(path) for name, path in given.items()}
 
     def rows(there):
         return payloads.streams(there.channels.inputs, arrays, there.channels.settings, constants)
@@ -695,7 +717,7 @@ def _run_core(core, where, baud, inputs, settings, no_check, parameters, output,
     files = payloads.output_files(output, there.channels.outputs)
     for name, path in files.items():
         bits = there.channels.outputs[name].bits
-        gemm.save(path, payloads.from_bytes(result.outputs[name], bits, numbers))
+        gemm_run.save(path, payloads.from_bytes(result.outputs[name], bits, numbers))
         click.echo(f"wrote {path}")
     return 0
 
@@ -703,7 +725,7 @@ def _run_core(core, where, baud, inputs, settings, no_check, parameters, output,
 @_command("selftest", "bitloom selftest --on twin --vectors 100")
 @click.argument("core", metavar="[CORE]", required=False, callback=lambda context, parameter, name: _maybe_core(name))
 @_parameters
-@click.option("--on", "where", required=True, metavar="WHERE", help="twin, or a serial port.")
+@click.option("--on", "where", required=True, metavar="WHERE", help="twin, a serial port, or a bitstream.")
 @_baud
 @click.option(
     "--vectors", type=click.IntRange(1), default=1000, show_default=True, metavar="N", help="Random ones beside."
@@ -713,8 +735,11 @@ def _run_core(core, where, baud, inputs, settings, no_check, parameters, output,
 def selftest(core, parameters, where, baud, vectors, seed, json_file):
     """Run every vector set of a core's bench on a board, and compare all outputs with the golden model.
 
-    Without CORE it is the one that the board tells, or on the twin the ovp-decoder. What only a simulator sees is not
-    compared: stalls inside, latency, cycles.
+    WHERE is as for `bitloom run`. Without CORE it is the one that the board tells, or on the twin the ovp-decoder. What
+    only a simulator sees is not compared: stalls inside, latency, cycles.
+
+    \b
+      bitloom selftest --on build/ovp-decoder-icebreaker.bin
     """
     from .testbench import selftest as selftests
 

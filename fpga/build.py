@@ -13,12 +13,13 @@ from pathlib import Path
 from .. import __version__
 from ..cores.generate import generate
 from ..hdl import tools
+from ..hdl.named_dsp import HIDE, SHOW
 from .dfu import with_suffix
 from .link import LinkTop
 from .protocol import identity
 from .top import OnBoard
 
-__all__ = ["BuildResult", "bitstream_path", "build", "core_identity"]
+__all__ = ["BuildResult", "bitstream_path", "build", "core_identity", "read_description"]
 
 _NAME = "top"  # of the design, and so of its files
 _REPORT = f"{_NAME}.report.json"
@@ -114,7 +115,8 @@ def build(core, config, board, out_dir="build", *, output=None, baud=None, top=L
     Raises
     ------
     ValueError
-        If the core, the rate or the file name does not suit.
+        If the core, the rate or the file name does not suit; for a core that the board has no default of, before any
+        tool runs.
     ToolMissing, ToolFailed
         If a tool is not there, or fails (a design that is too large for the part ends so).
     """
@@ -126,7 +128,7 @@ def build(core, config, board, out_dir="build", *, output=None, baud=None, top=L
         raise ValueError(f"a bitstream for {board.name} must end in {suffix}, not {bitstream.name!r}")
     told = core_identity(core, config)
     design = OnBoard(top(core.component(config), told, board.clock_hz, baud), board)
-    plan = _plan(design, board)
+    plan = _plan(design, board, getattr(config, "target", "generic"))
     found = {command[0]: tools.find(command[0], override=True) for command in _commands(plan)}
     versions = {"amaranth": importlib.metadata.version("amaranth"), **{name: f.version for name, f in found.items()}}
     key = hashlib.sha256(json.dumps([plan.digest().hex(), versions], sort_keys=True).encode()).hexdigest()[:16]
@@ -166,6 +168,36 @@ def build(core, config, board, out_dir="build", *, output=None, baud=None, top=L
     )
 
 
+def read_description(bitstream, *names):
+    """What `build` wrote beside a bitstream.
+
+    Parameters
+    ----------
+    bitstream : Path
+        The file.
+    *names : str
+        Entries that the description must have.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    ValueError
+        If there is none with these entries, or it is that of another bitstream.
+    """
+    file = bitstream.with_suffix(".json")
+    try:
+        description = json.loads(file.read_text())
+        digest = [description[name] for name in (*names, "sha256")][-1]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ValueError(f"{str(file)!r} does not describe {bitstream.name}: build it again") from None
+    if digest != hashlib.sha256(bitstream.read_bytes()).hexdigest():
+        raise ValueError(f"{str(bitstream)!r} is not what {file.name} describes: build it again")
+    return description
+
+
 def core_identity(core, config):
     """What a board says of itself when this core is on it, as `protocol.identity` makes it.
 
@@ -179,8 +211,9 @@ def core_identity(core, config):
     return identity(core.name, config.assignments(), generate(core, config).manifest["sha256"][:16])
 
 
-def _plan(design, board):
+def _plan(design, board, target):
     """Amaranth's build plan: files, and commands that read and write them."""
+    hide, show = ("\n".join(["", *HIDE]), {"script_after_synth": "\n".join(SHOW)}) if target == "ice40" else ("", {})
     return board.make_platform().prepare(
         design,
         _NAME,
@@ -188,7 +221,8 @@ def _plan(design, board):
         emit_src=False,
         synth_opts=board.synth_options,
         # A net `x[0]` beside a vector `x` stops ABC9 in Yosys 0.70 and before (its issues 4349 and 5274).
-        script_after_read=r"rename -hide w:*\[*\]",
+        script_after_read=r"rename -hide w:*\[*\]" + hide,
+        **show,
         # A design that is too slow still gets its report.
         nextpnr_opts=f"--report {_REPORT} --timing-allow-fail --seed 1",
     )

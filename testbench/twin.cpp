@@ -1,8 +1,9 @@
 // A Verilated board top behind a pseudo-terminal: bytes that are written there come in at the pin `rx`, bit by bit, and
 // what the pin `tx` says can be read there.
 //
-// The first line of output is the terminal's path. On standard input an `r` resets the design; its end ends the program,
-// so that it never outlives the process that started it. Nothing runs at a board's own speed: cycles are simulated as
+// The first line of output is the terminal's path. On standard input an `r` resets the design, one without a reset pin
+// by switching it off and on; the end of that input ends the program, so that it never outlives the process that
+// started it. Nothing runs at a board's own speed: cycles are simulated as
 // fast as they can be while something moves, and none while nothing does.
 
 #include <cerrno>
@@ -12,6 +13,7 @@
 #include <cstring>
 #include <deque>
 #include <fcntl.h>
+#include <memory>
 #include <poll.h>
 #include <string>
 #include <termios.h>
@@ -20,14 +22,17 @@
 #include "Vtop.h"
 #include "verilated.h"
 
-// Generated: DIVISOR, clock cycles of a bit, and IDLE, cycles without a bit on the line after which nothing moves.
+// Generated: DIVISOR, clock cycles of a bit; IDLE, cycles without a bit on the line after which nothing moves; and for a
+// design without a reset pin POWER_ON, cycles from power-on until it must listen.
 #include "ports.h"
 
 namespace {
 
 constexpr int BITS = 10;              // start bit, data, stop bit
 constexpr int BATCH = 8 * DIVISOR;    // cycles between two looks at the files
+#ifndef POWER_ON
 constexpr int RESET_CYCLES = 4;
+#endif
 
 [[noreturn]] void fail(const char* what) {
     std::fprintf(stderr, "error: %s: %s\n", what, std::strerror(errno));
@@ -120,22 +125,28 @@ int terminal() {
 int main(int argc, char** argv) {
     VerilatedContext context;
     context.commandArgs(argc, argv);
-    Vtop top{&context};
+    auto top = std::make_unique<Vtop>(&context);
     Transmitter to_board;
     Receiver from_board;
 
     const auto cycle = [&] {
-        top.rx = to_board.next();
-        top.clk = 0;
-        top.eval();
-        top.clk = 1;
-        top.eval();
-        from_board.next(top.tx);
+        top->rx = to_board.next();
+        top->clk = 0;
+        top->eval();
+        top->clk = 1;
+        top->eval();
+        from_board.next(top->tx);
     };
     const auto reset = [&] {
-        top.rst = 1;
+#ifdef POWER_ON
+        top.reset();
+        top = std::make_unique<Vtop>(&context);
+        for (int i = 0; i < POWER_ON; ++i) cycle();
+#else
+        top->rst = 1;
         for (int i = 0; i < RESET_CYCLES; ++i) cycle();
-        top.rst = 0;
+        top->rst = 0;
+#endif
     };
     reset();
 
@@ -165,6 +176,6 @@ int main(int argc, char** argv) {
             from_board.received.clear();
         }
     }
-    top.final();
+    top->final();
     return 0;
 }

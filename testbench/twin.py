@@ -36,7 +36,7 @@ class Twin:
         self.path, self.pid = path, process.pid
 
     def reset(self):
-        """Reset the board, as its button would: whatever is on the line or in the core is lost."""
+        """Reset the board, as its button or its power switch would: whatever is on the line or in the core is lost."""
         self._process.stdin.write(b"r")
         self._process.stdin.flush()
 
@@ -53,17 +53,19 @@ class Twin:
         self._process.stdout.close()
 
 
-def build(verilog, top, divisor):
+def build(verilog, top, divisor, power_on=None):
     """Compile a board top, or take the program of an earlier time.
 
     Parameters
     ----------
     verilog : str
-        With a top module of ports `clk`, `rst` (active high), `rx` and `tx`.
+        With a top module of ports `clk`, `rst` (active high), `rx` and `tx`; without `rst` if it has initial values.
     top : str
         Its name.
     divisor : int
         Clock cycles of a bit.
+    power_on : int, optional
+        Without `rst`: clock cycles from power-on until the design must listen.
 
     Returns
     -------
@@ -76,7 +78,8 @@ def build(verilog, top, divisor):
         As from `verilator.build`.
     """
     design = SimpleNamespace(verilog=verilog, top=top, manifest={})
-    return verilator.build_with(design, _MAIN, f"#define DIVISOR {divisor}\n#define IDLE {_IDLE}\n")
+    numbers = {"DIVISOR": divisor, "IDLE": _IDLE} | ({} if power_on is None else {"POWER_ON": power_on})
+    return verilator.build_with(design, _MAIN, "".join(f"#define {name} {n}\n" for name, n in numbers.items()))
 
 
 @contextlib.contextmanager

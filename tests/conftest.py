@@ -66,3 +66,12 @@ def icarus():
         return tools.find("iverilog").command
     except tools.ToolMissing as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def icestorm():
+    """What reads bitstreams of an iCE40 back. Half of it is in no wheel: as for `icarus`."""
+    try:
+        return tools.find("iceunpack"), tools.find("icebox_vlog")
+    except tools.ToolMissing as error:
+        pytest.skip(str(error))
