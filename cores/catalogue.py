@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from amaranth.lib import wiring
 
-from ..golden import anda_cycles, lvc_cycles
+from ..golden import anda_cycles, gemm_jobs, lvc_cycles
 from ..golden import layernorm_unit as layernorm_cycles
 from ..golden import pwl_unit as pwl_cycles
 from ..golden import sevedo_core as sevedo_cycles
@@ -15,6 +15,7 @@ from . import (
     anda_compressor,
     anda_decompressor,
     anda_tile,
+    gemm,
     hgq_dequantizer,
     hgq_quantizer,
     hgq_tile,
@@ -105,6 +106,18 @@ CATALOGUE = {
             latency=systolic.golden.latency,
             interval=lambda config: 1 if config.weight_stationary else config.operands[0].steps,
             small=("rows=2", "cols=3", "block=2", "accumulator=18"),
+        ),
+        Core(
+            name="gemm",
+            summary="matrix products whose operands are sent once: a systolic tile behind two memories",
+            paper="OliVe, ISCA 2023, Section 4, for the tile; memories and jobs: our choice",
+            config=gemm.GemmConfig,
+            component=gemm.Gemm,
+            bench="gemm:core",
+            latency=gemm_jobs.latency,
+            # Of operands on their way into a memory.
+            interval=lambda config: 1,
+            small=("rows=2", "cols=3", "block=2", "accumulator=18", "a_depth=8", "w_depth=16"),
         ),
         Core(
             name="anda-compressor",

@@ -14,7 +14,7 @@ import numpy as np
 from . import quantize, systolic
 from .checks import finite
 
-__all__ = ["Problem", "check_k", "encode", "ends", "prepare", "results", "steps", "transfers"]
+__all__ = ["Problem", "check_k", "encode", "ends", "panels", "prepare", "results", "steps", "transfers"]
 
 
 @dataclass(frozen=True)
@@ -224,6 +224,29 @@ def transfers(a, w, config):
         "a": np.tile(a, (len(w), 1)),
         "w": np.repeat(w, len(chunks), axis=0).reshape(-1, w.shape[-1]),
     }
+
+
+def panels(codes, operand, lanes):
+    """Transfers of one operand, without `last`: all of K for `lanes` rows at a time, the last ones padded with zeros.
+
+    Parameters
+    ----------
+    codes : ndarray, shape (rows, K), or (rows, bytes) for packed pairs
+        Codes.
+    operand : systolic.Operand
+        Format.
+    lanes : int
+        Lanes of a transfer.
+
+    Returns
+    -------
+    ndarray of uint8, shape (panels, transfers, bytes)
+        Payloads, the lowest byte first.
+    """
+    found = _padded(_lanes(codes, operand), lanes, 0)
+    found = found.reshape(-1, lanes, found.shape[1]).transpose(0, 2, 1)
+    payloads = _packed(found, operand.lane_bits, np.zeros(found.shape[:2], bool))
+    return payloads[..., : -(-lanes * operand.lane_bits // 8)]
 
 
 def results(payloads, m, n, config):

@@ -1,213 +1,233 @@
-"""A matrix product of any shape through the Verilated systolic tile, checked against the golden model."""
-
-import io
-import time
-from dataclasses import dataclass, field
+"""Bench of the matrix-product core: jobs of every kind, what they leave in the memories, and their cycles."""
 
 import numpy as np
 
-from ..cores.catalogue import lookup
-from ..cores.generate import generate
-from ..golden import gemm, ovp, systolic
-from ..hdl import tools
-from . import drive, verilator
+from ..golden import gemm_jobs as golden
+from ..golden import ovp
+from ..golden.gemm_jobs import Job
+from .bench import Failure, Phase, shares
+from .stream import TILE_PROFILES, join, signed, split, with_last
 
-__all__ = ["GemmResult", "load", "parse_formats", "run", "save"]
+__all__ = ["core"]
+
+_MOST = 512  # rows of results of a job that fills a memory, where the other one is not the smaller by far
+_LOADS = ((True, True), (False, True), (True, False), (False, False))
+
+#: What there must be among the jobs, with the test of it.
+_KINDS = {
+    "both loaded": lambda job, config: job.load_a and job.load_w,
+    "A kept": lambda job, config: not job.load_a and job.load_w,
+    "W kept": lambda job, config: job.load_a and not job.load_w,
+    "both kept": lambda job, config: not job.load_a and not job.load_w,
+    "one transfer": lambda job, config: job.a_transfers == job.w_transfers == 1,
+    "several panels of both": lambda job, config: job.a_panels > 1 and job.w_panels > 1,
+    "memory of A full": lambda job, config: job.a_transfers == config.a_depth,
+    "memory of W full": lambda job, config: job.w_transfers == config.w_depth,
+    "overrun of A alone": lambda job, config: job.a_transfers > config.a_depth and job.w_transfers <= config.w_depth,
+    "overrun of W alone": lambda job, config: job.a_transfers <= config.a_depth and job.w_transfers > config.w_depth,
+    "overrun of both": lambda job, config: job.a_transfers > config.a_depth and job.w_transfers > config.w_depth,
+}
 
 
-@dataclass(frozen=True)
-class GemmResult:
-    """What a run found.
+async def core(bench):
+    """Jobs that load both operands, one or none, full memories and more than they hold, to the cycle; stalls, resets.
+
+    Where nothing stalls, cycles, latency and interval must be those of the model.
+    """
+    if bench.codes is not None:
+        raise Failure("gemm takes jobs and two streams of operands, no packed codes")
+    config, rng = bench.config, bench.rng
+    script = _Script(config, rng)
+    rows, depth = config.rows, min(config.a_depth, config.w_depth)
+    # Of panels for which the tile need not wait until its drain is free.
+    whole = min(-(-rows // config.operands[0].steps), depth)
+    two, three = (min(count, depth // whole) for count in (2, 3))
+    phases = []
+
+    def phase(name, jobs, legal=False, exact=True, **options):
+        if exact:
+            options["cycles"] = golden.cycles(jobs, config)
+        phases.append(Phase(name, **script.items(jobs, legal, "cut" in options), **options))
+
+    # Legal operands alone first, for which the flag of illegal pairs must stay low.
+    for steps in sorted({1, 2, max(whole - 1, 1), whole, min(2 * whole + 3, depth)}):
+        panels = min(2, depth // steps)
+        phase(f"panels of {steps}", [Job(steps, panels, panels)], legal=True, reset=True)
+        phase(f"panels of {steps}, kept", [Job(steps, panels, panels, False, False)])
+    phases.append(script.measured())
+    runs = -(-60 * (golden.latency(config) + rows) // (rows * three**2))
+    phase("back to back", [Job(whole, three, three, not run, not run) for run in range(runs)], legal=True, reset=True)
+    busy = phases[-1]
+    for name, loads in (("A", (False, True)), ("W", (True, False))):
+        phase(f"{name} is kept", [Job(whole, two, three)] + [Job(whole, two, three, *loads)] * 4, reset=True)
+    # A reset leaves the memories as they are.
+    lengths = range(min(20, whole * two), 0, -1)
+    phase("kept as other panels", [Job(steps, 1, 1, False, False) for steps in lengths], reset=True)
+    phase("single transfers", [Job(1, 1, 1, *loads) for loads in _LOADS * 5], reset=True)
+    for name in "aw":
+        phase(f"the memory of {name} full", _full(name, config))
+    for names in ("a", "w", "aw"):
+        phase(f"overrun of {names}", _overrun(names, config), reset=True)
+    for (source, sink), count in zip(TILE_PROFILES, shares(bench.vectors, len(TILE_PROFILES)), strict=True):
+        cut = int(rng.integers(1, 40 * rows))
+        phase("left by a reset", script.random(24 * rows), exact=False, sink="heavy", cut=cut, reset=True)
+        drawn, name = script.random(count), f"random jobs, stalls {source} in, {sink} out"
+        phase(name, drawn, exact=False, source=source, sink=sink, reset=True, vectors=count)
+
+    flag = "illegal" if config.operands[0].pairs else "overrun"
+    await bench.run(phases, describe=_descriptions(config), flag=flag)
+
+    kinds = [any(holds(job, config) for job in script.done) for holds in _KINDS.values()]
+    bench.cover("kinds of jobs", sum(kinds), len(kinds))
+    if busy.taken:
+        steps = runs * three**2 * whole * config.operands[0].steps
+        share = steps / (busy.taken - whole * three)
+        bench.figure("utilization", f"{share:.2%} of the multipliers' cycles, panels of {whole} transfers back to back")
+
+
+def _full(name, config):
+    """Jobs that fill one memory: one of as many panels as there are rows of results for, and one of the least."""
+    own, other = (getattr(config, f"{side}_depth") for side in (name, "w" if name == "a" else "a"))
+    side = f"{name}_panels"
+    least = -(-own // other)
+    most = max(least, min(own, 1 << (max(_MOST // config.rows, 1).bit_length() - 1)))
+    return [Job(own // panels, **{"a_panels": 1, "w_panels": 1} | {side: panels}) for panels in (most, least)]
+
+
+def _overrun(names, config):
+    """Jobs whose panels do not fit into the memories of the operands that are named, and one that fits."""
+    depths = {name: getattr(config, f"{name}_depth") for name in "aw"}
+    jobs = []
+    longest, least = max(depths.values()), min(depths.values())
+    if len(names) == 2:
+        jobs.append(Job(longest, 2, 2))
+    else:
+        for steps in {least, max(least - 1, 1)}:
+            panels = depths[names] // steps + 1
+            if panels <= depths[names]:
+                jobs.append(Job(steps, **{"a_panels": 1, "w_panels": 1} | {f"{names}_panels": panels}))
+        if depths[names] < longest:
+            # A single panel that is longer than the memory.
+            jobs.append(Job(longest, 1, 1))
+    again = jobs[-1]
+    return [*jobs, Job(again.steps, again.a_panels, again.w_panels, False, False), Job(1, 1, 1)]
+
+
+class _Script:
+    """What goes in and what must come out of jobs, in the order in which they are asked for.
 
     Attributes
     ----------
-    product : ndarray of int64, shape (M, N), or None
-        As the tile gave it; None where it did not give all of it.
-    overflow : ndarray of bool, shape (M, N), or None
-        Flags as the tile gave them.
-    passed : bool
-        Whether all values, flags and marks, and the number of cycles, are those of the model.
-    failure : str or None
-        One line: the first difference, or why the run was not complete.
-    mismatches : int
-        Results whose value or flag differs.
-    cycles : int
-        From the first input transfer to the last result, both included.
-    expected_cycles : int
-        What `golden.systolic.cycles` says.
-    macs : int
-        Multiply-accumulates of the product, M K N.
-    utilization : float
-        Share of the multipliers' cycles that these take.
-    compile_seconds, seconds : float
-        Of generation and compilation, and of the simulation.
+    done : list of Job
+        Those that are run to their ends.
     """
 
-    product: np.ndarray | None = field(repr=False)
-    overflow: np.ndarray | None = field(repr=False)
-    passed: bool
-    failure: str | None
-    mismatches: int
-    cycles: int
-    expected_cycles: int
-    macs: int
-    utilization: float
-    compile_seconds: float
-    seconds: float
+    def __init__(self, config, rng):
+        self.config, self.rng, self.done = config, rng, []
+        self._model = golden.Model(config)
+        self._words = {}
+        for name, operand in zip("aw", config.operands, strict=True):
+            words = np.arange(1 << operand.lane_bits)
+            illegal = np.zeros(len(words), bool)
+            if operand.pairs:
+                codes = words.astype(f"<u{operand.lane_bits // 8}").view(np.uint8)
+                illegal = ovp.illegal(codes.reshape(len(words), -1), operand.pairs)[:, 0]
+            self._words[name] = words, words[~illegal]
 
-    @property
-    def macs_per_second(self):
-        """Simulated multiply-accumulates a second."""
-        return self.macs / self.seconds if self.seconds else 0.0
+    def items(self, jobs, legal, cut):
+        """Fields of a `Phase`."""
+        config, sent, loads = self.config, {"a": [], "w": []}, {"a": 0, "w": 0}
+        outputs, after, flags, offending = [], [], [], []
+        last = np.arange(config.rows) == config.rows - 1
+        for index, job in enumerate(jobs):
+            lanes = {name: self._draw(name, job, legal) for name in "aw" if getattr(job, f"load_{name}")}
+            for name, drawn in lanes.items():
+                sent[name].append(drawn)
+                loads[name] += len(drawn)
+            found = self._model.run(job, **lanes)
+            flagged = found.illegal
+            if not config.operands[0].pairs:
+                # Found before the last of its panels have gone into the tile.
+                flagged = np.zeros_like(found.illegal)
+                flagged[-1, -1] = found.overrun
+            offending += [index] * bool(flagged.any())
+            sums = join(found.product.reshape(-1, config.cols), config.accumulator)
+            overflow = join(found.overflow.reshape(-1, config.cols), 1) if config.overflow else [0] * len(sums)
+            ends = with_last(overflow, np.tile(last, found.illegal.size), config.cols * config.overflow)
+            at = config.cols * config.accumulator
+            outputs += [low | (high << at) for low, high in zip(sums, ends, strict=True)]
+            flags += np.repeat(flagged.reshape(-1), config.rows).tolist()
+            after += [index] * len(sums)
+        if not cut:
+            self.done += jobs
+        inputs = {"job": [golden.job_payload(job, config) for job in jobs]}
+        for (name, drawn), operand in zip(sent.items(), config.operands, strict=True):
+            if drawn:
+                inputs[name] = join(np.concatenate(drawn), operand.lane_bits)
+        found = {"inputs": inputs, "outputs": outputs, "after": after, "flags": flags}
+        return found | {"offending": {"job": offending[0]} if offending else {}}
 
-    def to_dict(self):
-        """What goes into a JSON file: everything but the arrays."""
-        fields = {name: value for name, value in vars(self).items() if name not in ("product", "overflow")}
-        return fields | {"macs_per_second": self.macs_per_second}
+    def measured(self):
+        """A phase whose latencies are from the last activation on, whose intervals are those of activations."""
+        job = Job(1, min(self.config.a_depth, 4), 1)
+        items = self.items([job], True, False)
+        inputs = items["inputs"]
+        times = np.array(golden.first_results([job], self.config)[0])
+        # The job is taken in cycle 0, the last activation in the cycle of its count.
+        delay = (times - job.a_transfers - golden.latency(self.config))[:, None] + np.arange(self.config.rows)
+        items["inputs"] = {name: inputs[name] for name in ("a", "job", "w")}
+        items["after"] = [job.a_transfers - 1] * len(items["outputs"])
+        return Phase("measured", **items, delay=delay.reshape(-1), measured=True, reset=True)
+
+    def random(self, count):
+        """Jobs of `count` rows of results and few more, which read nothing that they did not load themselves."""
+        config, rng = self.config, self.rng
+        depths = {name: getattr(config, f"{name}_depth") for name in "aw"}
+        known, jobs, given = {"a": 0, "w": 0}, [], 0
+        longest = min(4 * config.rows, *depths.values())
+        while given < count:
+            steps = int(rng.choice([1, min(2, longest), rng.integers(1, longest + 1)]))
+            fields = {}
+            for name, depth in depths.items():
+                # One panel more than there is room for, where memories are so small.
+                most = min(4, depth // steps + 1, depth)
+                panels = int(rng.integers(1, most + 1))
+                used = min(steps * panels, depth)
+                load = bool(used > known[name] or rng.random() < 1 / 2)
+                known[name] = max(known[name], used)
+                fields |= {f"{name}_panels": panels, f"load_{name}": load}
+            jobs.append(Job(steps, **fields))
+            given += config.rows * fields["a_panels"] * fields["w_panels"]
+        return jobs
+
+    def _draw(self, name, job, legal):
+        """Words for one operand: any, or mostly the extremes, or mostly zeros."""
+        words = self._words[name][legal]
+        lanes = self.config.rows if name == "a" else self.config.cols
+        shape = getattr(job, f"{name}_transfers"), lanes
+        drawn = self.rng.choice(words, shape)
+        middle = len(words) // 2
+        often = [None, 0, words[middle], words[middle - 1]][self.rng.integers(4)]
+        return drawn if often is None else np.where(self.rng.random(shape) < 3 / 4, often, drawn)
 
 
-def run(a, w, config, *, k=None, design=None, stall_in=0, stall_out=0, seed=0, progress=None):
-    """Run a matrix product through a tile.
+def _descriptions(config):
+    """What a report shows of a job and of a result."""
 
-    Parameters
-    ----------
-    a, w : ndarray
-        Codes of the activations, shape (M, K), and of the weights, (N, K), as `golden.systolic.matmul` takes them.
-    config : SystolicConfig
-        Of the tile.
-    k : int, optional
-        K before it was padded to whole pairs, for the utilization.
-    design : Design, optional
-        Run this in place of what `generate` gives.
-    stall_in, stall_out, seed : int
-        As `drive.drive` takes them. With stalls the number of cycles is not compared.
-    progress : callable, optional
-        Called with (done, total) result rows while the simulation runs, from another thread; before it with a text too.
+    def describe_input(payload):
+        shown = {}
+        for name, bits in golden.job_fields(config).items():
+            shown[name] = payload & ((1 << bits) - 1)
+            payload >>= bits
+        return shown
 
-    Returns
-    -------
-    GemmResult
-
-    Raises
-    ------
-    ValueError
-        For operands that the golden model refuses.
-    ToolMissing, ToolFailed
-        If the program could not be built or broke off.
-    """
-    verilator.check_target(config.target)
-    product, overflow = systolic.matmul(a, w, config)
-    (m, n), steps = product.shape, gemm.steps(a, config.operands[0])
-    ends = gemm.ends(m, steps, n, config)
-    if progress:
-        progress(0, len(ends), "compiling the tile")
-    begin = time.monotonic()
-    design = design or generate(lookup("systolic-tile"), config)
-    drive.build(design)
-    compiled = time.monotonic() - begin
-    driven = drive.drive(
-        design,
-        gemm.transfers(a, w, config),
-        {"o": len(ends)},
-        stall_in=stall_in,
-        stall_out=stall_out,
-        seed=seed,
-        # Whatever is still inside has come out by then.
-        quiet=systolic.latency(config) + config.rows,
-        progress=progress,
-    )
-    macs, expected_cycles = m * (k or steps) * n, systolic.cycles(config, m, steps, n)
-    got = flags = None
-    failure, mismatches = driven.failure, 0
-    if not failure:
-        got, flags, last = gemm.results(driven.outputs["o"], m, n, config)
-        wrong = got != product
+    def describe_output(payload):
+        sums = [signed(word, config.accumulator) for word in split(payload, config.accumulator, config.cols)]
+        rest = payload >> (config.cols * config.accumulator)
+        shown = {"sums": sums}
         if config.overflow:
-            wrong |= flags != overflow
-        mismatches = int(wrong.sum())
-        if mismatches:
-            row, column = np.argwhere(wrong)[0].tolist()
-            failure = (
-                f"{mismatches:,} of {wrong.size:,} results differ, the first at ({row}, {column}): expected "
-                f"{_shown(product, overflow, row, column)}, got {_shown(got, flags, row, column)}"
-            )
-        elif (wrong := np.flatnonzero(last != ends)).size:
-            failure = f"`last` of result row {wrong[0]} is {int(last[wrong[0]])}, expected {int(ends[wrong[0]])}"
-        elif driven.status.get("illegal", 0) != (illegal := _illegal(a, w, config)):
-            failure = f"`illegal` is {driven.status['illegal']}, expected {int(illegal)}"
-        elif driven.cycles != expected_cycles and not (stall_in or stall_out):
-            failure = f"the product took {driven.cycles:,} cycles, expected {expected_cycles:,}"
-    return GemmResult(
-        product=got,
-        overflow=flags,
-        passed=failure is None,
-        failure=failure,
-        mismatches=mismatches,
-        cycles=driven.cycles,
-        expected_cycles=expected_cycles,
-        macs=macs,
-        utilization=macs / (driven.cycles * config.rows * config.cols) if driven.cycles else 0.0,
-        compile_seconds=compiled,
-        seconds=driven.seconds,
-    )
+            shown["overflow"] = split(rest, 1, config.cols)
+            rest >>= config.cols
+        return shown | {"last": rest}
 
-
-def _shown(product, overflow, row, column):
-    return f"{product[row, column]}{' with the overflow flag' if overflow[row, column] else ''}"
-
-
-def _illegal(a, w, config):
-    """Whether there is an illegal pair among the codes."""
-    operands = zip((a, w), config.operands, strict=True)
-    return any(operand.pairs and ovp.illegal(codes, operand.pairs).any() for codes, operand in operands)
-
-
-def parse_formats(text, parameters):
-    """Assignments of both operands' formats, from one text.
-
-    Parameters
-    ----------
-    text : str
-        One format for both, or those of the activations and the weights, with a comma between them.
-    parameters : iterable of str
-        The other `NAME=VALUE` texts.
-
-    Raises
-    ------
-    ValueError
-        For more than two formats, for formats that do not go together, and for parameters that give a format again.
-    """
-    names = text.split(",")
-    if len(names) > 2:
-        raise ValueError(f"--format must be one format, or two with a comma between them, not {text!r}")
-    a_format, w_format = names[0], names[-1]
-    systolic.check_formats(a_format, w_format)
-    for parameter in parameters:
-        name = parameter.partition("=")[0]
-        if name in ("a_format", "w_format"):
-            raise ValueError(f"{name} must be given by --format alone, not by -p {parameter} too")
-    return [f"a_format={a_format}", f"w_format={w_format}"]
-
-
-def load(path):
-    """The array in a .npy file.
-
-    Raises
-    ------
-    ValueError
-        If it is no whole .npy file, or holds Python objects.
-    OSError
-        If it cannot be read.
-    """
-    with open(path, "rb") as file:
-        try:
-            return np.lib.format.read_array(file, allow_pickle=False)
-        except (ValueError, EOFError, MemoryError, OverflowError):
-            raise ValueError(f"{str(path)!r} must be a whole .npy file of numbers") from None
-
-
-def save(path, array):
-    """Write an array as a .npy file, complete or not at all."""
-    content = io.BytesIO()
-    np.lib.format.write_array(content, np.ascontiguousarray(array), allow_pickle=False)
-    tools.atomic_write(path, content.getvalue())
+    return describe_input, describe_output

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..cores.generate import generate
-from ..golden import gemm, ovp, systolic
+from ..golden import gemm, gemm_jobs, ovp, systolic
 from . import drive
 from .payloads import from_bytes
 from .stream import join, split, with_last
@@ -38,6 +38,8 @@ class LinkedResult:
         Output payloads.
     seconds : float
         Of the run, without compilation and check.
+    sent : int
+        Bytes of the input payloads.
     product, overflow : ndarray or None
         What the outputs of a matrix product mean; see `golden.gemm.results`.
     """
@@ -49,6 +51,7 @@ class LinkedResult:
     failure: str | None
     transfers: int
     seconds: float
+    sent: int
     product: np.ndarray | None = field(default=None, repr=False)
     overflow: np.ndarray | None = field(default=None, repr=False)
 
@@ -135,8 +138,9 @@ def run_rtl(core, config, inputs, settings=None, *, check=True, progress=None):
         checked, wanted, flags = _wanted(core, config, inputs, settings, sizes)
         failure = _difference(outputs, wanted, driven.status, flags, sizes)
     transfers = sum(map(len, driven.outputs.values()))
+    sent = sum(rows.nbytes for rows in inputs.values())
     return LinkedResult(
-        None if failure else outputs, driven.status, not failure, checked, failure, transfers, driven.seconds
+        None if failure else outputs, driven.status, not failure, checked, failure, transfers, driven.seconds, sent
     )
 
 
@@ -184,13 +188,14 @@ def run_on(link, identity, core, config, inputs, settings=None, *, check=True, p
         if not failure and len(data) % sizes[name]:
             failure = f"stream {name} ended within a payload"
     transfers = sum(len(data) // sizes[name] for name, data in moved.outputs.items())
+    sent = sum(rows.nbytes for rows in inputs.values())
     return LinkedResult(
-        None if failure else moved.outputs, link.flags, not failure, checked, failure, transfers, seconds
+        None if failure else moved.outputs, link.flags, not failure, checked, failure, transfers, seconds, sent
     )
 
 
 def multiply(link, identity, a, w, config, *, check=True, progress=None):
-    """Run a matrix product through a systolic tile behind a link.
+    """Run a matrix product through the core `gemm` behind a link, each operand sent as seldom as its memories allow.
 
     Parameters
     ----------
@@ -198,8 +203,8 @@ def multiply(link, identity, a, w, config, *, check=True, progress=None):
         As for `run_on`; the check is against `golden.systolic.matmul`.
     a, w : ndarray
         Codes, as `golden.systolic.matmul` takes them.
-    config : SystolicConfig
-        Of the tile.
+    config : GemmConfig
+        Of the core.
 
     Returns
     -------
@@ -210,21 +215,22 @@ def multiply(link, identity, a, w, config, *, check=True, progress=None):
     OSError
         If the link fails.
     ValueError
-        For operands that the golden model refuses.
+        For operands that the golden model refuses, or of which one panel does not fit.
     """
     product, overflow = systolic.matmul(a, w, config)
-    (m, n), steps = product.shape, gemm.steps(a, config.operands[0])
-    ends = gemm.ends(m, steps, n, config)
+    m, n = product.shape
+    plan = gemm_jobs.jobs((m, gemm.steps(a, config.operands[0]), n), config)
+    ends = gemm_jobs.ends(plan, config)
     link.hello(identity)
     size = link.channels.outputs["o"].bytes
-    inputs = {name: payloads.tobytes() for name, payloads in gemm.transfers(a, w, config).items()}
+    inputs = {name: payloads.tobytes() for name, payloads in gemm_jobs.transfers(a, w, plan, config).items()}
     start = time.monotonic()
     moved = link.exchange(inputs, {"o": size * len(ends)}, progress)
     seconds = time.monotonic() - start
     failure, got, flags = moved.failure, None, None
     if not failure:
         payloads = np.frombuffer(moved.outputs["o"], np.uint8).reshape(-1, size)
-        got, flags, last = gemm.results(payloads, m, n, config)
+        got, flags, last = gemm_jobs.results(payloads, plan, m, n, config)
     if check and not failure:
         wrong = got != product
         if config.overflow:
@@ -241,8 +247,11 @@ def multiply(link, identity, a, w, config, *, check=True, progress=None):
             )
         elif (last != ends).any():
             failure = f"`last` of result row {int((last != ends).argmax())} is wrong"
-        elif bool(link.flags.get("illegal", False)) != illegal:
-            failure = f"`illegal` is {link.flags['illegal']:d}, expected {illegal:d}"
+        else:
+            wanted = {"illegal": illegal, "overrun": False}
+            for name, value in wanted.items():
+                if bool(link.flags.get(name, False)) != value:
+                    failure = f"`{name}` is {link.flags[name]:d}, expected {value:d}"
     return LinkedResult(
         outputs=None if failure else moved.outputs,
         flags=link.flags,
@@ -251,6 +260,7 @@ def multiply(link, identity, a, w, config, *, check=True, progress=None):
         failure=failure,
         transfers=len(moved.outputs["o"]) // size,
         seconds=seconds,
+        sent=sum(map(len, inputs.values())),
         product=got,
         overflow=flags,
     )

@@ -16,7 +16,7 @@ from bitloom.cores.generate import generate
 from bitloom.cores.systolic import SystolicConfig
 from bitloom.golden import gemm as tiling
 from bitloom.golden import systolic as golden
-from bitloom.testbench import gemm
+from bitloom.testbench import gemm_run
 
 
 def _legal(a_format, w_format):
@@ -135,7 +135,7 @@ def through_the_rtl(this, shapes, seeds):
     for index, shape in enumerate(shapes):
         a, w = operands(this, shape, seed=index)
         product, overflow = golden.matmul(a, w, this)
-        result = gemm.run(a, w, this, k=shape[1], design=design, seed=index)
+        result = gemm_run.run(a, w, this, k=shape[1], design=design, seed=index)
         assert result.failure is None and result.passed
         assert (result.product == product).all()
         assert not this.overflow or (result.overflow == overflow).all()
@@ -145,7 +145,7 @@ def through_the_rtl(this, shapes, seeds):
         assert result.utilization == result.macs / (result.cycles * this.rows * this.cols)
     for seed in range(seeds):
         for stall_in, stall_out in ((40, 0), (0, 60), (50, 50)):
-            result = gemm.run(a, w, this, design=design, stall_in=stall_in, stall_out=stall_out, seed=seed)
+            result = gemm_run.run(a, w, this, design=design, stall_in=stall_in, stall_out=stall_out, seed=seed)
             assert result.failure is None
             assert result.cycles > result.expected_cycles
 
@@ -179,7 +179,7 @@ def test_a_fault_in_the_design_is_found():
     at = next(i for i, line in enumerate(lines) if " + " in line and "assign" in line)
     lines[at] = lines[at].replace(" + ", " - ")
     a, w = operands(this, (4, 6, 5))
-    result = gemm.run(a, w, this, design=replace(design, verilog="\n".join(lines)))
+    result = gemm_run.run(a, w, this, design=replace(design, verilog="\n".join(lines)))
     product, overflow = golden.matmul(a, w, this)
     wrong = (result.product != product) | (result.overflow != overflow)
     row, column = np.argwhere(wrong)[0]
@@ -205,7 +205,7 @@ def _last(driven):
 )
 def test_every_check_can_fail(change, failure, monkeypatch):
     this = SystolicConfig(2, 3, "ovp-int4", "ovp-int4", 24, overflow=False, block=2)
-    drive = gemm.drive.drive
+    drive = gemm_run.drive.drive
 
     def tampered(*args, **options):
         driven = drive(*args, **options)
@@ -213,9 +213,9 @@ def test_every_check_can_fail(change, failure, monkeypatch):
         return replace(driven, **change(driven))
 
     zeros = np.zeros((2, 2), np.uint8)
-    assert gemm.run(zeros, zeros, this, design=generated(this)).passed
-    monkeypatch.setattr(gemm.drive, "drive", tampered)
-    result = gemm.run(zeros, zeros, this, design=generated(this))
+    assert gemm_run.run(zeros, zeros, this, design=generated(this)).passed
+    monkeypatch.setattr(gemm_run.drive, "drive", tampered)
+    result = gemm_run.run(zeros, zeros, this, design=generated(this))
     assert (result.passed, result.mismatches) == (False, 0)
     assert result.failure == failure
 
@@ -223,7 +223,7 @@ def test_every_check_can_fail(change, failure, monkeypatch):
 def test_progress_is_told():
     this = config("int8", "int4", "output-stationary")
     seen = []
-    gemm.run(*operands(this, (3, 4, 5)), this, progress=lambda *step: seen.append(step))
+    gemm_run.run(*operands(this, (3, 4, 5)), this, progress=lambda *step: seen.append(step))
     assert seen[0] == (0, 8, "compiling the tile") and seen[-1] == (8, 8)
 
 
@@ -302,8 +302,8 @@ def test_run_gemm(tmp_path):
 
 
 def test_a_mismatch_is_status_1_and_leaves_no_product(tmp_path, monkeypatch, capsys):
-    failed = gemm.GemmResult(None, None, False, "2 of 4 results differ", 2, 9, 9, 8, 0.5, 1.0, 1.0)
-    monkeypatch.setattr(gemm, "run", lambda *args, **options: failed)
+    failed = gemm_run.GemmResult(None, None, False, "2 of 4 results differ", 2, 9, 9, 8, 0.5, 1.0, 1.0)
+    monkeypatch.setattr(gemm_run, "run", lambda *args, **options: failed)
     np.save(tmp_path / "A.npy", np.ones((2, 2), int))
     words = ["run", "gemm", "--format", "int8", "A.npy", "A.npy", "-o", "Y.npy"]
     monkeypatch.chdir(tmp_path)
@@ -368,7 +368,7 @@ def folder(tmp_path, monkeypatch):
 def complaint(monkeypatch, capsys, folder, words):
     """The one line that a wrong request prints; nothing is left behind, and nothing was compiled."""
     before = sorted(folder.rglob("*"))
-    monkeypatch.setattr(gemm.drive, "build", lambda design: pytest.fail("the work has begun"))
+    monkeypatch.setattr(gemm_run.drive, "build", lambda design: pytest.fail("the work has begun"))
     assert called(monkeypatch, ["run", *words]) == 2
     output, error = capsys.readouterr()
     assert output == "" and error.count("\n") == 1 and error.startswith("bitloom: ")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bitloom.cores.catalogue import lookup
-from bitloom.cores.systolic import SystolicConfig
+from bitloom.cores.gemm import GemmConfig
 from bitloom.golden import gemm
 from bitloom.testbench import linked, payloads
 
@@ -66,7 +66,7 @@ class Echo:
 
 
 def test_every_check_of_a_product_can_fail():
-    this = SystolicConfig(2, 3, "ovp-int4", "ovp-int4", 24, overflow=False, block=2)
+    this = GemmConfig(2, 3, "ovp-int4", "ovp-int4", 24, overflow=False, block=2)
     zeros, ones = np.zeros((2, 2), np.uint8), np.full((2, 2), 0x11, np.uint8)
     right = b"".join((int(end) << 72).to_bytes(10, "little") for end in gemm.ends(2, 4, 2, this))
     cases = [
@@ -78,6 +78,7 @@ def test_every_check_of_a_product_can_fail():
         ),
         (zeros, Echo(10, bytes(20), {"illegal": False}), "^`last` of result row 1 is wrong$"),
         (zeros, Echo(10, right, {"illegal": True}), "^`illegal` is 1, expected 0$"),
+        (zeros, Echo(10, right, {"illegal": False, "overrun": True}), "^`overrun` is 1, expected 0$"),
         (zeros, Echo(10, b"", {"illegal": False}, "the core hangs: …"), "^the core hangs"),
     ]
     for codes, link, failure in cases:

@@ -183,7 +183,7 @@ def as_rows(items, size):
     return np.frombuffer(b"".join(item.to_bytes(size, "little") for item in items), np.uint8).reshape(-1, size)
 
 
-@pytest.mark.parametrize("name", ["nm-selector", "systolic-tile"])
+@pytest.mark.parametrize("name", ["nm-selector", "systolic-tile", "gemm"])
 def test_selftest_of_cores_with_several_streams_and_settings(name):
     core = lookup(name)
     config = core.config.parse(core.small)
@@ -347,7 +347,7 @@ def test_selftest_on_a_port_takes_the_core_that_is_there(bitloom, decoder, tmp_p
             ["run", "ovp-decoder", "-p", "pairs=2", "--in", "A.npy", "-o", "Y.npy"],
             "holds ovp-decoder with its default parameters, not with pairs=2",
         ),
-        (["run", "gemm", "A.npy", "A.npy", "-o", "Y.npy"], "holds ovp-decoder, not systolic-tile"),
+        (["run", "gemm", "A.npy", "A.npy", "-o", "Y.npy"], "holds ovp-decoder, not gemm"),
         (["selftest", "systolic-tile"], "holds ovp-decoder, not systolic-tile"),
     ],
 )
