@@ -42,11 +42,51 @@ _GOWIN = Family(
 
 
 # For parts of some thousand LUTs.
-_SMALL_ANDA = {
-    "anda-compressor": ("lanes=1", "width=4"),
-    "anda-decompressor": ("lanes=1", "width=4"),
-    "anda-buffer": ("lanes=1",),
-    "anda-tile": ("rows=1", "cols=1", "group=16", "max_mantissa=5", "share=1"),
+_SMALL = {
+    "anda-compressor": ("lanes=1", "group=32", "width=8"),
+    "anda-decompressor": ("lanes=1", "group=32", "width=8"),
+    "anda-buffer": ("lanes=1", "group=32"),
+    "anda-tile": ("rows=1", "cols=1", "group=32", "max_mantissa=8", "share=1"),
+    "hgq-quantizer": ("coarse=64", "lanes=8"),
+    "hgq-dequantizer": ("coarse=64", "adder=5"),
+    "hgq-tile": ("rows=1", "cols=1", "coarse=64", "adder=5"),
+    "lvc": ("lanes=2", "columns=2", "max_channels=512", "max_rank=16", "multiplier=blocks"),
+}
+
+_UP5K = _SMALL | {
+    "systolic-tile": ("rows=4", "cols=4", "accumulator=24", "target=ice40"),
+    "gemm": ("rows=4", "cols=4", "accumulator=24", "target=ice40"),
+    "nm-tile": ("rows=4", "cols=4", "group=4", "accumulator=24", "target=ice40"),
+}
+
+_GW1NR_9 = _SMALL | {
+    "systolic-tile": ("rows=4", "cols=4", "accumulator=24", "target=gowin"),
+    "gemm": ("rows=4", "cols=4", "target=gowin", "a_depth=2048", "w_depth=2048"),
+    "nm-tile": ("rows=4", "cols=4", "group=4", "accumulator=24", "target=gowin"),
+}
+
+# Of what would fit, what is placed and routed in minutes.
+_ECP5_85F = {
+    "systolic-tile": ("accumulator=24", "target=ecp5"),
+    "gemm": ("target=ecp5", "a_depth=2048", "w_depth=2048"),
+    "nm-tile": ("accumulator=24", "target=ecp5"),
+    "anda-compressor": ("lanes=2",),
+    "anda-decompressor": ("lanes=2",),
+    "anda-buffer": ("lanes=2",),
+    "anda-tile": ("rows=2", "cols=2", "share=2", "adder=4"),
+    "hgq-dequantizer": ("adder=5",),
+    "hgq-tile": ("rows=2", "cols=2", "adder=5"),
+    "lvc": ("lanes=4", "columns=2", "max_channels=512", "multiplier=blocks"),
+    "sevedo-core": (
+        "rows=2",
+        "cols=2",
+        "adder=5",
+        "lanes=4",
+        "columns=2",
+        "multiplier=blocks",
+        "max_channels=512",
+        "max_outputs=512",
+    ),
 }
 
 
@@ -84,6 +124,8 @@ class Board:
         What the platform lacks of `uart` 0 and the two `led`.
     parameters : mapping of str to tuple of str
         Core name to `NAME=VALUE` texts, for cores whose default configuration does not suit the board.
+    unfit : mapping of str to str
+        Core name to one line, for cores of which nothing that is of use fits.
     """
 
     name: str
@@ -101,6 +143,7 @@ class Board:
     attach: str = ""
     resources: tuple[Resource, ...] = field(default=(), hash=False)
     parameters: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    unfit: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def make_platform(self):
         """A new instance of the Amaranth platform; one builds one design."""
@@ -120,7 +163,17 @@ class Board:
         return self.loader[0] == "dfu-util"
 
     def config(self, core):
-        """The configuration of a catalogue entry that `build` takes where none is given."""
+        """The configuration of a catalogue entry that `build` takes where none is given.
+
+        Raises
+        ------
+        ValueError
+            For a core of which nothing fits; the message says why.
+        """
+        if core.name in self.unfit:
+            raise ValueError(
+                f"{core.name} does not fit {self.name}: {self.unfit[core.name]}; -p NAME=VALUE builds it nevertheless"
+            )
         return core.config.parse(self.parameters.get(core.name, ()))
 
 
@@ -141,9 +194,10 @@ BOARDS = {
             loader=("openFPGALoader", "-b", "ice40_generic"),
             usb=("0403", "6010"),
             volatile=False,
-            parameters={
-                "systolic-tile": ("rows=4", "cols=4", "accumulator=24", "target=ice40"),
-                **_SMALL_ANDA,
+            parameters=_UP5K,
+            unfit={
+                "sevedo-core": "a 1 x 1 tile beside 2 lanes by 2 columns takes 6,426 LUT4 of 5,280 and 11 DSP blocks "
+                "of 8, host link included"
             },
         ),
         Board(
@@ -159,7 +213,7 @@ BOARDS = {
             loader=("openFPGALoader", "-b", "ulx3s"),
             usb=("0403", "6015"),
             volatile=True,
-            parameters={"systolic-tile": ("accumulator=24", "target=ecp5")},
+            parameters=_ECP5_85F,
         ),
         Board(
             name="orangecrab-85f",
@@ -174,7 +228,7 @@ BOARDS = {
             loader=("dfu-util", "-d", "1209:5af0", "-a", "0", "-D"),
             usb=("1209", "5af0"),
             volatile=False,
-            parameters={"systolic-tile": ("accumulator=24", "target=ecp5")},
+            parameters=_ECP5_85F,
             attach="in its bootloader (hold the button while you plug it in)",
             resources=(
                 # The first two pins of the feather header, as the board's own examples have them.
@@ -196,16 +250,18 @@ BOARDS = {
             platform="tang_nano_9k:TangNano9kPlatform",
             family=_GOWIN,
             clock_hz=27_000_000,
-            synth_options="-family gw1n",
+            # Multiplexers of LUTs alone: half the logic of MUX2_LUT5 and wider, and up to a third slower.
+            synth_options="-family gw1n -nowidelut",
             baud=115_200,
             heartbeat=0,
             alarm=5,
             loader=("openFPGALoader", "-b", "tangnano9k"),
             usb=("0403", "6010"),
             volatile=True,
-            parameters={
-                "systolic-tile": ("rows=4", "cols=4", "accumulator=24", "target=gowin"),
-                **_SMALL_ANDA,
+            parameters=_GW1NR_9,
+            unfit={
+                "sevedo-core": "a 1 x 1 tile beside 2 lanes by 2 columns takes 7,864 LUT4 and 2,558 ALU where 8,640 "
+                "are both together, host link included"
             },
         ),
     )

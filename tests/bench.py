@@ -1,5 +1,8 @@
 """`make bench`: rates of the models, generation time and size, and every core's row of figures.
 
+`python tests/bench.py boards` makes the bitstream of every core for every board and prints what it takes; a bitstream
+takes minutes, and is kept.
+
 Times are of this machine, for comparison within one run; the figures of the tools are their estimates.
 """
 
@@ -20,12 +23,14 @@ from bitloom.cores.generate import Design, generate
 from bitloom.cores.hgq_feed import Drain, Feed
 from bitloom.cores.hgq_pe import DotProduct
 from bitloom.cores.hgq_unit import Unit
+from bitloom.fpga.boards import BOARDS
+from bitloom.fpga.build import build
 from bitloom.golden import anda_tile, hgq, hgq_tile, nm_tile, ovp, systolic
 from bitloom.golden import gemm as gemm_model
 from bitloom.hdl.verilog import emit
 from bitloom.synth import energy, flow
 from bitloom.synth.room import TooSmall
-from bitloom.testbench import gemm, hgq_stimuli, runner
+from bitloom.testbench import gemm_run, hgq_stimuli, runner
 
 TARGETS = ("ice40-up5k", "ice40-hx8k", "ecp5-25k", "ecp5-85k", "gowin-gw1n-9")
 #: Configurations of each core; its default one where none is listed.
@@ -35,6 +40,7 @@ ROWS = {
     "anda-compressor": (["lanes=1"], ["lanes=1", "rounding=nearest"]),
     "anda-decompressor": (["lanes=1"],),
     "anda-buffer": (["lanes=1"],),
+    "gemm": (["rows=4", "cols=4", "a_depth=256", "w_depth=256"],),
     "hgq-tile": (["rows=2", "cols=2"],),
     "lvc": (["lanes=4", "columns=2", "max_channels=512"],),
     "sevedo-core": (["rows=2", "cols=2", "lanes=4", "columns=2", "max_channels=512", "max_outputs=512"],),
@@ -138,7 +144,7 @@ def tile_runs():
             problem = gemm_model.prepare(
                 rng.integers(-8, 8, (m, k)), rng.integers(-8, 8, (k, n)), core.config.parse([*tile, *formats])
             )
-            result = gemm.run(problem.a, problem.w, core.config.parse([*tile, *formats]), k=k)
+            result = gemm_run.run(problem.a, problem.w, core.config.parse([*tile, *formats]), k=k)
             name = f"16x16 {dataflow}, {formats[0].partition('=')[2]}"
             verdict = "pass" if result.passed else "FAIL"
             yield name, verdict, result.cycles, f"{result.utilization:.2%}", f"{result.macs_per_second / 1e6:.1f}"
@@ -321,6 +327,29 @@ def synthesis():
             yield name, target, *(use.get(kind, 0) for kind in ("LUT4", "FF", "DSP")), f"{report.fmax_mhz:.0f}"
 
 
+#: nextpnr's names of what a table of boards counts; a Gowin ALU is a LUT with a carry, an iCE40 LC has a flip-flop.
+RESOURCES = {
+    "LUT or LC": ("ICESTORM_LC", "TRELLIS_COMB", "LUT4", "ALU"),
+    "FF": ("TRELLIS_FF", "DFF"),
+    "block RAM": ("ICESTORM_RAM", "DP16KD", "BSRAM"),
+    "DSP": ("ICESTORM_DSP", "MULT18X18D", "MULT9X9", "MULT18X18"),
+}
+
+
+def boards():
+    """What the default of every core takes on every board, host link included."""
+    with tempfile.TemporaryDirectory() as folder:
+        for board, core in itertools.product(BOARDS.values(), CATALOGUE.values()):
+            name = f"{core.name}, {board.name}"
+            if core.name in board.unfit:
+                yield name, *["-"] * (len(RESOURCES) + 1), f"  does not fit: {board.unfit[core.name]}"
+                continue
+            result = build(core, None, board, folder)
+            used = (sum(result.utilization.get(kind, (0, 0))[0] for kind in kinds) for kinds in RESOURCES.values())
+            clock = f"{result.fmax_mhz:.0f} ({result.clock_mhz:g})" + ("" if result.met else " NOT MET")
+            yield name, *used, clock, "  " + " ".join(board.parameters.get(core.name, ()))
+
+
 def area(liberty):
     """Area in a cell library."""
     for core, name, config in configurations():
@@ -329,7 +358,11 @@ def area(liberty):
 
 
 def main():
-    """Print every table; a Liberty file as the argument adds the ASIC areas."""
+    """Print every table, or that of the boards; a Liberty file as the argument adds the ASIC areas."""
+    if sys.argv[1:] == ["boards"]:
+        columns = ["core, board", *RESOURCES, "Fmax (needed)", "  parameters"]
+        show("bitloom build (estimates)", columns, boards())
+        return
     show("golden.ovp, million values a second", ["format", "encode", "decode", "round trip"], model_rates())
     show("generation", ["core", "seconds", "bytes", "modules"], generation())
     show("bitloom generate systolic-tile", ["tile", "seconds", "bytes", "MB"], large_generation())

@@ -172,10 +172,43 @@ def test_board_can_ask_for_other_parameters_than_the_core():
 
 
 @pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
-def test_board_has_a_configuration_of_every_core_that_goes_behind_the_link(board):
-    assert set(board.parameters) <= set(CATALOGUE)
+def test_board_has_a_configuration_of_every_core_or_says_why_not(board):
+    assert set(board.parameters) | set(board.unfit) <= set(CATALOGUE)
+    assert not set(board.parameters) & set(board.unfit)
     for core in CATALOGUE.values():
-        assert link_map(core.component(board.config(core))).inputs
+        if core.name in board.unfit:
+            message = rf"^{core.name} does not fit {board.name}: .+; -p NAME=VALUE builds it nevertheless$"
+            with pytest.raises(ValueError, match=message) as raised:
+                board.config(core)
+            assert "\n" not in str(raised.value)
+            continue
+        config = board.config(core)
+        assert link_map(core.component(config)).inputs
+        # Where a core can name the primitives of a part, those of this one.
+        assert getattr(config, "target", board.family.name) == board.family.name
+
+
+def test_a_core_that_does_not_fit_is_refused_before_any_tool_runs(tmp_path, cache, monkeypatch):
+    board = dataclasses.replace(ICEBREAKER, unfit={"ovp-decoder": "its smallest configuration has 9,000 LC of 5,280"})
+    core = lookup("ovp-decoder")
+    with monkeypatch.context() as without:
+        without.setattr(tools, "find", lambda *arguments, **options: pytest.fail("a tool was looked for"))
+        with pytest.raises(
+            ValueError,
+            match=r"^ovp-decoder does not fit icebreaker: its smallest configuration has 9,000 LC of 5,280; -p",
+        ):
+            build(core, None, board, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    fake_flow(tmp_path, monkeypatch, achieved=40)
+    assert build(core, core.config(), board, tmp_path / "out").met
+
+
+def test_a_core_that_does_not_fit_is_one_line_on_the_command_line(tmp_path):
+    command = [sys.executable, "-m", "bitloom", "build", "sevedo-core", "--board", "icebreaker"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith("bitloom: sevedo-core does not fit icebreaker: ")
+    assert list(tmp_path.iterdir()) == []
 
 
 # Bitstreams
@@ -328,6 +361,10 @@ def test_build_takes_another_top_level(tmp_path, cache, monkeypatch):
     assert made[0].given == (told, 12_000_000, 115_200)
 
 
+#: nextpnr's names of LUTs, by family; a Gowin ALU takes the place of one.
+LUTS = {"ice40": ("ICESTORM_LC",), "ecp5": ("TRELLIS_COMB",), "gowin": ("LUT4", "ALU")}
+
+
 def check_bitstream(path, board):
     """The synchronisation word of the board's family is there, the part's number where there is one, and the length."""
     content = path.read_bytes()
@@ -352,8 +389,7 @@ def check_build(board, folder):
     assert not result.cached
     check_bitstream(result.bitstream, board)
     assert result.met and result.fmax_mhz > result.clock_mhz
-    logic = {"ice40": "ICESTORM_LC", "ecp5": "TRELLIS_COMB", "gowin": "LUT4"}[board.family.name]
-    assert 1000 < result.utilization[logic][0] < 1600
+    assert 1000 < result.utilization[LUTS[board.family.name][0]][0] < 1600
     return result.bitstream.read_bytes()
 
 
@@ -367,6 +403,24 @@ def test_bitstream_for_the_other_boards_is_the_same_every_time(board, tmp_path, 
     first = check_build(board, tmp_path / "out")
     monkeypatch.setenv("BITLOOM_CACHE", str(tmp_path / "another"))
     assert check_build(board, tmp_path / "out") == first
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("core", "board"),
+    [
+        pytest.param(core, board, id=f"{core.name}-{board.name}")
+        for core, board in itertools.product(CATALOGUE.values(), BOARDS.values())
+        if core.name not in board.unfit
+    ],
+)
+def test_the_default_of_every_core_fits_every_board_and_meets_its_clock(core, board, tmp_path):
+    result = build(core, None, board, tmp_path)
+    assert result.met and result.fmax_mhz >= result.clock_mhz, result
+    check_bitstream(result.bitstream, board)
+    # What is fuller than this is placed by luck.
+    luts = [result.utilization.get(name, (0, 0)) for name in LUTS[board.family.name]]
+    assert sum(used for used, _ in luts) < 0.9 * luts[0][1]
 
 
 def test_gowin_is_placed_and_routed_by_himbaechel():
