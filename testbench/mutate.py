@@ -230,9 +230,9 @@ def _prove(design, command):
     """Verdict on a mutant that the bench did not find, and why it is not proved equivalent."""
     texts = []
     for name, fault in (("sound", []), ("faulty", [command])):
-        # What nothing sets at power-on, memories above all, starts at 0 in both: else their contents are free in each, and
-        # what is read differs until it has been written, which no engine finds out soon. The reset is free in every cycle
-        # and leaves them as they are, so that any other contents come up too.
+        # What nothing sets at power-on, memories above all, starts at 0 in both: else their contents are free in each,
+        # and what is read differs until it has been written, which no engine finds out soon. The reset is free in every
+        # cycle and leaves them as they are, so that any other contents come up too.
         start = ["memory_map", "setundef -init -zero"]
         script = [*_flat(design), *fault, *start, f"rename {design.top} {name}", "write_verilog -noattr one.v"]
         texts.append(_yosys(design, script, "one.v"))
