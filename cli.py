@@ -31,7 +31,8 @@ INTERRUPTED = 130
 def main():
     """Entry point: run a command, turn every expected error into one line and an exit status."""
     # A terminated bitloom ends its tools as an interrupted one does.
-    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    # Not by way of SIGINT: a shell script's background commands ignore that.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if os.environ.get("BITLOOM_TRACEBACK"):
         sys.exit(bitloom.main(prog_name="bitloom", standalone_mode=False))
     try:

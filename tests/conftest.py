@@ -2,10 +2,17 @@
 
 import importlib.resources
 import re
+import signal
 
 import pytest
 
 from bitloom.hdl import tools
+
+
+def pytest_configure():
+    # Tests interrupt what they start, which inherits this; a shell's background commands ignore the signal.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 # Yosys has no model of this block: the part of it that is used, after Lattice's FPGA-TN-02205, sysDSP usage guide.
 MULT18X18D = """

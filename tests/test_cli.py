@@ -197,12 +197,15 @@ def test_an_interrupt_leaves_no_process_and_no_file(words, number, tmp_path):
     environment = {**os.environ, "BITLOOM_CACHE": str(cache)}
     command = [sys.executable, "-m", "bitloom", *words]
     process = subprocess.Popen(command, cwd=work, env=environment, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while len(processes_with(str(cache))) < 2 and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert len(processes_with(str(cache))) >= 2, "no tool was ever started"
-    process.send_signal(number)
-    _, error = process.communicate(timeout=30)
+    try:
+        deadline = time.monotonic() + 60
+        while len(processes_with(str(cache))) < 2 and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert len(processes_with(str(cache))) >= 2, "no tool was ever started"
+        process.send_signal(number)
+        _, error = process.communicate(timeout=30)
+    finally:
+        process.kill()
     assert (process.returncode, error.splitlines()[-1]) == (130, "bitloom: interrupted")
     assert processes_with(str(cache)) == []
     assert [*work.iterdir()] == []
