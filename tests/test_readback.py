@@ -288,6 +288,7 @@ def test_power_off_and_on_is_a_reset(decoder):
         assert link.exchange({"i": bytes(200)}, {"o": 300}).outputs["o"] == bytes(300)
 
 
+@pytest.mark.long
 def test_a_wrong_lut_fails(decoder, tmp_path):
     verilog = readback.read_back(decoder).verilog
     net = re.search(r"^assign tx = (?:\w+ \? )?(\w+)", verilog, flags=re.M)[1]
