@@ -7,7 +7,7 @@ from .targets import Target
 
 __all__ = ["TooSmall", "check_room", "is_full", "overfull"]
 
-_FULL = re.compile(r"no (more )?BELs|[Uu]nable to (find a placement|place)|[Ff]ailed to place")
+_FULL = re.compile(r"no (more )?BELs|[Uu]nable to (find a placement|place)|[Ff]ailed to (place|expand region)")
 _UTILISATION = re.compile(r"^Info:\s+(\w+):\s+(\d+)/\s*(\d+)\s+\d+%$", re.MULTILINE)
 
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from bitloom.cores.catalogue import lookup
 from bitloom.cores.generate import generate
 from bitloom.hdl import tools
-from bitloom.synth import flow, gowin, harness, liberty, report, yosys
+from bitloom.synth import flow, gowin, harness, liberty, report, room, yosys
 from bitloom.synth.flow import synthesize
 from bitloom.synth.targets import TARGETS, Resource
 
@@ -495,3 +495,12 @@ def test_named_dsp_blocks_go_through_synthesis_as_they_are(tmp_path):
     assert parameters["MODE_8x8"] == parameters["A_REG"] == 1 and parameters["TOPOUTPUT_SELECT"] == 2
     # Bits of the clock's net, no constant.
     assert isinstance(block["connections"]["CLK"][0], int)
+
+
+def test_nextpnr_says_in_many_ways_that_a_part_is_full():
+    for said in (
+        "ERROR: Failed to expand region (0, 0) |_> (25, 31) of 5983 ICESTORM_LCs",
+        "ERROR: Unable to place cell 'x', no BELs remaining to implement cell type 'MULT18X18D'",
+    ):
+        assert room.is_full(said)
+    assert not room.is_full("ERROR: timing analysis failed due to presence of combinatorial loops")
