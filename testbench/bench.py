@@ -22,7 +22,7 @@ from ..hdl import tools
 from .runner import PERIOD, REQUEST
 from .stream import Stream, sink, source, stalls
 
-__all__ = ["Bench", "Failure", "Phase", "run", "shares"]
+__all__ = ["Bench", "Failure", "Phase", "cover_corners", "run", "shares"]
 
 _PATIENCE = 2000  # cycles without any transfer after which a design hangs; above every stall of every profile
 _DRAIN = 16  # cycles beyond the latency in which nothing more may come out
@@ -352,6 +352,13 @@ class Bench:
             "mismatches": self._mismatches,
             "seconds": time.perf_counter() - self._started,
         }
+
+
+def cover_corners(bench, seen, wanted):
+    """Count the corner cases, sets of texts, that a bench has seen, and name those that it must see and has not."""
+    bench.cover("corner cases", len(seen & wanted), len(wanted))
+    for corner in sorted(wanted - seen):
+        bench.cover(corner, 0, 1)
 
 
 def shares(total, parts):

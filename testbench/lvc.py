@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..golden import decompose, hgq, lvc, lvc_cycles
-from .bench import Failure, Phase, shares
+from .bench import Failure, Phase, cover_corners, shares
 from .stream import join, with_last
 
 __all__ = ["core", "payloads"]
@@ -122,9 +122,7 @@ async def core(bench):
     seen = set().union(*(_seen(config, t, x) for t, x in sent))
     inexact = config.max_rank * lvc.WIDE * lvc.NARROW > 1 << 24
     wanted = {corner for corner in _CORNERS if inexact or "float32" not in corner}
-    bench.cover("corner cases", len(seen & wanted), len(wanted))
-    for corner in sorted(wanted - seen):
-        bench.cover(corner, 0, 1)
+    cover_corners(bench, seen, wanted)
 
 
 class _Draw:

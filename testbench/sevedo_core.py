@@ -7,7 +7,7 @@ import numpy as np
 from ..golden import decompose, hgq, lvc, sevedo
 from ..golden import sevedo_core as golden
 from ..golden.hgq_tile import spacing
-from .bench import Failure, Phase, shares
+from .bench import Failure, Phase, cover_corners, shares
 from .stream import TILE_PROFILES
 
 __all__ = ["core", "worked_layer"]
@@ -113,9 +113,7 @@ async def core(bench):
     taken, least = (sum(part) for part in zip(*((made.taken or 0, least) for made, least in bounds), strict=True))
     bench.figure("cycles", f"{taken:,} of layers alone, {taken / least - 1:.1%} above the bound")
     seen = set().union(*(_seen(config, layer, x) for layer, x in sent if len(x)))
-    bench.cover("corner cases", len(seen & set(_CORNERS)), len(_CORNERS))
-    for corner in sorted(set(_CORNERS) - seen):
-        bench.cover(corner, 0, 1)
+    cover_corners(bench, seen, set(_CORNERS))
 
 
 class _Draw:

@@ -66,19 +66,22 @@ def primitives():
     }
 
 
-@pytest.fixture(scope="session")
-def icarus():
-    """Command of Icarus Verilog. It is in no wheel, so `make test` does without it; `.ci/run` installs it."""
+def optional(*names):
+    """Tools that are in no wheel, so `make test` does without them where they are missing; `.ci/run` installs them."""
     try:
-        return tools.find("iverilog").command
+        return [tools.find(name) for name in names]
     except tools.ToolMissing as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def icarus():
+    """Command of Icarus Verilog."""
+    (found,) = optional("iverilog")
+    return found.command
 
 
 @pytest.fixture(scope="session")
 def icestorm():
-    """What reads bitstreams of an iCE40 back. Half of it is in no wheel: as for `icarus`."""
-    try:
-        return tools.find("iceunpack"), tools.find("icebox_vlog")
-    except tools.ToolMissing as error:
-        pytest.skip(str(error))
+    """What reads bitstreams of an iCE40 back."""
+    return optional("iceunpack", "icebox_vlog")

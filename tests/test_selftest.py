@@ -48,12 +48,15 @@ def sound(core, config):
 
 
 def check(core, config, recorded):
-    result = run(sound(core, config), core, config, recorded)
+    """The self-test passes; the twin's program."""
+    program = sound(core, config)
+    result = run(program, core, config, recorded)
     whole = [phase for phase in recorded.phases if phase.cut is None]
     assert result.passed and result.failure is None and result.first == [], result.summary()
     assert result.transfers == sum(len(phase.outputs) for phase in whole) > 0
     assert result.sent == sum(len(items) for phase in whole for items in phase.inputs.values())
     assert (result.phases, result.phases + result.cut) == (len(whole), len(recorded.phases))
+    return program
 
 
 # One with several input streams, one with a memory, one with tables and rows; the twins of all take minutes to compile.
@@ -70,7 +73,7 @@ QUICK = ("gemm", "anda-buffer", "softmax-unit")
 def test_selftest_of_every_core(core):
     config = core.config.parse(core.small)
     recorded = recorded_for(core, config, 20, SMALL_PHASE)
-    check(core, config, recorded)
+    program = check(core, config, recorded)
     # It tells the one bit that is not as it must be, of the last output and of the flag.
     phase = next(phase for phase in recorded.phases if phase.cut is None)
     *outputs, last = phase.outputs
@@ -80,7 +83,7 @@ def test_selftest_of_every_core(core):
         wrong["flag"] = {"flags": [not raised], "offending": {}}
     for what, change in wrong.items():
         alone = dataclasses.replace(recorded, phases=[dataclasses.replace(phase, **change)])
-        result = run(sound(core, config), core, config, alone)
+        result = run(program, core, config, alone)
         assert (result.passed, result.failure, result.mismatches) == (False, None, 1)
         (told,) = result.first
         assert (told["phase"], told["what"]) == (phase.name, "o" if what == "last output" else recorded.flag)
