@@ -248,6 +248,7 @@ CATALOGUE = {
                 "coarse=8",
                 "fine=4",
                 "adder=1",
+                "dot=2",
                 "lanes=2",
                 "columns=2",
                 "max_channels=32",

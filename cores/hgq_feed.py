@@ -7,7 +7,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ..golden import hgq_tile as golden
-from ..hdl.floating import FP32
+from ..hdl.floating import FP32, stage
 from ..hdl.replicate import Replica
 from ..hdl.stream import Stage
 from .hgq import SCALE
@@ -74,13 +74,14 @@ class Feed(wiring.Component):
             frame.take.eq(take),
             frame.last.eq(last),
         ]
-        # One cycle later, beside the operands.
-        flags = {"fresh": frame.fresh, "ended": frame.ended, "first": frame.first, "last": last}
-        step = Signal()
-        beside = Signal(data.StructLayout(dict.fromkeys(flags, 1)), reset_less=True)
-        with m.If(en):
-            m.d.sync += [step.eq(take), *(beside[name].eq(value) for name, value in flags.items())]
-        control = sequence(m, config, en, step, *(beside[name] for name in flags))
+        # In the cycle before the dot products are there, which is that of the operands, or a later one.
+        step = take
+        for cycle in range(config.dot):
+            before, step = step, Signal(name=f"step_{cycle}")
+            with m.If(en):
+                m.d.sync += step.eq(before)
+        flags = Cat(frame.fresh, frame.ended, frame.first, last)
+        control = sequence(m, config, en, step, *_later(m, "flags", en, config.dot, flags))
         m.d.comb += self.control.eq(control)
 
         x_scales = self._operands(m, "x", take, control)
@@ -92,26 +93,27 @@ class Feed(wiring.Component):
 
     def _operands(self, m, name, take, control):
         """Codes and shifts of one side; its scales, each as long as its lanes have their turns."""
-        groups = getattr(self, name).payload.groups
-        fields = {"codes": Cat(magnitudes(group.codes) for group in groups)}
-        if self.config.shift_width:
-            fields["shifts"] = Cat(group.shift for group in groups)
-        for field, value in fields.items():
-            operands = Signal(len(value), name=f"{name}_{field}_taken", reset_less=True)
-            with m.If(take):
-                m.d.sync += operands.eq(value)
-            m.d.comb += getattr(self, f"{name}_{field}").eq(operands)
-        taken, beside = (
-            [Signal(SCALE, name=f"{name}_scale_{index}_{kind}", reset_less=True) for index in range(len(groups))]
-            for kind in ("taken", "beside")
-        )
-        with m.If(take):
-            m.d.sync += [scale.eq(group.scale) for scale, group in zip(taken, groups, strict=True)]
-        with m.If(self.en):
-            m.d.sync += [later.eq(scale) for later, scale in zip(beside, taken, strict=True)]
+        config, en, groups = self.config, self.en, getattr(self, name).payload.groups
+        taken = {"codes": Cat(magnitudes(group.codes) for group in groups), "scales": Cat(g.scale for g in groups)}
+        if config.shift_width:
+            taken["shifts"] = Cat(group.shift for group in groups)
+        taken = vars(stage(m, f"{name}_taken", take, **taken))
+        m.d.comb += getattr(self, f"{name}_codes").eq(taken["codes"])
+        if config.shift_width:
+            shifts = _later(m, f"{name}_shifts", en, config.dot - 1, taken["shifts"])
+            m.d.comb += getattr(self, f"{name}_shifts").eq(shifts)
+        scales = _later(m, f"{name}_scales", en, config.dot, taken["scales"])
         return [
-            hold(m, self.config, self.en, control, scale, f"{name}_scale_{index}") for index, scale in enumerate(beside)
+            hold(m, config, en, control, scales.word_select(index, SCALE), f"{name}_scale_{index}")
+            for index in range(len(groups))
         ]
+
+
+def _later(m, name, en, cycles, value):
+    """A value as it was some enabled cycles before."""
+    for cycle in range(cycles):
+        value = stage(m, f"{name}_{cycle}", en, later=value).later
+    return value
 
 
 class Drain(wiring.Component):

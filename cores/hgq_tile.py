@@ -1,7 +1,7 @@
 """The HGQ tile (Hierarchical Group Quantization, SeVeDo 2025): rows x cols processing elements, INT4 by INT4.
 
-Output-stationary: a row is a token, a column is an output channel. Every cycle each processing element makes the dot
-product of a fine group, shifts it and adds it to its integer; `lanes` rows of a column share the floating-point unit
+Output-stationary: a row is a token, a column is an output channel. Every cycle each processing element takes a fine
+group, whose dot product is shifted and added to its integer; `lanes` rows of a column share the floating-point unit
 that each of them needs once in a coarse group. Results come in turn too, so they need no memory.
 
 Beside it, at the same rate and with the same dot products, two baselines: `flat`, a scale for each fine group, for
@@ -34,6 +34,7 @@ class HgqTileConfig(DequantizerConfig):
 
     rows: int = param(4, "tokens", low=1, high=64)
     cols: int = param(4, "output channels", low=1, high=64)
+    dot: int = param(1, "cycles of a dot product: 1, full adders, for cells; 2, carry chains, for FPGAs", low=1, high=2)
 
     def __post_init__(self):
         super().__post_init__()

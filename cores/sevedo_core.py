@@ -48,6 +48,7 @@ class SevedoCoreConfig(GroupConfig):
     rows: int = param(4, "tokens that the residual's tile takes at a time", low=1, high=64)
     cols: int = param(4, "output channels that it takes at a time", low=1, high=64)
     adder: int = param(3, "cycles of an FP32 addition in it", low=1, high=5)
+    dot: int = param(1, "cycles of a dot product in it: 1, full adders; 2, carry chains", low=1, high=2)
     lanes: int = param(
         16,
         "activations in a transfer, a divisor of the fine group; channels, or ranks, that the low-rank path multiplies",
@@ -91,6 +92,7 @@ class SevedoCoreConfig(GroupConfig):
             rows=self.rows,
             cols=self.cols,
             adder=self.adder,
+            dot=self.dot,
         )
 
     @property

@@ -49,7 +49,7 @@ _SMALL = {
     "anda-tile": ("rows=1", "cols=1", "group=32", "max_mantissa=8", "share=1"),
     "hgq-quantizer": ("coarse=64", "lanes=8"),
     "hgq-dequantizer": ("coarse=64", "adder=5"),
-    "hgq-tile": ("rows=1", "cols=1", "coarse=64", "adder=5"),
+    "hgq-tile": ("rows=1", "cols=1", "coarse=64", "adder=5", "dot=2"),
     "lvc": ("lanes=2", "columns=2", "max_channels=512", "max_rank=16", "multiplier=blocks"),
 }
 
@@ -75,12 +75,13 @@ _ECP5_85F = {
     "anda-buffer": ("lanes=2",),
     "anda-tile": ("rows=2", "cols=2", "share=2", "adder=4"),
     "hgq-dequantizer": ("adder=5",),
-    "hgq-tile": ("rows=2", "cols=2", "adder=5"),
+    "hgq-tile": ("rows=2", "cols=2", "adder=5", "dot=2"),
     "lvc": ("lanes=4", "columns=2", "max_channels=512", "multiplier=blocks"),
     "sevedo-core": (
         "rows=2",
         "cols=2",
         "adder=5",
+        "dot=2",
         "lanes=4",
         "columns=2",
         "multiplier=blocks",

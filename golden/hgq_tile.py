@@ -73,8 +73,8 @@ def dequantizer_latency(config):
 
 
 def latency(config):
-    """The tile's: its operands' registers, and the drain of `flat`, are in front of and behind a dequantizer."""
-    return 1 + dequantizer_latency(config) + (config.scheme == "flat")
+    """The tile's: operands and dot products, and the drain of `flat`, are in front of and behind a dequantizer."""
+    return config.dot + dequantizer_latency(config) + (config.scheme == "flat")
 
 
 def results(config):
