@@ -1,7 +1,7 @@
 """`make bench`: rates of the models, generation time and size, and every core's row of figures.
 
 `python tests/bench.py boards` makes the bitstream of every core for every board and prints what it takes; a bitstream
-takes minutes, and is kept.
+takes minutes, and is kept. `python tests/bench.py synth CORE...` prints the figures of some cores on every target.
 
 Times are of this machine, for comparison within one run; the figures of the tools are their estimates.
 """
@@ -41,12 +41,22 @@ ROWS = {
     "anda-decompressor": (["lanes=1"],),
     "anda-buffer": (["lanes=1"],),
     "gemm": (["rows=4", "cols=4", "a_depth=256", "w_depth=256"],),
-    "hgq-tile": (["rows=2", "cols=2"],),
-    "lvc": (["lanes=4", "columns=2", "max_channels=512"],),
-    "sevedo-core": (["rows=2", "cols=2", "lanes=4", "columns=2", "max_channels=512", "max_outputs=512"],),
+    "hgq-dequantizer": ([], ["adder=5"]),
+    "hgq-tile": (
+        ["rows=1", "cols=1", "dot=2"],
+        ["rows=2", "cols=2", "dot=2"],
+        ["rows=2", "cols=2", "dot=2", "adder=5"],
+    ),
+    "lvc": (
+        ["lanes=2", "columns=2", "max_channels=512", "max_rank=16"],
+        ["lanes=4", "columns=2", "max_channels=512"],
+    ),
+    "sevedo-core": (list(BOARDS["ulx3s-85f"].parameters["sevedo-core"]),),
     "nm-tile": (["rows=4", "cols=4"],),
     "pwl-unit": ([], ["entries=16"], ["kind=rom", "table=gelu-8"]),
-    "anda-tile": tuple(["rows=2", "cols=2", "share=2", f"pe={pe}"] for pe in ("anda", "figna", "fp16")),
+    "anda-tile": tuple(
+        ["rows=1", "cols=1", "group=16", "max_mantissa=5", "share=1", f"pe={pe}"] for pe in ("anda", "figna", "fp16")
+    ),
 }
 
 
@@ -87,9 +97,9 @@ def model_rates():
         )
 
 
-def configurations():
-    """(core, name of the row, config) of every row."""
-    for core in CATALOGUE.values():
+def configurations(names=CATALOGUE):
+    """(core, name of the row, config) of every row of some cores."""
+    for core in map(lookup, names):
         for assignments in ROWS.get(core.name, ([],)):
             yield core, " ".join([core.name, *assignments]), core.config.parse(assignments)
 
@@ -313,9 +323,9 @@ def pwl_areas(liberty):
             yield f"{entries} entries, {name}", f"{found.area:.0f}", found.flip_flops, saved
 
 
-def synthesis():
-    """Area and Fmax on every target."""
-    for core, name, config in configurations():
+def synthesis(names=CATALOGUE):
+    """Area and Fmax of some cores on every target."""
+    for core, name, config in configurations(names):
         design = generate(core, config)
         for target in TARGETS:
             try:
@@ -358,10 +368,14 @@ def area(liberty):
 
 
 def main():
-    """Print every table, or that of the boards; a Liberty file as the argument adds the ASIC areas."""
+    """Print every table, or one that is asked for; a Liberty file as the argument adds the ASIC areas."""
     if sys.argv[1:] == ["boards"]:
         columns = ["core, board", *RESOURCES, "Fmax (needed)", "  parameters"]
         show("bitloom build (estimates)", columns, boards())
+        return
+    synthesized = ["core", "target", "LUT4", "FF", "DSP", "Fmax MHz"]
+    if sys.argv[1:2] == ["synth"]:
+        show("synthesis (estimates)", synthesized, synthesis(sys.argv[2:] or CATALOGUE))
         return
     show("golden.ovp, million values a second", ["format", "encode", "decode", "round trip"], model_rates())
     show("generation", ["core", "seconds", "bytes", "modules"], generation())
@@ -375,7 +389,7 @@ def main():
     show("anda-tile 16x16 over an FP16 tile", columns, anda_cycles())
     columns = ["ecp5-85k (estimates)", "LUT4", "FF", "DSP", "Fmax MHz", "cycles", "rate per LUT4"]
     show("768x768 weights, 2:8 on nm-tile over dense on systolic-tile, 197 tokens", columns, nm_tiles())
-    show("synthesis (estimates)", ["core", "target", "LUT4", "FF", "DSP", "Fmax MHz"], synthesis())
+    show("synthesis (estimates)", synthesized, synthesis())
     for liberty in map(Path, sys.argv[1:]):
         show(f"area in {liberty.name}", ["core", "area", "NAND2", "FF"], area(liberty))
         columns = ["processing element", "area", "products/cycle", "area over fp16", "products per area"]
