@@ -261,8 +261,8 @@ BOARDS = {
             volatile=True,
             parameters=_GW1NR_9,
             unfit={
-                "sevedo-core": "a 1 x 1 tile beside 2 lanes by 2 columns takes 7,864 LUT4 and 2,558 ALU where 8,640 "
-                "are both together, host link included"
+                "sevedo-core": "a 1 x 1 tile beside 2 lanes by 2 columns, rank 4 at most, takes 7,889 of 8,640 LUT4 "
+                "and ALU, host link included, and nextpnr does not end with it"
             },
         ),
     )
