@@ -190,8 +190,8 @@ def list_cores(as_json):
 def info(core, parameters, as_json):
     """Show a core's parameters, ports, latency and origin."""
     config = core.config.parse(parameters)
-    design = generate.generate(core, config)
     if as_json:
+        design = generate.generate(core, config)
         _print_json({**design.manifest, "config": core.config.describe(), "doc": core.component.__doc__})
         return
     click.echo(f"{core.name}: {core.summary}\n{core.paper}\n")
@@ -200,8 +200,9 @@ def info(core, parameters, as_json):
     rows = [[p["name"], values[p["name"]], p["default"], p["allowed"], p["doc"]] for p in core.config.describe()]
     _table(columns, [[name, _word(value), _word(default), *rest] for name, value, default, *rest in rows])
     click.echo()
-    _table(["port", "direction", "bits"], [[port.name, port.direction, port.width] for port in design.ports])
-    latency, interval = design.manifest["latency"], design.manifest["initiation_interval"]
+    ports = generate.ports(core.component(config))
+    _table(["port", "direction", "bits"], [[port.name, port.direction, port.width] for port in ports])
+    latency, interval = core.latency(config), core.interval(config)
     click.echo(f"\nlatency {_cycles(latency)}, initiation interval {_cycles(interval)}")
 
 

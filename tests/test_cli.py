@@ -50,7 +50,8 @@ def test_info(name):
     output, _ = bitloom("info", name)
     for word in ("parameter", "port", "latency", CATALOGUE[name].paper):
         assert word in output
-    told = json.loads(bitloom("info", name, "--json")[0])
+    small = [word for parameter in CATALOGUE[name].small for word in ("-p", parameter)]
+    told = json.loads(bitloom("info", name, *small, "--json")[0])
     assert told["core"] == name and told["config"] and told["ports"]
 
 
@@ -61,7 +62,7 @@ def test_every_help_has_an_example(name):
 
 
 #: Commands whose examples take minutes.
-SLOW = ("build", "compare", "demo", "mutate", "search", "train")
+SLOW = ("build", "compare", "demo", "mutate", "quantize", "search", "train")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.long] * (n in SLOW)) for n in COMMANDS])

@@ -221,7 +221,7 @@ def test_every_format_pair_under_stalls(a_format, w_format):
 
 
 @pytest.mark.parametrize("rows, cols, block", [(1, 1, 4), (4, 4, 2), (5, 3, 2), (2, 6, 1)])
-@pytest.mark.parametrize("a_format", ["int8", "ovp-int4", "ovp-int8"])
+@pytest.mark.parametrize("a_format", ["int8", "ovp-int4", pytest.param("ovp-int8", marks=pytest.mark.long)])
 def test_cycles_are_those_of_the_model(rows, cols, block, a_format):
     if a_format == "ovp-int8":
         rows, cols = rows // 2 + 1, cols // 3 + 1  # its shifters make Amaranth's simulator slow

@@ -183,7 +183,9 @@ def as_rows(items, size):
     return np.frombuffer(b"".join(item.to_bytes(size, "little") for item in items), np.uint8).reshape(-1, size)
 
 
-@pytest.mark.parametrize("name", ["nm-selector", "systolic-tile", "gemm"])
+@pytest.mark.parametrize(
+    "name", ["systolic-tile", *(pytest.param(n, marks=pytest.mark.long) for n in ("nm-selector", "gemm"))]
+)
 def test_selftest_of_cores_with_several_streams_and_settings(name):
     core = lookup(name)
     config = core.config.parse(core.small)
