@@ -15,8 +15,9 @@ _PROFILES = (("light", "light"), ("heavy", "eager"), ("eager", "heavy"), ("burst
 _BUSY = 0.99  # of the cycles back to back, in which a transfer must be taken
 
 #: Kinds of operands: any legal codes; all of one sign and the largest; few that are not zero; coarse groups that take
-#: back an earlier one; products that lie halfway between two FP32 numbers; quantized numbers with outliers.
-KINDS = ("any", "extreme", "zeros", "cancelling", "ties", "numbers")
+#: back an earlier one; that take back the one before but for some of its bits, few or many; integers with as many bits
+#: that count as there can be; products that lie halfway between two FP32 numbers; quantized numbers with outliers.
+KINDS = ("any", "extreme", "zeros", "cancelling", "near", "wide", "ties", "numbers")
 
 _NORMAL = range(0x0400, 0x7C00)  # codes of positive normal FP16 numbers
 _ENDS = (0x0400, 0x7BFF)
@@ -102,6 +103,8 @@ class Draw:
         x, w = (self._codes(kind, count, k) for count in (self.rows, self.cols))
         if kind == "cancelling" and config.scheme != "channel":
             self._cancel(x, w)
+        if kind == "near" and config.scheme != "channel":
+            self._near(x, w)
         return Reduction(config, kind, x, w)
 
     def _sizes(self, k):
@@ -130,6 +133,10 @@ class Draw:
             # Large ones, and in every third group much smaller ones.
             scales[:] = 0x6000 | (scales[:, :1] & 0x1BFF)
             scales[:, 1::3] -= rng.integers(4, 13) << 10
+        elif kind == "wide":
+            # The first fine group is the largest one, and shifted as far as can be; the others not at all.
+            codes.reshape(count, groups, -1, fine)[:, :, 0] = 7 * rng.choice([-1, 1], (count, 1, 1))
+            shifts[:] = np.where(np.arange(shifts.shape[1]) % (coarse // fine), 0, top)
         elif kind == "ties":
             # Few bits, so that a product often has one more than FP32 holds.
             scales = (scales & 0x7C00) | (rng.integers(0, 32, scales.shape) << rng.integers(0, 6, scales.shape))
@@ -139,14 +146,31 @@ class Draw:
 
     def _cancel(self, x, w):
         """Every third coarse group takes back what was before a small one, of which a few bits are left then."""
-        whole, parts = x.coarse, x.coarse // x.fine
         for group in range(2, x.scales.shape[1], 3):
-            here, first = (slice(g * whole, (g + 1) * whole) for g in (group, group - 2))
-            fine, above = (slice(g * parts, (g + 1) * parts) for g in (group, group - 2))
-            legal = min(whole, x.k - group * whole)
-            x.codes[:, here][:, :legal] = -x.codes[:, first][:, :legal]
-            w.codes[:, here][:, :legal] = w.codes[:, first][:, :legal]
-            x.shifts[:, fine], w.shifts[:, fine] = x.shifts[:, above], w.shifts[:, above]
+            _take_back(x, w, group, group - 2)
+
+    def _near(self, x, w):
+        """Every second coarse group takes back the one before it, but for a code and some of the scales' bits."""
+        rng = self.rng
+        for group in range(1, x.scales.shape[1], 2):
+            _take_back(x, w, group, group - 1)
+            code = x.codes[:, group * x.coarse]
+            code[:] = np.clip(code + rng.integers(-1, 2, code.shape), -7, 7)
+            for t in (x, w):
+                scales = t.scales.view(np.uint16)
+                change = rng.integers(-1, 2, len(scales)) << rng.integers(0, 10, len(scales))
+                scales[:, group] = np.clip(scales[:, group - 1] + change, *_ENDS)
+
+
+def _take_back(x, w, group, earlier):
+    """Make a coarse group's products those of an earlier one with the other sign."""
+    whole, parts = x.coarse, x.coarse // x.fine
+    here, first = (slice(g * whole, (g + 1) * whole) for g in (group, earlier))
+    fine, above = (slice(g * parts, (g + 1) * parts) for g in (group, earlier))
+    legal = min(whole, x.k - group * whole)
+    x.codes[:, here][:, :legal] = -x.codes[:, first][:, :legal]
+    w.codes[:, here][:, :legal] = w.codes[:, first][:, :legal]
+    x.shifts[:, fine], w.shifts[:, fine] = x.shifts[:, above], w.shifts[:, above]
 
 
 def _lengths(config):
