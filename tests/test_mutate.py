@@ -56,23 +56,24 @@ endmodule
 
 
 @pytest.mark.parametrize(
-    ("fault", "equivalent"),
+    ("fault", "equivalent", "in_each_step"),
     [
-        (r"-mode const0 -module stage -cell \$and\S+:3\S+ -port Y -portbit 0 ", True),
-        (r"-mode const1 -module stage -cell \$and\S+:3\S+ -port Y -portbit 0 ", False),
+        (r"-mode const0 -module stage -cell \$and\S+:3\S+ -port Y -portbit 0 ", True, True),
+        (r"-mode const1 -module stage -cell \$and\S+:3\S+ -port Y -portbit 0 ", False, False),
         # Seen at the output, but only while valid is low.
-        (r"-mode const1 -module stage -cell \$and\S+:4\S+ -port B -portbit 0 ", True),
-        (r"-mode inv -module stage -cell \$and\S+:4\S+ -port B -portbit 0 ", False),
+        (r"-mode const1 -module stage -cell \$and\S+:4\S+ -port B -portbit 0 ", True, False),
+        (r"-mode inv -module stage -cell \$and\S+:4\S+ -port B -portbit 0 ", False, False),
     ],
     ids=["useless", "stuck", "unseen", "seen"],
 )
-def test_a_fault_is_proved_equivalent_only_if_it_is(fault, equivalent):
+def test_a_fault_is_proved_equivalent_only_if_it_is(fault, equivalent, in_each_step):
     inputs = {"clk": 1, "rst": 1, "i__payload": 2, "i__valid": 1, "o__ready": 1}
     outputs = {"i__ready": 1, "o__payload": 2, "o__valid": 1}
     ports = tuple(Port(name, "input", width) for name, width in inputs.items())
     ports += tuple(Port(name, "output", width) for name, width in outputs.items())
     design = Design("stage", "stage", STAGE, ports, "clk", "rst", False, {})
     (command,) = (command for command in mutation._faults(design, 200, 1) if re.search(fault, command))
+    assert mutation._alike_in_each_step(design, command) == in_each_step
     verdict, why = mutation._prove(design, command)
     assert verdict == ("equivalent" if equivalent else "survived")
     # A proof that broke would leave the mutant among the survivors too.
