@@ -89,9 +89,9 @@ class Draw:
         self.config, self.rows, self.cols, self.rng = config, rows, cols, rng
 
     def steps(self):
-        """Some number of fine groups: around the coarse group, or anything up to three of these."""
-        whole = self.config.groups
-        return max(1, int(self.rng.choice([1, whole - 1, whole, whole + 1, 2 * whole, self.rng.integers(3 * whole)])))
+        """Some number of fine groups: around the coarse group, so many that sums can cancel, or anything up to six."""
+        whole, rng = self.config.groups, self.rng
+        return max(1, int(rng.choice([1, whole - 1, whole, whole + 1, 2 * whole, 3 * whole, rng.integers(6 * whole)])))
 
     def __call__(self, steps, kind=None):
         """A reduction of that many fine groups, the last one not always whole; of any kind by default."""
