@@ -51,7 +51,7 @@ def test_floating_point_operations():
 
 
 @pytest.mark.parametrize("cycles", [1, 2])
-@pytest.mark.parametrize("fine", [1, 2, 3, 16, 64])
+@pytest.mark.parametrize("fine", [1, 2, 3, 16, pytest.param(64, marks=pytest.mark.long)])
 def test_dot_product(fine, cycles):
     config = HgqTileConfig(fine=fine, coarse=fine, dot=cycles)
     dot, rng = DotProduct(config), np.random.default_rng(fine)
