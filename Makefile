@@ -32,11 +32,11 @@ demo: install
 	$(BIN)/bitloom demo
 
 test: install
-	PYTHONWARNINGS=error $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not long" $(PYTEST)
+	PYTHONWARNINGS=error $(BIN)/python -m pytest -n 2 --dist loadfile -m "not long" $(PYTEST)
 
 test-long: install
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[train]'
-	PYTHONWARNINGS=error $(BIN)/python -m pytest -n 2 --dist loadgroup -m long $(PYTEST)
+	PYTHONWARNINGS=error $(BIN)/python -m pytest -n 2 --dist loadfile -m long $(PYTEST)
 
 bench: install
 	$(BIN)/python tests/bench.py $(LIBERTY)

@@ -35,7 +35,10 @@ _CORNERS = (
     "a result of 65504 that is not clipped",
     "a result below 2**-14",
     "a result of 2**-14",
-    "a sum that becomes zero",
+    "a residual above zero that its term takes away",
+    "a residual below zero that its term takes away",
+    "a sum above zero that the bias takes away",
+    "a sum below zero that the bias takes away",
     "a tie to the even below",
     "a tie to the even above",
 )
@@ -202,6 +205,18 @@ class _Draw:
             biases = np.full(n, bias, np.float16)
             return layer(f"sums of {weight} and {bias}", x, rank=0, residual=t, bias=biases, **plain)
 
+        def taken_away():
+            """Residuals of 1 and -1, and terms that are the same with the other sign."""
+            _, (whole, _) = exactly(1.0, 0.5)
+            l1, l2 = np.zeros((k, 1), np.int8), np.full((1, n), -64, np.int8)
+            l1[1] = 64
+            tables = {"l1": l1, "l2": l2, "scales": np.ones(n, np.float16), "extra": np.zeros(1, np.uint8)}
+            low_rank = lvc.LowRank(**tables, shift=5, gain=0, wide_channels=0, wide_ranks=0)
+            # A power of two, which the gain brings to 1.
+            term = lvc.product(x[:1].astype(np.float16), low_rank)[0, 0]
+            low_rank = replace(low_rank, gain=-int(np.log2(-term)))
+            return layer("terms that take the residual away", x, residual=whole.residual, low_rank=low_rank, **plain)
+
         wide, tiny = np.full(k, 60000, np.float16), np.full(k, 2.0**-14, np.float16)
         return [
             layer("NaN and Inf", codes(0x7C00, 0x3C00, 0xFC00, 0x7E00, 0xFC01)),
@@ -216,6 +231,8 @@ class _Draw:
             exactly(2.0**-11, 1.0),
             exactly(2.0**-11, 1 + 2.0**-10),
             exactly(1.0, 1.0),
+            exactly(1.0, -1.0),
+            taken_away(),
             exactly(2.0**-13, 2.0**-14),
             exactly(2.0**-14, 2.0**-14),
             exactly(1.5 * 2.0**-14, 2.0**-14),
@@ -317,7 +334,8 @@ def _seen(config, layer, x):
     smoothed = arranged.astype(np.float32) * layer.smoothing.astype(np.float32)
     groups = np.zeros((tokens, -(-k // config.coarse) * config.coarse), np.float16)
     groups[:, :k] = sevedo.to_half(smoothed)
-    y = sevedo.residual(arranged, layer) + lvc.product(arranged, layer.low_rank)
+    residual = sevedo.residual(arranged, layer)
+    y = residual + lvc.product(arranged, layer.low_rank)
     total = y + layer.bias.astype(np.float32)
     exact, size = total.astype(np.float64), np.abs(total).astype(np.float64)
     # Between two FP16 numbers, exactly in the middle.
@@ -346,7 +364,10 @@ def _seen(config, layer, x):
         "a result of 65504 that is not clipped": exact == 65504,
         "a result below 2**-14": (size > 0) & (size < 2.0**-14),
         "a result of 2**-14": size == 2.0**-14,
-        "a sum that becomes zero": (total == 0) & (layer.bias != 0),
+        "a residual above zero that its term takes away": (residual > 0) & (y == 0),
+        "a residual below zero that its term takes away": (residual < 0) & (y == 0),
+        "a sum above zero that the bias takes away": (y > 0) & (total == 0),
+        "a sum below zero that the bias takes away": (y < 0) & (total == 0),
         "a tie to the even below": tie & (even < scaled),
         "a tie to the even above": tie & (even > scaled),
     }

@@ -21,9 +21,6 @@ from bitloom.hdl.replicate import unwarned
 from bitloom.hdl.verilog import emit, signature_ports
 from bitloom.testbench.drive import drive
 
-# In one process, so that the program is compiled once.
-pytestmark = pytest.mark.xdist_group("floating")
-
 FP8 = FloatFormat(4, 3)
 DTYPES = {FP8: ml_dtypes.float8_e4m3, FP16: np.float16, BF16: ml_dtypes.bfloat16, FP32: np.float32}
 CODES = {8: np.uint8, 16: np.uint16, 32: np.uint32}

@@ -20,9 +20,6 @@ from bitloom.fpga.host import Link, LinkError, open_port
 from bitloom.hdl import tools
 from bitloom.testbench import selftest, twin
 
-# In one process, so that the bitstream is made and read back once.
-pytestmark = pytest.mark.xdist_group("readback")
-
 ICEBREAKER = boards.lookup("icebreaker")
 BAUD = 3_000_000  # as few cycles a bit as there can be
 

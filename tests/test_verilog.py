@@ -55,10 +55,7 @@ def made(index):
     return design_of(REQUESTS[index])
 
 
-# All tests of a design in one process, so that it is made once.
-@pytest.fixture(
-    params=[pytest.param(index, id=name, marks=pytest.mark.xdist_group(name)) for index, name in enumerate(IDS)]
-)
+@pytest.fixture(params=range(len(REQUESTS)), ids=IDS)
 def design(request):
     return made(request.param)
 
