@@ -65,7 +65,7 @@ class LayernormUnitConfig(Config):
 
     @property
     def row_layout(self):
-        """What the second pass knows of a row: `root`, of 1/sqrt; `places` to shift by; `count`; `sum`."""
+        """What the second pass knows of a row: `places` to shift by; `count`; `sum`; `root`, of 1/sqrt."""
         root = int(pwl.accumulate(np.arange(64, 256), self.table, _ROOT).max()).bit_length()
         places = max(1, (-(-max(self.spread_bits, 8) // 2) - 1).bit_length())
         count = self.max_length.bit_length()

@@ -64,9 +64,9 @@ class LvcConfig(Config):
     def layer_layout(self):
         """Payload of the stream `layer`.
 
-        Fields: `tokens`, how many follow; `channels` K, `rank` r and `outputs` N; `wide_channels` and `wide_ranks`,
-        how many of the first have 16 bits; `shift`, `gain`, and `extra`, one for each rank: as of
-        `golden.lvc.LowRank`.
+        Fields, the lowest first: `tokens`, how many follow; `channels` K, and `wide_channels`, how many of the first
+        have 16 bits; `rank` r, and `wide_ranks`, likewise; `outputs` N; `shift`, `gain`, and `extra`, one for each of
+        `max_rank` ranks: as of `golden.lvc.LowRank`.
         """
         channels, rank = range(self.max_channels + 1), range(self.max_rank + 1)
         return data.StructLayout(

@@ -1,12 +1,14 @@
 """The catalogue and the house: every entry is whole, and every name stands in every room."""
 
 import importlib
+import inspect
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 from amaranth.hdl import Fragment
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 
 from bitloom.cores import ovp
 from bitloom.cores.catalogue import CATALOGUE, lookup
@@ -32,6 +34,18 @@ def test_entry_is_whole(name):
     streams = [member for member in members.values() if member.is_signature]
     assert streams and all(isinstance(_unflipped(member.signature), stream.Signature) for member in streams)
     assert core.latency(config) >= 1 and core.interval(config) >= 1
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_layouts_name_their_fields_in_order(name):
+    """A docstring of a layout names all its fields, the lowest first, or none where it refers to another one."""
+    core = lookup(name)
+    for config in (core.config(), core.config.parse(core.small)):
+        for what, prop in inspect.getmembers(core.config, lambda member: isinstance(member, property)):
+            layout = getattr(config, what)
+            if isinstance(layout, data.StructLayout):
+                named = [word for word in re.findall(r"`(\w+)`", prop.__doc__) if word in layout.members]
+                assert list(dict.fromkeys(named)) in ([], list(layout.members)), what
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
