@@ -64,7 +64,8 @@ class Sequence(wiring.Component):
         # Of the group: what is left of its operands and, of those, of the wide ones.
         left = Signal(range(max(config.max_channels, config.max_rank) + 1), reset_less=True)
         wide_left = Signal.like(left)
-        word = Signal.like(self.word, reset_less=True)
+        # Counts blocks of channels and blocks of ranks, of which there may be more.
+        word = Signal(range(max(config.max_channels, config.max_rank) // lanes), reset_less=True)
         # Cycles since the last pass of a group, up to the least number.
         since = Signal(range(columns), init=columns - 1)
         # Of the product: ranks or outputs that are left.

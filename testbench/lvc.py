@@ -107,7 +107,8 @@ async def core(bench):
             cut = int(rng.integers(1, lvc_cycles.cycles(config, [(t, len(x)) for t, x in left])))
             phases.append(phase("left by a reset", left, source=profile[0], sink=profile[1], cut=cut, reset=True))
         layers, outputs = [], 0
-        while outputs < count:
+        # A profile without a share of the vectors has a layer, too.
+        while outputs < max(count, 1):
             layers.append(draw(int(rng.integers(1, 4)), *draw.sizes()))
             outputs += layers[-1][1].shape[0] * len(layers[-1][0].scales)
         name = f"random layers, stalls {source} in, {sink} out"

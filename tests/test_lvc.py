@@ -22,6 +22,9 @@ from bitloom.testbench.runner import simulate
 CORE = "lvc"
 SMALL = {"lanes": 4, "columns": 2, "max_channels": 16, "max_rank": 8}
 TINY = {"lanes": 2, "columns": 2, "max_channels": 4, "max_rank": 2}
+SHAPES = ((16, 8, 5, 3, 2), (13, 5, 4, 0, 5), (7, 8, 3, 7, 0), (1, 1, 1, 0, 0), (9, 0, 3, 4, 0))
+#: More blocks of ranks than of channels.
+DEEP = {"lanes": 2, "columns": 2, "max_channels": 4, "max_rank": 6}
 INPUTS = ("layer", "x", "w", "s")
 
 
@@ -98,19 +101,27 @@ def oracle(x, t):
     return [nearest(nearest(Fraction(a)) * s) * Fraction(2) ** (kx + t.gain) for a, s in zip(u, scales, strict=True)]
 
 
-@pytest.mark.parametrize("multiplier", ["slices", "blocks"])
-def test_outputs_equal_exact_fractions(multiplier):
-    rng = np.random.default_rng(8)
+@pytest.mark.parametrize(
+    "parameters, shapes",
+    [
+        (SMALL, SHAPES),
+        (SMALL | {"multiplier": "blocks"}, SHAPES),
+        (DEEP, ((4, 6, 5, 1, 2), (3, 5, 4, 0, 5), (1, 6, 3, 1, 0), (4, 0, 3, 4, 0))),
+    ],
+    ids=["slices", "blocks", "more ranks than channels"],
+)
+def test_outputs_equal_exact_fractions(parameters, shapes):
+    config, rng = LvcConfig(**parameters), np.random.default_rng(8)
     layers, expected = [], []
-    for sizes in ((16, 8, 5, 3, 2), (13, 5, 4, 0, 5), (7, 8, 3, 7, 0), (1, 1, 1, 0, 0), (9, 0, 3, 4, 0)):
+    for sizes in shapes:
         t = low_rank(*sizes, rng=rng)
         x = hgq.sanitize((rng.normal(size=(3, sizes[0])) * np.exp2(rng.integers(-9, 9, (3, 1)))).astype(np.float16))[0]
         layers.append((t, x))
         expected += [value for token in x for value in oracle(token, t)]
-    outputs, cycles = computed(LvcConfig(**SMALL, multiplier=multiplier), layers)
+    outputs, cycles = computed(config, layers)
     assert [Fraction(float(value)) for value in outputs] == expected
     assert not np.signbit(outputs[outputs == 0]).any()
-    assert cycles == lvc_cycles.cycles(LvcConfig(**SMALL, multiplier=multiplier), [(t, len(x)) for t, x in layers])
+    assert cycles == lvc_cycles.cycles(config, [(t, len(x)) for t, x in layers])
 
 
 def test_worked_example():
@@ -231,6 +242,26 @@ def check(parameters, vectors, seed):
 )
 def test_core_matches_its_golden_model(parameters):
     check(parameters, 1000, seed=3)
+
+
+@pytest.mark.parametrize("vectors", [1, 2])
+def test_more_ranks_than_channels(vectors):
+    """As few vectors as there can be: each way to stall has its layers all the same."""
+    check(tuple(f"{name}={value}" for name, value in DEEP.items()), vectors, seed=1)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        ("lanes=8", "columns=16", "max_channels=16", "max_rank=32"),
+        ("lanes=2", "columns=16", "max_channels=4", "max_rank=16"),
+        ("lanes=2", "columns=8", "max_channels=4", "max_rank=256", "multiplier=blocks"),
+    ],
+    ids=" ".join,
+)
+def test_more_ranks_than_channels_long(parameters):
+    check(parameters, 100, seed=1)
 
 
 @pytest.mark.long
