@@ -8,7 +8,7 @@ import numpy as np
 
 from . import hgq_tile, lvc, lvc_cycles
 
-__all__ = ["ADDER", "check", "latency", "least_cycles", "order", "results", "transfers"]
+__all__ = ["ADDER", "check", "latency", "least_cycles", "order", "results", "transfers", "waits_for_terms"]
 
 #: Cycles of each of the two FP32 additions of the merge.
 ADDER = 5
@@ -40,32 +40,56 @@ def least_cycles(config, layer, tokens):
         1 or more.
     """
     n, k = layer.shape
-    tile, quantizer = config.tile, config.quantizer
+    tile = config.tile
     blocks, columns, steps = -(-tokens // config.rows), -(-n // config.cols), -(-k // config.fine)
     final = (tokens - (blocks - 1) * config.rows) * (n - (columns - 1) * config.cols)
     # Reductions that the tile may have begun before anything is merged: in the queue and behind it, and on their way.
     ahead = 3 + -(-3 // tile.unit_lanes) + -(-hgq_tile.latency(tile) // steps)
-
-    def last_weights(reductions):
-        return hgq_tile.tile_cycles(tile, [steps] * reductions) - hgq_tile.latency(tile) - hgq_tile.results(tile)
 
     found = []
     # The last block, and the one before, which is whole, as the others are.
     for block in {0, max(blocks - 2, 0), blocks - 1}:
         known, left = min(tokens, (block + 1) * config.rows), tokens - block * config.rows
         reductions = columns * (blocks - block)
-        # Both paths take their first activations at the same time; the terms can be read two cycles behind the last.
-        terms = _START + lvc_cycles.cycles(config.lvc, [(layer.low_rank, known)])
+        terms, begin = _arrivals(config, layer, known)
         found.append(terms + left * n + _MERGE)
         if reductions > ahead:
-            found.append(terms + last_weights(reductions - ahead) + latency(config) + final)
-        groups = _START + known * -(-k // config.coarse) * quantizer.load - 1 + _SMOOTH
-        groups += quantizer.latency + (config.coarse // config.fine - 1) * quantizer.parts
-        # Written, then read.
-        begin = groups + 2
-        found.append(begin + last_weights(reductions) + latency(config) + final)
-        found.append(begin + last_weights(1) + latency(config) + left * n)
+            found.append(terms + _last_weights(tile, steps, reductions - ahead) + latency(config) + final)
+        found.append(begin + _last_weights(tile, steps, reductions) + latency(config) + final)
+        found.append(begin + _last_weights(tile, steps, 1) + latency(config) + left * n)
     return max(found)
+
+
+def waits_for_terms(config, layer, tokens):
+    """Whether a layer's first residual waits for low-rank terms, so that it takes longer than `latency`.
+
+    Parameters
+    ----------
+    config : SevedoCoreConfig
+        Or anything with its fields.
+    layer : SevedoLayer
+    tokens : int
+        1 to `rows`.
+    """
+    terms, begin = _arrivals(config, layer, tokens)
+    steps = -(-layer.shape[1] // config.fine)
+    return terms > begin + _last_weights(config.tile, steps, 1) + hgq_tile.latency(config.tile) + _QUEUE
+
+
+def _arrivals(config, layer, tokens):
+    """The cycles of a layer from which on its first `tokens` terms, and fine groups, can be read at the earliest."""
+    k, quantizer = layer.shape[1], config.quantizer
+    # Both paths take their first activations at the same time; the terms can be read two cycles behind the last.
+    terms = _START + lvc_cycles.cycles(config.lvc, [(layer.low_rank, tokens)])
+    groups = _START + tokens * -(-k // config.coarse) * quantizer.load - 1 + _SMOOTH
+    groups += quantizer.latency + (config.coarse // config.fine - 1) * quantizer.parts
+    # Written, then read.
+    return terms, groups + 2
+
+
+def _last_weights(tile, steps, reductions):
+    """The cycle, from 0 on, in which the tile takes the last of the weights of some reductions."""
+    return hgq_tile.tile_cycles(tile, [steps] * reductions) - hgq_tile.latency(tile) - hgq_tile.results(tile)
 
 
 def check(layer, config):

@@ -253,11 +253,15 @@ async def run(bench, draw, fields, cycles, steady, describe):
     smooth = spacing(config) <= config.groups or config.scheme != "hgq"
     busy = phase("back to back", [draw(steady) for _ in range(count)], reset=True, measured=smooth)
     phases.append(busy)
+    if not smooth:
+        # Coarse groups wait for each other, the first one does not.
+        phases.append(phase("measured", [draw(config.groups)], reset=True, measured=True))
     for (source, sink), count in zip(_PROFILES, shares(bench.vectors, len(_PROFILES)), strict=True):
         left = [draw(draw.steps()) for _ in range(8)]
         cut = int(rng.integers(1, 8 * config.groups + 20))
         phases.append(phase("left by a reset", left, sink="heavy", cut=cut, reset=True))
-        drawn = [draw(draw.steps()) for _ in range(-(-count // len(fields([left[0]])["outputs"])))]
+        # A profile without a share of the vectors has a reduction, too.
+        drawn = [draw(draw.steps()) for _ in range(max(1, -(-count // len(fields([left[0]])["outputs"]))))]
         name = f"random reductions, stalls {source} in, {sink} out"
         phases.append(phase(name, drawn, source=source, sink=sink, reset=True, vectors=count))
 

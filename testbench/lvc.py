@@ -223,7 +223,11 @@ class _Draw:
         large = {"wide_ranks": most, "extra": np.zeros(most), "shift": 0, "l1": np.full((k, most), 127)}
         for _ in range(3):
             x = np.where(np.arange(k) < 1, [[2047], [2047], [1999]], 0)
-            layer("sums of many bits", x, wide_channels=k, l2=rng.choice([127, 127, 126, 125], (most, n)), **large)
+            l2 = rng.choice([127, 127, 126, 125], (most, n))
+            # Of few ranks, sums have one bit too many: every residue of 4, so that they round down and up.
+            l2[:, :4] = 127
+            l2[0, :4] -= np.arange(4)
+            layer("sums of many bits", x, wide_channels=k, l2=l2, **large)
         layer("no rank", rng.normal(size=(3, k)), rank=0, wide_ranks=0)
         layer("no rank wide", rng.normal(size=(2, k)), wide_ranks=0, shift=5)
         layer("all wide", rng.normal(size=(2, k)), wide_channels=k, wide_ranks=most, shift=5)

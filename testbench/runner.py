@@ -97,7 +97,9 @@ class Result:
             f"{self.transfers:,} transfers compared ({self.vectors:,} random vectors) in {self.cycles:,} cycles",
         ]
         if self.latency is not None:
-            lines.append(f"latency {_cycles(self.latency)}, {_cycles(self.interval)} per transfer")
+            # A single transfer has no interval.
+            interval = "" if self.interval is None else f", {_cycles(self.interval)} per transfer"
+            lines.append(f"latency {_cycles(self.latency)}{interval}")
         if self.coverage:
             lines.append("covered: " + ", ".join(f"{a:,} of {b:,} {name}" for name, (a, b) in self.coverage.items()))
         lines += [f"{name} {value}" for name, value in self.figures.items()]

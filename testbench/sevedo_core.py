@@ -10,7 +10,7 @@ from ..golden.hgq_tile import spacing
 from .bench import Failure, Phase, cover_corners, shares
 from .stream import TILE_PROFILES
 
-__all__ = ["core", "worked_layer"]
+__all__ = ["Draw", "core", "steady", "worked_layer"]
 
 #: What a bench must have compared, by name; `_seen` says when it has.
 _CORNERS = (
@@ -52,7 +52,7 @@ async def core(bench):
     if bench.codes is not None:
         raise Failure("the SeVeDo core takes several streams, no packed codes")
     config, rng = bench.config, bench.rng
-    draw = _Draw(config, rng)
+    draw = Draw(config, rng)
     sent, bounds = [], []
 
     def phase(name, layers, timed=False, **options):
@@ -69,8 +69,8 @@ async def core(bench):
     sizes = [
         # N, K, rank
         (1, 1, 1),
-        (cols, lanes, 0),
-        (cols + 1, min(coarse + 1, config.max_channels), config.max_rank),
+        (min(cols, config.max_outputs), lanes, 0),
+        (min(cols + 1, config.max_outputs), min(coarse + 1, config.max_channels), config.max_rank),
         (min(3 * cols - 1, config.max_outputs), wider, min(config.columns + 1, config.max_rank)),
     ]
     phases = [phase("worked example", [worked_layer()], timed=True)] if _takes_worked(config) else []
@@ -84,20 +84,15 @@ async def core(bench):
     phases += [phase(f"corners, {name}", [layer], reset=name == "NaN and Inf") for name, layer in draw.corners()]
     decomposed = _decomposed(config, rng, min(wider, 4 * coarse))
     phases.append(phase("a decomposition", [decomposed], timed=True))
-    smooth = spacing(config.tile) <= config.groups
-    if smooth:
-        # No rank, and reductions so long that all terms are there and that all results of one leave before the next.
-        steps = max(rows * cols, min(config.max_channels // config.fine, 4 * config.groups, 64))
-        steady = draw(rows, 2 * cols, min(steps * config.fine, config.max_channels), 0)
-        options = {"measured": True, "reset": True}
-        phases.append(phase("measured", [steady], **options))
-        phases[-1].delay = (np.arange(len(phases[-1].outputs)) % (rows * cols)).tolist()
+    phases.append(phase("measured", [steady(config, draw)], measured=True, reset=True))
+    phases[-1].delay = (np.arange(len(phases[-1].outputs)) % (rows * cols)).tolist()
     for (source, sink), count in zip(TILE_PROFILES, shares(bench.vectors, len(TILE_PROFILES)), strict=True):
         left = [draw(rows + 1, *draw.sizes()) for _ in range(2)]
         cut = int(rng.integers(1, sum(golden.least_cycles(config, layer, len(x)) for layer, x in left)))
         phases.append(phase("left by a reset", left, source=source, sink=sink, cut=cut, reset=True))
         layers, outputs = [], 0
-        while outputs < count:
+        # A profile without a share of the vectors has a layer, too.
+        while outputs < max(count, 1):
             layers.append(draw(int(rng.integers(1, 2 * rows + 2)), *draw.sizes()))
             outputs += len(layers[-1][1]) * layers[-1][0].shape[0]
         name = f"random layers, stalls {source} in, {sink} out"
@@ -119,7 +114,7 @@ async def core(bench):
     cover_corners(bench, seen, set(_CORNERS))
 
 
-class _Draw:
+class Draw:
     """Random layers with their tokens, as pairs of `SevedoLayer` and FP16 activations."""
 
     def __init__(self, config, rng):
@@ -186,7 +181,8 @@ class _Draw:
     def corners(self):
         """Layers that the random ones may miss, with names."""
         config, rng = self.config, self.rng
-        k, n, rank = min(config.coarse + 2, config.max_channels), config.cols + 1, min(2, config.max_rank)
+        k, n = min(config.coarse + 2, config.max_channels), min(config.cols + 1, config.max_outputs)
+        rank = min(2, config.max_rank)
         plain = {"smoothing": np.ones(k, np.float16), "order": np.arange(k, dtype=np.int32)}
 
         def codes(*values):
@@ -239,6 +235,22 @@ class _Draw:
             exactly(8.0, 65504.0),
             exactly(64.0, 65504.0),
         ]
+
+
+def steady(config, draw):
+    """A layer and its tokens, in which nothing waits but for the last weights: latency and interval show.
+
+    Its rank is 0, and its reductions are whole coarse groups, and so long that all results of one leave before those of
+    the next. Where no legal layer has such, it is one reduction of one coarse group, for one result.
+    """
+    count = config.rows * config.cols
+    whole = max(-(-count // config.groups), min(config.max_channels // config.coarse, 4))
+    n, k = 2 * config.cols, whole * config.coarse
+    if n <= config.max_outputs and k <= config.max_channels and spacing(config.tile) <= config.groups:
+        layer, x = draw(config.rows, n, k, 0)
+        if not golden.waits_for_terms(config, layer, len(x)):
+            return layer, x
+    return draw(1, 1, min(config.coarse, config.max_channels), 0)
 
 
 def worked_layer():

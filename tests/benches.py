@@ -1,4 +1,9 @@
-"""What every run of a core's bench must show."""
+"""What every run of a core's bench must show, and a rehearsal of it that needs no simulator."""
+
+import asyncio
+import importlib
+
+import numpy as np
 
 from bitloom.cores.catalogue import lookup
 from bitloom.testbench.runner import simulate
@@ -17,3 +22,34 @@ def passes(name, parameters, vectors, seed=1):
     assert result.passed, result.summary()
     assert result.vectors == vectors
     return config, result
+
+
+def rehearse(name, parameters, vectors, seed=1):
+    """Make the phases of the bench of the core `name`: all must be legal and whole, and have all that it must see."""
+    core = lookup(name)
+    bench = _Rehearsal(core, core.config.parse(parameters), vectors, seed)
+    module, _, coroutine = core.bench.partition(":")
+    asyncio.run(getattr(importlib.import_module(f"bitloom.testbench.{module}"), coroutine)(bench))
+    assert sum(phase.vectors for phase in bench.phases) >= vectors
+
+
+class _Rehearsal:
+    """Stands for `testbench.bench.Bench`: takes the phases, and no core computes anything."""
+
+    def __init__(self, core, config, vectors, seed):
+        self.core, self.config, self.vectors, self.codes = core, config, vectors, None
+        self.rng, self.phases = np.random.default_rng(seed), []
+
+    async def run(self, phases, *, describe, flag=None):
+        self.phases = phases
+        for phase in phases:
+            assert phase.outputs and all(phase.inputs.values()), phase.name
+            assert len(phase.after) == len(phase.outputs), phase.name
+            for word, payloads in zip(describe, (phase.inputs[phase.leading], phase.outputs), strict=True):
+                word(payloads[0])
+
+    def cover(self, name, covered, total):
+        assert covered == total, name
+
+    def figure(self, name, value):
+        pass

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from amaranth import Module
 from amaranth.sim import Simulator
+from benches import rehearse
 from contracts import OutputsHold
 
 from bitloom.cores.catalogue import lookup
@@ -250,16 +251,22 @@ def test_more_ranks_than_channels(vectors):
     check(tuple(f"{name}={value}" for name, value in DEEP.items()), vectors, seed=1)
 
 
+EDGES = [
+    ("lanes=8", "columns=16", "max_channels=16", "max_rank=32"),
+    ("lanes=2", "columns=16", "max_channels=4", "max_rank=16"),
+    ("lanes=2", "columns=2", "max_channels=4", "max_rank=2"),
+    ("lanes=2", "columns=8", "max_channels=4", "max_rank=256", "multiplier=blocks"),
+]
+
+
+@pytest.mark.parametrize("vectors", [1, 2])
+@pytest.mark.parametrize("parameters", EDGES, ids=" ".join)
+def test_rehearsal(parameters, vectors):
+    rehearse(CORE, parameters, vectors)
+
+
 @pytest.mark.long
-@pytest.mark.parametrize(
-    "parameters",
-    [
-        ("lanes=8", "columns=16", "max_channels=16", "max_rank=32"),
-        ("lanes=2", "columns=16", "max_channels=4", "max_rank=16"),
-        ("lanes=2", "columns=8", "max_channels=4", "max_rank=256", "multiplier=blocks"),
-    ],
-    ids=" ".join,
-)
+@pytest.mark.parametrize("parameters", EDGES, ids=" ".join)
 def test_more_ranks_than_channels_long(parameters):
     check(parameters, 100, seed=1)
 

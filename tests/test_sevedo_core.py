@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from benches import rehearse
 from click.testing import CliRunner
 from contracts import OutputsHold
 
@@ -18,7 +19,7 @@ from bitloom.golden.sentences import CALIBRATION, SENTENCES
 from bitloom.golden.transformer import Encoder
 from bitloom.testbench.formal import prove, prove_no_path
 from bitloom.testbench.runner import simulate
-from bitloom.testbench.sevedo_core import worked_layer
+from bitloom.testbench.sevedo_core import Draw, steady, worked_layer
 from bitloom.testbench.sevedo_layer import parameters_of, run
 
 CORE = "sevedo-core"
@@ -132,6 +133,69 @@ def test_bench(parameters):
     result = simulate(core, config, vectors=300, seed=2)
     assert result.passed, result.summary()
     assert (result.latency, result.interval) == (core.latency(config), core.interval(config))
+
+
+#: More blocks of ranks than of channels, and coarse groups of one fine group, which never follow each other at once.
+DEEP = (
+    *("rows=1", "cols=1", "coarse=2", "fine=2", "lanes=2", "columns=2"),
+    *("max_channels=4", "max_outputs=4", "max_rank=6"),
+)
+
+
+@pytest.mark.parametrize("vectors", [1, 2])
+def test_bench_at_the_edge(vectors):
+    core = lookup(CORE)
+    config = core.config.parse(DEEP)
+    result = simulate(core, config, vectors=vectors, seed=1)
+    assert result.passed, result.summary()
+    # A reduction of one transfer has a latency and no interval.
+    assert (result.vectors, result.latency, result.interval) == (vectors, core.latency(config), None)
+    assert "None" not in result.summary()
+
+
+def test_steady_layers():
+    """Two reductions of whole coarse groups where a legal layer has them, else one of one coarse group at the most."""
+
+    def sizes(*parameters):
+        config = lookup(CORE).config.parse(parameters)
+        layer, x = steady(config, Draw(config, np.random.default_rng(1)))
+        golden.check(layer, config)
+        return len(x), *layer.shape
+
+    assert sizes() == (4, 8, 4 * 128)
+    assert sizes(*SMALL) == (2, 4, 4 * 8)
+    # Fewer outputs than two reductions have, coarse groups of one fine group, and such as are larger than any layer.
+    assert sizes("cols=4", "max_outputs=4") == (1, 1, 128)
+    assert sizes(*DEEP) == (1, 1, 2)
+    assert sizes("max_channels=64") == (1, 1, 64)
+
+
+EDGES = [
+    DEEP,
+    # Fewer outputs than the tile has columns; coarse groups larger than any layer; both, and many ranks.
+    ("cols=5", "coarse=2", "fine=2", "lanes=2", "columns=2", "max_channels=4", "max_outputs=2", "max_rank=6"),
+    ("rows=2", "cols=3", "coarse=128", "fine=4", "lanes=4", "max_channels=16", "max_outputs=4", "max_rank=16"),
+    (
+        *("rows=6", "cols=7", "coarse=6", "fine=2", "lanes=2", "columns=16"),
+        *("max_channels=4", "max_outputs=4", "max_rank=32"),
+    ),
+]
+
+
+@pytest.mark.parametrize("vectors", [1, 2])
+@pytest.mark.parametrize("parameters", EDGES, ids=" ".join)
+def test_rehearsal(parameters, vectors):
+    rehearse(CORE, parameters, vectors)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("parameters", EDGES, ids=" ".join)
+def test_bench_at_the_edge_long(parameters):
+    core = lookup(CORE)
+    config = core.config.parse(parameters)
+    result = simulate(core, config, vectors=300, seed=4)
+    assert result.passed, result.summary()
+    assert result.latency == core.latency(config)
 
 
 @pytest.mark.long
