@@ -2,6 +2,7 @@
 
 import pytest
 from amaranth.sim import Simulator
+from benches import rehearse
 
 from bitloom.cores.catalogue import lookup
 from bitloom.cores.hgq_dequantizer import DequantizerConfig, HgqDequantizer
@@ -114,6 +115,40 @@ def test_bench(parameters):
     result = simulate(core, core.config.parse(parameters), vectors=200, seed=3)
     assert result.passed, result.summary()
     assert result.vectors == 200
+
+
+@pytest.mark.parametrize("vectors", [1, 2])
+def test_few_vectors(vectors):
+    """Each way to stall has its reductions, also without a share of the random vectors."""
+    core = lookup(CORE)
+    result = simulate(core, core.config.parse(["lanes=3", "adder=5"]), vectors=vectors, seed=3)
+    assert result.passed, result.summary()
+    assert (result.vectors, result.latency, result.interval) == (vectors, core.latency(core.config(adder=5)), 1)
+
+
+#: Coarse groups of one value, and of one fine group, for more lanes than can have their turns without a wait.
+EDGES = [
+    ["coarse=1", "fine=1", "shift_bits=0", "adder=1"],
+    ["coarse=2", "fine=2", "shift_bits=3", "lanes=16", "adder=5"],
+    ["coarse=3", "fine=1", "scheme=flat"],
+    ["coarse=2", "fine=1", "lanes=5", "scheme=channel"],
+]
+
+
+@pytest.mark.parametrize("vectors", [1, 2])
+@pytest.mark.parametrize("parameters", EDGES, ids=" ".join)
+def test_rehearsal(parameters, vectors):
+    rehearse(CORE, parameters, vectors)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("parameters", EDGES, ids=" ".join)
+def test_bench_at_the_edge(parameters):
+    core = lookup(CORE)
+    config = core.config.parse(parameters)
+    result = simulate(core, config, vectors=100, seed=2)
+    assert result.passed, result.summary()
+    assert result.latency == core.latency(config)
 
 
 def test_contract():

@@ -5,7 +5,7 @@ import functools
 
 import numpy as np
 import pytest
-from benches import passes
+from benches import passes, rehearse
 
 from bitloom.cores.catalogue import lookup
 from bitloom.cores.generate import generate
@@ -250,10 +250,16 @@ def test_quantizer_matches_its_golden_model(parameters):
     check_bench(parameters, 1000)
 
 
+@pytest.mark.parametrize("vectors", [1, 2])
+def test_rehearsal(vectors):
+    rehearse(CORE.name, ("coarse=1", "fine=1", "lanes=1", "shift_bits=0"), vectors)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     "parameters",
     [
+        ("coarse=1", "fine=1", "lanes=1", "shift_bits=0"),
         (),
         ("coarse=64", "shift_bits=3", "threshold=7"),
         ("coarse=16", "shift_bits=1", "threshold=4"),

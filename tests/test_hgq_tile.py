@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
+from benches import rehearse
 
 from bitloom.cores.catalogue import lookup
 from bitloom.cores.generate import generate
@@ -134,6 +135,31 @@ def test_bench_long(parameters):
     core = lookup(CORE)
     result = simulate(core, core.config.parse(parameters), vectors=1000, seed=5)
     assert result.passed, result.summary()
+
+
+#: Coarse groups of one value, and of one fine group for lanes that have more turns.
+EDGES = [
+    ["rows=1", "cols=1", "coarse=1", "fine=1", "shift_bits=0", "adder=5"],
+    ["rows=3", "cols=1", "coarse=2", "fine=2", "shift_bits=3", "lanes=3", "dot=2"],
+    ["rows=5", "cols=2", "coarse=2", "fine=1", "scheme=flat"],
+    ["rows=1", "cols=3", "coarse=2", "fine=2", "scheme=channel", "dot=2"],
+]
+
+
+@pytest.mark.parametrize("vectors", [1, 2])
+@pytest.mark.parametrize("parameters", EDGES, ids=" ".join)
+def test_rehearsal(parameters, vectors):
+    rehearse(CORE, parameters, vectors)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("parameters", EDGES, ids=" ".join)
+def test_bench_at_the_edge(parameters):
+    core = lookup(CORE)
+    config = core.config.parse(parameters)
+    result = simulate(core, config, vectors=2, seed=2)
+    assert result.passed, result.summary()
+    assert result.latency == core.latency(config)
 
 
 @pytest.mark.parametrize("dot", [1, pytest.param(2, marks=pytest.mark.long)])
