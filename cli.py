@@ -18,6 +18,7 @@ from rich.table import Table
 from . import __version__
 from .cores import catalogue, generate
 from .hdl import tools
+from .hdl.files import STANDARD_OUTPUT, descriptor, is_plain
 
 # Only what every command needs is imported above: `bitloom list` must not wait for plots and simulators.
 
@@ -147,6 +148,22 @@ def _check_writable(*paths):
             tools.check_writable(path)
 
 
+class _Output(click.Path):
+    """A file to be written. `-` is standard output; all else that the command prints goes to standard error then."""
+
+    def __init__(self):
+        super().__init__(dir_okay=False, readable=False, path_type=Path)
+
+    def convert(self, value, parameter, context):
+        path = STANDARD_OUTPUT if value == "-" else super().convert(value, parameter, context)
+        if descriptor(path) == 1:
+            context.with_resource(contextlib.redirect_stdout(sys.stderr))
+        return path
+
+
+_OUTPUT = _Output()
+
+
 # -- what the commands share -------------------------------------------------------------------------------------------
 
 _core = click.argument("core", metavar="CORE", callback=lambda context, parameter, name: catalogue.lookup(name))
@@ -154,7 +171,7 @@ _parameters = click.option(
     "-p", "--parameter", "parameters", multiple=True, metavar="NAME=VALUE", help="Set a parameter; may be repeated."
 )
 _seed = click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Repeat a run; drawn and printed by default.")
-_json_file = click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), metavar="F")
+_json_file = click.option("--json", "json_file", type=_OUTPUT, metavar="F")
 _json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -224,11 +241,13 @@ def _word(value):
 @click.option(
     "--interface", type=click.Choice(generate.INTERFACES), default="stream", help="Names of the stream ports."
 )
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="F", help="Verilog file.")
+@click.option("-o", "--output", type=_OUTPUT, metavar="F", help="Verilog file; - is standard output.")
 def generate_verilog(core, parameters, interface, output):
     """Write a core's Verilog, a JSON manifest and a FuseSoC description."""
-    design = generate.generate(core, core.config.parse(parameters), interface)
-    for path in generate.write(design, output or Path(f"{design.top}.v")):
+    config = core.config.parse(parameters)
+    output = output or Path(f"{generate.top_name(core)}.v")
+    _check_writable(*generate.files(output))
+    for path in generate.write(generate.generate(core, config, interface), output):
         click.echo(f"wrote {path}")
 
 
@@ -240,9 +259,7 @@ def generate_verilog(core, parameters, interface, output):
 @_parameters
 @click.option("--vectors", type=click.IntRange(1), metavar="N", help="Random vectors beside the exhaustive ones.")
 @_seed
-@click.option(
-    "--waves", type=click.Path(dir_okay=False, path_type=Path), metavar="F", help="Write a waveform (.vcd, .fst)."
-)
+@click.option("--waves", type=_OUTPUT, metavar="F", help="Write a waveform (.vcd, .fst).")
 @_json_file
 def sim(core, parameters, vectors, seed, waves, json_file):
     """Run a core's Verilog in Verilator against its golden model."""
@@ -298,9 +315,7 @@ def mutate(core, parameters, count, seed, json_file):
 @click.option("--freq", type=click.FloatRange(0, min_open=True), metavar="MHz", help="Exit 1 if the estimate is below.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=1, show_default=True, help="Of place and route.")
 @click.option("--sweep", is_flag=True, help="Measure every combination of the values that NAME=V1,V2,… give.")
-@click.option(
-    "--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="F", help="Draw the sweep (.png, .svg, .pdf)."
-)
+@click.option("--plot", type=_OUTPUT, metavar="F", help="Draw the sweep (.png, .svg, .pdf).")
 @click.option("--jobs", type=click.IntRange(1), metavar="N", help="Points of a sweep at a time; one a CPU by default.")
 @_json_file
 def synth(core, assignments, parameters, target, liberty, freq, seed, sweep, plot, jobs, json_file):
@@ -379,7 +394,7 @@ def _lookup_board(name):
 @_core
 @_parameters
 @_board
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="F", help="Bitstream file.")
+@click.option("-o", "--output", type=_OUTPUT, metavar="F", help="Bitstream file.")
 @click.option("--baud", type=int, metavar="N", help="Rate of the serial port; the board's default is 115200.")
 def build(core, parameters, board, output, baud):
     """Make a bitstream of a core behind a UART.
@@ -504,7 +519,7 @@ def _linked(where, core, parameters, baud):
     "--output",
     "output",
     required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=_OUTPUT,
     metavar="F",
     help="The product, or the outputs.",
 )
@@ -775,7 +790,7 @@ def _maybe_core(name):
 @click.option(
     "--format", "format_name", required=True, metavar="F", help="Weight format, such as ovp-int4, int4, hgq or sevedo."
 )
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="F", help="Codes and scales.")
+@click.option("-o", "--output", type=_OUTPUT, metavar="F", help="Codes and scales.")
 @click.option("--coarse", type=int, metavar="N", help="hgq, sevedo: values that share a scale; 128.")
 @click.option("--fine", type=int, metavar="N", help="hgq, sevedo: values that share a shift; 16.")
 @click.option("--rank", type=int, metavar="R", help="sevedo: of the low-rank path; 32.")
@@ -812,7 +827,7 @@ def quantize(file, format_name, output, coarse, fine, rank, precision, json_file
         _quantize_sevedo(file, output, rank, precision, sizes, json_file)
         return
     fmt = formats.HgqFormat(**sizes) if format_name == "hgq" else formats.lookup(format_name)
-    output = output or file.with_name(f"{file.stem}.{fmt.name}.safetensors")
+    output = output or _beside(file, f"{fmt.name}.safetensors")
     _check_writable(output, json_file)
     with _bar("quantizing") as progress:
         report, tensors = checkpoint.quantize(file, fmt, progress=progress)
@@ -821,8 +836,14 @@ def quantize(file, format_name, output, coarse, fine, rank, precision, json_file
     _table(columns, rows, title=f"{file.name} as {fmt.name}: {fmt.summary}")
     if json_file:
         _write_json(json_file, {"file": file.name, "format": fmt.name, "tensors": report})
-    checkpoint.write(output, tensors, fmt)
+    with tools.replacing(output) as beside:
+        checkpoint.write(beside, tensors, fmt)
     click.echo(f"wrote {output}")
+
+
+def _beside(file, ending):
+    """Where the codes of a safetensors file go if nobody says: its name may hold dots, of versions for instance."""
+    return file.with_name(f"{file.name.removesuffix('.safetensors')}.{ending}")
 
 
 def _quantize_sevedo(file, output, rank, precision, sizes, json_file):
@@ -833,7 +854,7 @@ def _quantize_sevedo(file, output, rank, precision, sizes, json_file):
     rank, precision = decompose.RANK if rank is None else rank, precision or "both"
     groups = quantize.HgqFormat(**sizes)
     encoder = _model_of(file, "the format sevedo")
-    output = output or file.with_name(f"{file.stem}.sevedo.npz")
+    output = output or _beside(file, "sevedo.npz")
     _check_writable(output, json_file)
     with _bar("decomposing") as progress:
         layers, report = sevedo_model.quantize(
@@ -873,9 +894,7 @@ def _model_of(file, what):
     metavar="R",
     help="Rank of SeVeDo; may be repeated.",
 )
-@click.option(
-    "--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="F", help="Draw it (.png, .svg, .pdf)."
-)
+@click.option("--plot", type=_OUTPUT, metavar="F", help="Draw it (.png, .svg, .pdf).")
 @_json_file
 def compare(file, ranks, plot, json_file):
     """Compare 4-bit formats on every linear layer of a model.
@@ -1039,7 +1058,7 @@ def search():
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=_OUTPUT,
     default=Path("anda-search.json"),
     show_default=True,
     metavar="F",
@@ -1082,7 +1101,7 @@ def search_anda(folder, tolerance, rounding, iterations, output):
     steps = []
     for step in anda_search.search(measure, reference, model.macs, tolerance, iterations=iterations, known=known):
         steps.append(step)
-        if step.combination not in known:
+        if step.combination not in known and is_plain(output):
             _write_json(output, anda_search.record(settings, reference, steps, iterations))
         cost, saved = step.bops / 1e6, anda_search.saving(step.combination, model.macs)
         line = (
@@ -1092,6 +1111,7 @@ def search_anda(folder, tolerance, rounding, iterations, output):
 
     best = anda_search.found(steps)
     if best is None:
+        _write_json(output, anda_search.record(settings, reference, steps, iterations))
         click.echo(f"found nothing within the tolerance in {len(steps)} steps; wrote {output}")
         return FAILED
     test = {"fp16": measure(sentences=SENTENCES), "found": measure(best.combination, SENTENCES)}
@@ -1113,7 +1133,7 @@ def _recall_search(path, settings, iterations):
     """Reference quality and known qualities of a search that a file holds; None and nothing if there is no file."""
     from .golden import anda_search
 
-    if not path.is_file():
+    if not (is_plain(path) and path.is_file()):
         return None, {}
     try:
         return anda_search.recall(json.loads(path.read_bytes()), settings, iterations)
@@ -1143,15 +1163,13 @@ def _recall_search(path, settings, iterations):
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=_OUTPUT,
     default=Path("pwl-table.json"),
     show_default=True,
     metavar="F",
     help="The tables, one for each scale.",
 )
-@click.option(
-    "--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="F", help="Draw it (.png, .svg, .pdf)."
-)
+@click.option("--plot", type=_OUTPUT, metavar="F", help="Draw it (.png, .svg, .pdf).")
 def search_pwl(text, interval, fraction_bits, entries, method, seed, output, plot):
     """Find piecewise-linear tables of a function for 8-bit codes.
 

@@ -12,10 +12,11 @@ from amaranth.hdl._ir import PortDirection
 from .. import __version__
 from ..hdl import tools
 from ..hdl.axis import AxisWrapper
+from ..hdl.files import is_plain
 from ..hdl.named_dsp import WARNING, is_named
 from ..hdl.verilog import emit, signature_ports
 
-__all__ = ["INTERFACES", "Design", "Port", "generate", "ports", "write"]
+__all__ = ["INTERFACES", "Design", "Port", "files", "generate", "ports", "top_name", "write"]
 
 #: Port styles: `stream` names them as Amaranth does (`i__payload`, `i__valid`, `i__ready`), `axis` as AXI4-Stream.
 INTERFACES = ("stream", "axis")
@@ -88,7 +89,7 @@ def generate(core, config, interface="stream"):
     if interface not in INTERFACES:
         raise ValueError(f"interface must be one of {', '.join(INTERFACES)}, not {interface!r}")
     component = core.component(config)
-    top = core.name.replace("-", "_")
+    top = top_name(core)
     clock, reset = "clk", "rst"
     if interface == "axis":
         component, clock, reset = AxisWrapper(component), "aclk", "aresetn"
@@ -121,6 +122,11 @@ def generate(core, config, interface="stream"):
     return Design(core.name, top, verilog, found, clock, reset, interface == "axis", manifest)
 
 
+def top_name(core):
+    """Name of a core's top module."""
+    return core.name.replace("-", "_")
+
+
 def ports(component):
     """Ports of a component's Verilog, which need not be written for that: a tuple of `Port`, clock and reset first."""
     found = signature_ports(component)
@@ -131,8 +137,38 @@ def ports(component):
     return tuple(Port(name, *rest) for name, rest in given.items())
 
 
+def files(path):
+    """The files that `write` writes.
+
+    Parameters
+    ----------
+    path : path-like
+        Of the Verilog.
+
+    Returns
+    -------
+    list of Path
+        The Verilog; beside a plain file also the manifest and the FuseSoC description, which have its name without
+        `.v`, and the endings `.json` and `.core`.
+
+    Raises
+    ------
+    ValueError
+        If the Verilog's name is that of another one's manifest or description.
+    """
+    path = Path(path)
+    if path.suffix in (".json", ".core"):
+        raise ValueError(
+            f"the Verilog file {str(path)!r} must not end in {path.suffix}: that file is written beside it"
+        )
+    if not is_plain(path):
+        return [path]
+    # Not the stem: a name may end in a version, such as dec_v1.0.
+    return [path, *(path.with_name(path.name.removesuffix(".v") + ending) for ending in (".json", ".core"))]
+
+
 def write(design, path):
-    """Write the Verilog, and beside it the manifest (`.json`) and a FuseSoC description (`.core`).
+    """Write the Verilog and what belongs beside it.
 
     Parameters
     ----------
@@ -144,21 +180,15 @@ def write(design, path):
     Returns
     -------
     list of Path
-        The files written.
+        The files written, as `files` has them: all of them, or none if one could not be.
     """
-    path = Path(path)
-    if path.suffix in (".json", ".core"):
-        raise ValueError(
-            f"the Verilog file {str(path)!r} must not end in {path.suffix}: that file is written beside it"
-        )
-    files = {
-        path: design.verilog,
-        path.with_suffix(".json"): json.dumps(design.manifest, indent=2) + "\n",
-        path.with_suffix(".core"): _fusesoc(design, path.name),
-    }
-    for target, text in files.items():
+    written = files(path)
+    texts = (design.verilog, json.dumps(design.manifest, indent=2) + "\n", _fusesoc(design, Path(path).name))
+    for target in written:
+        tools.check_writable(target)
+    for target, text in zip(written, texts, strict=False):
         tools.atomic_write(target, text)
-    return list(files)
+    return written
 
 
 def _command(core, config, interface):

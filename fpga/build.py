@@ -126,6 +126,8 @@ def build(core, config, board, out_dir="build", *, output=None, baud=None, top=L
     suffix = board.family.suffix
     if bitstream.suffix != suffix:
         raise ValueError(f"a bitstream for {board.name} must end in {suffix}, not {bitstream.name!r}")
+    for path in (bitstream, bitstream.with_suffix(".json")):
+        tools.check_writable(path)
     told = core_identity(core, config)
     design = OnBoard(top(core.component(config), told, board.clock_hz, baud), board)
     plan = _plan(design, board, getattr(config, "target", "generic"))

@@ -74,7 +74,7 @@ def load(path):
 
 
 def save(path, tensors, metadata=None):
-    """Write a safetensors file, beside its place first and then renamed.
+    """Write a safetensors file.
 
     The bytes equal those of the reference library: widest type first, then by name, header padded to 8 bytes.
 
@@ -89,7 +89,7 @@ def save(path, tensors, metadata=None):
     Raises
     ------
     TypeError, ValueError
-        When a name, a type or the metadata cannot be stored; no file is left behind.
+        When a name, a type or the metadata cannot be stored; nothing is written.
     """
     arrays = {}
     for name, tensor in tensors.items():
@@ -117,15 +117,10 @@ def save(path, tensors, metadata=None):
     text += b" " * (-len(text) % 8)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(beside, "wb") as file:
-            file.write(len(text).to_bytes(8, "little") + text)
-            for name in names:
-                file.write(arrays[name][1].tobytes())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with open(path, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in names:
+            file.write(arrays[name][1].tobytes())
 
 
 def _unique(pairs):

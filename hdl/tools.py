@@ -7,7 +7,6 @@ and must be the same on every machine.
 """
 
 import contextlib
-import errno
 import functools
 import importlib.metadata
 import os
@@ -25,6 +24,8 @@ from pathlib import Path
 
 import platformdirs
 
+from .files import atomic_write, check_writable, replacing
+
 __all__ = [
     "TOOLS",
     "Found",
@@ -39,6 +40,7 @@ __all__ = [
     "doctor",
     "environment",
     "find",
+    "replacing",
     "run",
     "variable",
 ]
@@ -490,49 +492,6 @@ def cache_dir(*parts: str) -> Path:
     path = Path(root).absolute().joinpath(*parts)
     path.mkdir(parents=True, exist_ok=True)
     return path
-
-
-def check_writable(path: str | os.PathLike) -> None:
-    """Refuse an output that could not be written, before the work is done for it.
-
-    Raises
-    ------
-    OSError
-        The nearest folder on the way to `path` that exists is none, or must not be written to.
-    """
-    for folder in Path(path).absolute().parents:
-        if folder.exists():
-            if not folder.is_dir():
-                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
-            if not os.access(folder, os.W_OK):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
-            return
-
-
-def atomic_write(path: str | os.PathLike, data: str | bytes) -> None:
-    """Write a file beside `path` and rename it, so that nobody ever reads half of it.
-
-    Parameters
-    ----------
-    path : path
-        Target; its parent folders are made.
-    data : str or bytes
-        Text is written as UTF-8 with the line ends as they are.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-        # mkstemp makes private files; give the mode that open() would have given.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(beside, 0o666 & ~mask)
-        os.replace(beside, path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import secrets
 import sys
 import tempfile
@@ -198,6 +197,7 @@ def simulate(
             raise ValueError(f"waves must be a file that ends in {' or '.join(verilator.TRACES)}, not {str(waves)!r}")
         if waves.is_dir():
             raise ValueError(f"waves must be a file, {str(waves)!r} is a folder")
+        tools.check_writable(waves)
     seed = secrets.randbits(32) if seed is None else seed
     design = design or generate(core, config)
     program = verilator.build(design, waves.suffix if waves else None)
@@ -206,10 +206,7 @@ def simulate(
         # The seed also decides values that the Verilog leaves unknown; Verilator wants one above 0, of 31 bits.
         command = [str(program), "+verilator+rand+reset+2", f"+verilator+seed+{seed % ((1 << 31) - 1) + 1}"]
         if waves:
-            # Beside its final place: renamed when it is complete.
-            waves.parent.mkdir(parents=True, exist_ok=True)
-            folder = stack.enter_context(tempfile.TemporaryDirectory(dir=waves.parent, prefix=f".{waves.name}."))
-            trace = Path(folder).absolute() / f"waves{waves.suffix}"
+            trace = stack.enter_context(tools.replacing(waves))
             command += ["--trace", "--trace-file", str(trace)]
         if codes is not None:
             np.save(work / "codes.npy", codes)
@@ -236,8 +233,6 @@ def simulate(
             report = json.loads((work / "result.json").read_text()) | {k: v for k, v in report.items() if v}
         elif not report["failure"]:
             report["failure"] = f"the simulation ended without a result: {_last_line(log)}"
-        if waves and trace.is_file():
-            os.replace(trace, waves)
     mismatches = report.get("mismatches")
     if not (report["failure"] or mismatches or report["transfers"]):
         report["failure"] = "the bench compared nothing"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bitloom.golden import safetensors
+from bitloom.hdl import files
 
 # What `safetensors.numpy.save(TENSORS, {"format": "np"})` gives, safetensors 0.8.0.
 REFERENCE = base64.b64decode(
@@ -189,7 +190,7 @@ def test_a_failing_write_leaves_nothing_behind(tmp_path, monkeypatch):
     def fail(source, target):
         raise OSError("disk full")
 
-    monkeypatch.setattr(safetensors.os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
-        safetensors.save(tmp_path / "x", TENSORS)
+    monkeypatch.setattr(files.os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"), files.replacing(tmp_path / "x") as beside:
+        safetensors.save(beside, TENSORS)
     assert list(tmp_path.iterdir()) == []
