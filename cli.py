@@ -172,6 +172,9 @@ _parameters = click.option(
 )
 _seed = click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Repeat a run; drawn and printed by default.")
 _json_file = click.option("--json", "json_file", type=_OUTPUT, metavar="F")
+_interface = click.option(
+    "--interface", type=click.Choice(generate.INTERFACES), default="stream", help="Names of the stream ports."
+)
 _json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -203,12 +206,13 @@ def list_cores(as_json):
 @_command("info", "bitloom info ovp-decoder")
 @_core
 @_parameters
+@_interface
 @_json_flag
-def info(core, parameters, as_json):
-    """Show a core's parameters, ports, latency and origin."""
+def info(core, parameters, interface, as_json):
+    """Show a core's parameters, ports, the bits of its payloads, latency and origin."""
     config = core.config.parse(parameters)
     if as_json:
-        design = generate.generate(core, config)
+        design = generate.generate(core, config, interface)
         _print_json({**design.manifest, "config": core.config.describe(), "doc": core.component.__doc__})
         return
     click.echo(f"{core.name}: {core.summary}\n{core.paper}\n")
@@ -217,8 +221,9 @@ def info(core, parameters, as_json):
     rows = [[p["name"], values[p["name"]], p["default"], p["allowed"], p["doc"]] for p in core.config.describe()]
     _table(columns, [[name, _word(value), _word(default), *rest] for name, value, default, *rest in rows])
     click.echo()
-    ports = generate.ports(core.component(config))
-    _table(["port", "direction", "bits"], [[port.name, port.direction, port.width] for port in ports])
+    pins = generate.pinout(core, config, interface)
+    _table(["port", "direction", "bits"], [[port.name, port.direction, port.width] for port in pins.ports])
+    click.echo("\n" + "\n".join(pins.text))
     latency, interval = core.latency(config), core.interval(config)
     click.echo(f"\nlatency {_cycles(latency)}, initiation interval {_cycles(interval)}")
 
@@ -238,16 +243,19 @@ def _word(value):
 @_command("generate", "bitloom generate ovp-decoder -p normal=flint4 -p pairs=4 -o out/decoder.v")
 @_core
 @_parameters
-@click.option(
-    "--interface", type=click.Choice(generate.INTERFACES), default="stream", help="Names of the stream ports."
-)
-@click.option("-o", "--output", type=_OUTPUT, metavar="F", help="Verilog file; - is standard output.")
-def generate_verilog(core, parameters, interface, output):
-    """Write a core's Verilog, a JSON manifest and a FuseSoC description."""
+@_interface
+@click.option("--name", metavar="NAME", help="Of the top module; inner modules are called NAME__...")
+@click.option("-o", "--output", type=_OUTPUT, metavar="F", help="Verilog file, else NAME.v; - is standard output.")
+def generate_verilog(core, parameters, interface, name, output):
+    """Write a core's Verilog, a JSON manifest and a FuseSoC description.
+
+    Without --name the name tells what differs from the core's default, so that several cores, and several
+    configurations of one, can be in one design.
+    """
     config = core.config.parse(parameters)
-    output = output or Path(f"{generate.top_name(core)}.v")
+    output = output or Path(f"{name or generate.default_name(core, config, interface)}.v")
     _check_writable(*generate.files(output))
-    for path in generate.write(generate.generate(core, config, interface), output):
+    for path in generate.write(generate.generate(core, config, interface, name), output):
         click.echo(f"wrote {path}")
 
 

@@ -15,7 +15,7 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..golden import anda as golden
-from .anda_planes import EXPONENT, clamped, mantissa_bits, planes_layout
+from .anda_planes import EXPONENT, AndaPlanesConfig, clamped, mantissa_bits
 from .config import Config, param
 
 __all__ = ["AndaBuffer", "AndaBufferConfig"]
@@ -61,10 +61,7 @@ class AndaBufferConfig(Config):
             }
         )
 
-    @property
-    def planes_layout(self):
-        """Payload of the planes' streams, as `anda_planes.planes_layout`."""
-        return planes_layout(self.lanes, self.group)
+    planes_layout = AndaPlanesConfig.planes_layout
 
 
 class AndaBuffer(wiring.Component):
@@ -86,13 +83,15 @@ class AndaBuffer(wiring.Component):
     Attributes
     ----------
     command : in stream of `config.command_layout`
-        Addresses wrap at the end of a memory. No sets: no effect. A mantissa length of 0 counts as 1, one that is too
-        long as `max_mantissa` (our choice). Reset ends the command that is under way; it leaves the memories as they
-        are.
+        What to do, one transfer a command, done one after the other. Addresses wrap at the end of a memory. No sets: no
+        effect. A mantissa length of 0 counts as 1, one that is too long as `max_mantissa` (our choice). Reset ends the
+        command that is under way; it leaves the memories as they are.
     i : in stream of `config.planes_layout`
-        Sets to be written; signs and exponents are taken with the first plane of a set, and `last` tells its length.
+        Sets to be written, one plane a transfer, the most significant one first; signs and exponents are taken with the
+        first plane of a set, and `last` tells its length.
     o : out stream of `config.planes_layout`
-        Sets that are read, as they were written if `mantissa` is the length that they were written with.
+        Sets that are read, one plane a transfer, the most significant one first, as they were written if `mantissa` is
+        the length that they were written with.
     """
 
     def __init__(self, config):

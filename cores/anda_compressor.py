@@ -56,10 +56,11 @@ class AndaCompressor(wiring.Component):
     Attributes
     ----------
     i : in stream of `config.value_layout`
-        FP16 codes, element 0 of a group in the lowest bits of its first transfer. `last` ends a set early: values
-        that are missing are +0, groups that are missing all +0, with the exponent 1.
+        FP16 codes: the group of lane 0, element 0 first, then that of lane 1, and so on. `last` ends a set early:
+        values that are missing are +0, groups that are missing all +0, with the exponent 1.
     o : out stream of `config.planes_layout`
-        Bit planes, equal to `golden.anda.encode`; signs and exponents come with each plane of the set.
+        Bit planes, one a transfer, the most significant one first; equal to `golden.anda.encode`. Signs and exponents
+        come with each plane of the set.
     mantissa : in
         Mantissa length of the set, taken with the set's first transfer. 0 counts as 1, one that is too long as
         `max_mantissa` (our choice).

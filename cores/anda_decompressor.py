@@ -43,10 +43,12 @@ class AndaDecompressor(wiring.Component):
     Attributes
     ----------
     i : in stream of `config.planes_layout`
-        Bit planes; of signs and exponents those of the last plane count. Of more than `max_mantissa` planes the first
-        ones are lost (our choice); a set without `first` has undefined values.
+        Bit planes, one a transfer, the most significant one first; of signs and exponents those of the last plane
+        count. Of more than `max_mantissa` planes the first ones are lost (our choice); a set without `first` has
+        undefined values.
     o : out stream of `config.value_layout`
-        FP16 codes, equal to `golden.anda.to_float16`, also for planes and exponents that no encoder makes.
+        FP16 codes: the group of lane 0, element 0 first, then that of lane 1, and so on. Equal to
+        `golden.anda.to_float16`, also for planes and exponents that no encoder makes.
     """
 
     def __init__(self, config):

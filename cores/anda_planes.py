@@ -61,12 +61,16 @@ class AndaPlanesConfig(Config):
 
     @property
     def value_layout(self):
-        """Payload of the stream of values: `values`, FP16 codes; `last` ones of the set."""
+        """Payload of the stream of values: `values`, FP16 codes, the first one lowest; `last` ones of the set."""
         return data.StructLayout({"values": data.ArrayLayout(16, self.width), "last": 1})
 
     @property
     def planes_layout(self):
-        """Payload of the stream of bit planes, as the function `planes_layout`."""
+        """Payload of a stream of bit planes, lane 0 lowest in each field.
+
+        Fields: `plane`, one bit for each value of a lane's group, value 0 in bit 0; `signs` of the groups, likewise,
+        and their `exponents`, which stay the same for all planes of a set; `first` and `last` plane of the set.
+        """
         return planes_layout(self.lanes, self.group)
 
 

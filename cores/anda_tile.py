@@ -105,12 +105,12 @@ class AndaTileConfig(Config):
 
     @property
     def a_layout(self):
-        """Payload of the stream `a`: a word for each row, and what belongs to a group.
+        """Payload of the stream `a`: a word for each row, and what belongs to a group; row 0 and step 0 are lowest.
 
         `anda`: `words`, `group` bits a row. `figna`: `signs` and `mantissas`, `lanes` a row. `fp16`: `values`, `lanes`
-        numbers for one row of each `share`. `exponents`, one a row, count in a group's first transfer; with `signs`
-        beside they are in `h`. `last`, the reduction ends, counts in a group's last transfer; with `fp16` it must be
-        high in the `share` transfers of the last step.
+        numbers for one row of each `share`, of `fraction`, `exponent` and `sign`. `exponents`, one a row, count in a
+        group's first transfer; with `signs` beside they are in `h`. `last`, the reduction ends, counts in a group's
+        last transfer; with `fp16` it must be high in the `share` transfers of the last step.
         """
         fields = {"exponents": data.ArrayLayout(5, self.rows), "last": 1}
         if self.pe == "figna":
@@ -129,13 +129,13 @@ class AndaTileConfig(Config):
 
     @property
     def h_layout(self):
-        """Payload of the stream `h`: `words` of signs and `exponents` of a group."""
+        """Payload of the stream `h`: `words` of signs and `exponents` of a group; row 0 and step 0 are lowest."""
         words = data.ArrayLayout(self.group, self.rows)
         return data.StructLayout({"words": words, "exponents": data.ArrayLayout(5, self.rows)})
 
     @property
     def w_layout(self):
-        """Payload of the stream `w`: a word for each column.
+        """Payload of the stream `w`: a word for each column; column 0 and step 0 are lowest.
 
         `anda`: `planes`, one of the four weight planes of a group, `group` bits a column, sign first. Else `weights`,
         `lanes` a column.
@@ -146,12 +146,15 @@ class AndaTileConfig(Config):
 
     @property
     def s_layout(self):
-        """Payload of the stream `s`: `scales`, one FP16 a column, for 128 weights along K or the rest of them."""
+        """Payload of the stream `s`: `scales`, for 128 weights along K or the rest of them.
+
+        One FP16 number a column, column 0 lowest: `fraction`, `exponent` and `sign`.
+        """
         return data.StructLayout({"scales": data.ArrayLayout(FP16.layout, self.cols)})
 
     @property
     def o_layout(self):
-        """Payload of the stream `o`: `values`, a result for each column; `last` row."""
+        """Payload of the stream `o`: `values`, an FP16 or FP32 code a column, column 0 lowest; `last` row."""
         return data.StructLayout({"values": data.ArrayLayout(self.result_format.width, self.cols), "last": 1})
 
 
@@ -181,15 +184,18 @@ class AndaTile(wiring.Component):
     mantissa : in
         Only `anda`: bits of a mantissa, 1 to `config.max_mantissa`, taken with a group's first transfer.
     a : in stream of `config.a_layout`
-        Activations.
+        Activations, group after group along K. `anda`: of each group a word of signs, unless they are beside, and the
+        planes of its mantissas, the most significant one first. `figna`: `lanes` steps a transfer. `fp16`: `lanes`
+        steps a transfer, of the first row of each unit, then of the second one, to the last of the `share` rows.
     h : in stream of `config.h_layout`
-        Only with `signs` beside: their signs.
+        Only with `signs` beside: their signs, one group a transfer.
     w : in stream of `config.w_layout`
-        Weights.
+        Weights, group after group along K. `anda`: of each group four planes, the sign first. Else `lanes` steps a
+        transfer.
     s : in stream of `config.s_layout`
-        Scales.
+        Scales, one transfer for 128 steps along K, the first ones first.
     o : out stream of `config.o_layout`
-        Results, row 0 first: `golden.anda.matmul`, or `golden.anda_tile.fp16_matmul`.
+        Results, one row a transfer, row 0 first: `golden.anda.matmul`, or `golden.anda_tile.fp16_matmul`.
     """
 
     def __init__(self, config):

@@ -87,10 +87,10 @@ class Config:
         """Field name to value."""
         return dataclasses.asdict(self)
 
-    def assignments(self):
-        """`NAME=VALUE` texts, in order, of the fields that differ from their defaults."""
-        fields = dataclasses.fields(self)
-        return [f"{f.name}={_to_text(getattr(self, f.name))}" for f in fields if getattr(self, f.name) != f.default]
+    def assignments(self, all_fields=False):
+        """`NAME=VALUE` texts, in order, of the fields that differ from their defaults, or of all."""
+        values = [(field, getattr(self, field.name)) for field in dataclasses.fields(self)]
+        return [f"{f.name}={_to_text(value)}" for f, value in values if all_fields or value != f.default]
 
     def _check(self, field, value):
         if value is None and field.metadata["optional"]:

@@ -46,12 +46,18 @@ class GemmConfig(SystolicConfig):
 
     @property
     def a_transfer(self):
-        """Payload of the stream `a`: `lanes`, one operand or packed pair a row."""
+        """Payload of the stream `a`: `lanes`, one operand or packed pair a row, row 0 lowest.
+
+        A packed pair has the value of its first step in the low half.
+        """
         return data.StructLayout({"lanes": self.a_layout["lanes"].shape})
 
     @property
     def w_transfer(self):
-        """Payload of the stream `w`: `lanes`, one operand or packed pair a column."""
+        """Payload of the stream `w`: `lanes`, one operand or packed pair a column, column 0 lowest.
+
+        A packed pair has the value of its first step in the low half.
+        """
         return data.StructLayout({"lanes": self.w_layout["lanes"].shape})
 
 
@@ -71,13 +77,16 @@ class Gemm(wiring.Component):
     Attributes
     ----------
     job : in stream of `config.job_layout`
-        What to do. Reset ends the job that is under way; it leaves the memories as they are.
+        What to do, one transfer a job, done one after the other. Reset ends the job that is under way; it leaves the
+        memories as they are.
     a : in stream of `config.a_transfer`
-        Activations: `steps + 1` transfers of each of `a_panels + 1` panels, into the memory from its first word on.
+        Activations, for each job that loads them: of each of `a_panels + 1` panels `steps + 1` transfers, in the order
+        of the steps of the reduction; into the memory from its first word on.
     w : in stream of `config.w_transfer`
-        Weights, likewise.
+        Weights, for each job that loads them: of each of `w_panels + 1` panels `steps + 1` transfers, likewise.
     o : out stream of `config.o_layout`
-        Results, equal to `golden.gemm_jobs.Model`.
+        Results of each job: for each panel of A, the first one first, those with each panel of W; of two panels one row
+        a transfer, row 0 first. Equal to `golden.gemm_jobs.Model`.
     overrun : out 1
         High from the first job on whose panels did not fit into a memory, until reset. Addresses wrap: of what is
         loaded the last transfers stay, and are read as any others.

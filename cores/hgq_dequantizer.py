@@ -85,7 +85,8 @@ class DequantizerConfig(GroupConfig):
         """Payload of the stream `i`: fine groups of `lanes` rows with that of one column.
 
         `dots`, a dot product a lane; `x_shifts` and `x_scales`, of the rows; `w_shift` and `w_scale`, of the column;
-        `last`, the end of the reduction. Scales count in the last fine group of each coarse one.
+        `last`, the end of the reduction. Lane 0 is lowest. Scales, FP16 codes, count in the last fine group of each
+        coarse one.
         """
         lanes = self.unit_lanes
         return data.StructLayout(
@@ -128,9 +129,9 @@ class HgqDequantizer(wiring.Component):
     Attributes
     ----------
     i : in stream of `config.i_layout`
-        Dot products.
+        Dot products, one fine group of all lanes a transfer, in their order along the reduction.
     o : out stream of `config.o_layout`
-        Results.
+        Results, one lane a transfer, lane 0 first.
     """
 
     def __init__(self, config):

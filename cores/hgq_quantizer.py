@@ -80,12 +80,16 @@ class HgqQuantizerConfig(GroupConfig):
 
     @property
     def value_layout(self):
-        """Payload of the input stream: `values`, FP16 codes; `last`, the row ends here."""
+        """Payload of the input stream: `values`, FP16 codes, the first one lowest; `last`, the row ends here."""
         return data.StructLayout({"values": data.ArrayLayout(16, self.lanes), "last": 1})
 
     @property
     def output_layout(self):
-        """Payload of the output stream: `group`, as `hgq.fine_group`; `last` one of the row."""
+        """Payload of the output stream: a fine `group`; `last` one of the row.
+
+        In the group `codes`, the first one lowest; `shift`; `scale`, an FP16 code, that of its coarse group. An element
+        is ``code * scale * 2**(shift - (2**shift_bits - 1))``.
+        """
         return data.StructLayout({"group": self.group_layout, "last": 1})
 
 
@@ -106,10 +110,10 @@ class HgqQuantizer(wiring.Component):
     Attributes
     ----------
     i : in stream of `config.value_layout`
-        Any FP16 codes: NaN counts as +0, Inf as 65504 of its sign, subnormal numbers and -0 as +0. Values of the last
-        transfer that the row does not have must be +0.
+        Rows of values, one after the other, in order. Any FP16 codes: NaN counts as +0, Inf as 65504 of its sign,
+        subnormal numbers and -0 as +0. Values of the last transfer that the row does not have must be +0.
     o : out stream of `config.output_layout`
-        Fine groups, ``coarse / fine`` for each coarse group, those of zeros included.
+        Fine groups of each row in order, ``coarse / fine`` for each coarse group, those of zeros included.
     nonfinite : out 1
         High from the first Inf or NaN on, at the latest together with its fine group, until reset.
     """

@@ -68,17 +68,27 @@ class HgqTileConfig(DequantizerConfig):
 
     @property
     def x_layout(self):
-        """Payload of the stream `x`: `groups`, a fine group a row; `last`, the end of the reduction."""
+        """Payload of the stream `x`: `groups`, a fine group a row; `last`, the end of the reduction.
+
+        Row 0 is lowest; in a group `codes`, the first one lowest, `shift`, and `scale`, an FP16 code, that of its
+        coarse group. An element is ``code * scale * 2**(shift - (2**shift_bits - 1))``.
+        """
         return data.StructLayout({"groups": data.ArrayLayout(self.group_layout, self.rows), "last": 1})
 
     @property
     def w_layout(self):
-        """Payload of the stream `w`: `groups`, a fine group a column; `last`, the end of the reduction."""
+        """Payload of the stream `w`: `groups`, a fine group a column; `last`, the end of the reduction.
+
+        Column 0 is lowest; in a group `codes`, the first one lowest, `shift`, and `scale`, as on `x`.
+        """
         return data.StructLayout({"groups": data.ArrayLayout(self.group_layout, self.cols), "last": 1})
 
     @property
     def o_layout(self):
-        """Payload of the stream `o`: `values`, FP32 results of `o_rows` rows; `last` ones of the reduction."""
+        """Payload of the stream `o`: `values`, FP32 codes of some rows' results; `last` ones of the reduction.
+
+        The first row is lowest, in a row column 0.
+        """
         row = data.ArrayLayout(FP32.width, self.cols)
         return data.StructLayout({"values": data.ArrayLayout(row, self.o_rows), "last": 1})
 
@@ -109,11 +119,11 @@ class HgqTile(wiring.Component):
     Attributes
     ----------
     x : in stream of `config.x_layout`
-        Activations.
+        Activations, one fine group of all rows a transfer, in their order along the reduction.
     w : in stream of `config.w_layout`
-        Weights.
+        Weights, one fine group of all columns a transfer, in their order along the reduction.
     o : out stream of `config.o_layout`
-        Results, equal to `golden.hgq.matmul`.
+        Results, rows that follow each other a transfer, row 0 in the first one. Equal to `golden.hgq.matmul`.
     """
 
     def __init__(self, config):

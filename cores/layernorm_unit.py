@@ -45,12 +45,12 @@ class LayernormUnitConfig(Config):
 
     @property
     def in_layout(self):
-        """Payload of the input: `element`, `last` of the row."""
+        """Payload of the input: `element`; `last` one of the row."""
         return data.StructLayout({"element": signed(8), "last": 1})
 
     @property
     def out_layout(self):
-        """Payload of the output: `element`, `last` of the row."""
+        """Payload of the output: `element`, in units of ``2**-out_shift``; `last` one of the row."""
         return self.in_layout
 
     @property
@@ -86,8 +86,9 @@ class LayernormUnit(wiring.Component):
     Attributes
     ----------
     i : in stream of `config.in_layout`
-        A row ends with the element number `max_length`, marked or not.
+        Elements, one a transfer, row after row. A row ends with the element number `max_length`, marked or not.
     o : out stream of `config.out_layout`
+        Elements of the normalized row, in order.
     error : out 1
         High after a row that is too long, until reset.
     """

@@ -51,16 +51,18 @@ class LowRankVectorCore(wiring.Component):
     Attributes
     ----------
     layer : in stream of `config.layer_layout`
-        What the next tokens are multiplied with.
+        What the next tokens are multiplied with, one transfer a layer; the first rank is lowest in `extra`.
     x : in stream of `config.x_layout`
-        Activations: finite, wide channels first. Subnormal ones and -0 count as 0.
+        Activations, `lanes` channels a transfer, token after token: finite, wide channels first. Subnormal ones and -0
+        count as 0.
     w : in stream of `config.w_layout`
-        Weights, for each column those of the lanes: L1, channels by ranks, then L2, ranks by outputs; again for each
-        token.
+        Weights, for each column those of the lanes. L1, channels by ranks: for `columns` ranks a time all channels,
+        `lanes` a transfer; then L2, ranks by outputs: for `columns` outputs a time all ranks, `lanes` a transfer. Again
+        for each token.
     s : in stream of FP16
-        Scales of the outputs, normal and positive; again for each token.
+        Scales of the outputs, one FP16 code a transfer, normal and positive; again for each token.
     o : out stream of `config.o_layout`
-        Outputs.
+        Outputs, one a transfer, in order, token after token.
     """
 
     def __init__(self, config):

@@ -85,17 +85,17 @@ class LvcConfig(Config):
 
     @property
     def x_layout(self):
-        """Payload of the stream `x`: FP16 values of `lanes` channels."""
+        """Payload of the stream `x`: FP16 codes of `lanes` channels, the first one lowest."""
         return data.ArrayLayout(FP16.width, self.lanes)
 
     @property
     def w_layout(self):
-        """Payload of the stream `w`: for each column the weights of all lanes."""
+        """Payload of a stream of weights: for each column those of all lanes; column 0 and lane 0 are lowest."""
         return data.ArrayLayout(data.ArrayLayout(signed(8), self.lanes), self.columns)
 
     @property
     def o_layout(self):
-        """Payload of the stream `o`: `value`, FP32; `last` output of its token."""
+        """Payload of the stream `o`: `value`, an FP32 code; `last` output of its token."""
         return data.StructLayout({"value": FP32.width, "last": 1})
 
     @property

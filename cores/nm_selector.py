@@ -40,12 +40,15 @@ class NmSelectorConfig(Config):
 
     @property
     def i_layout(self):
-        """Payload of the input stream: `lanes`, the next weight of each row; `last`, the rows end."""
+        """Payload of the input stream: `lanes`, the next weight of each row, row 0 lowest; `last`, the rows end."""
         return data.StructLayout({"lanes": data.ArrayLayout(signed(self.bits), self.lanes), "last": 1})
 
     @property
     def o_layout(self):
-        """Payload of the output stream: `lanes`, a `value` and its `index` each; `last` slot of the rows."""
+        """Payload of the output stream: `lanes`, a `value` and its `index` each; `last` slot of the rows.
+
+        Row 0 is lowest; an index is the weight's place in its group, from 0.
+        """
         return slots_layout(self.bits, self.group, self.lanes)
 
 
@@ -70,9 +73,10 @@ class NmSelector(wiring.Component):
         Slots of a group, 1 to M, taken with the group's first transfer. Of another number only the residue modulo M
         counts, and 0 is M (our choice).
     i : in stream of `config.i_layout`
-        Weights.
+        Weights, one of each row a transfer, in the rows' order: groups one after the other.
     o : out stream of `config.o_layout`
-        Slots, equal to `golden.nm_sparse.select`.
+        Slots, one of each row a transfer: groups in order, in each ascending indices. Equal to
+        `golden.nm_sparse.select`.
     """
 
     def __init__(self, config):

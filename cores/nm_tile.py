@@ -79,17 +79,26 @@ class NmTileConfig(Config):
 
     @property
     def a_layout(self):
-        """Payload of the stream `a`: `lanes`, a group of `group` activations a row; `last`, the reduction ends."""
+        """Payload of the stream `a`: `lanes`, a group of `group` activations a row; `last`, the reduction ends.
+
+        Row 0 is lowest, in a row the group's activation 0.
+        """
         return data.StructLayout({"lanes": data.ArrayLayout(self.a_shape, self.rows), "last": 1})
 
     @property
     def w_layout(self):
-        """Payload of the stream `w`: `lanes`, a `value` and its `index` a column; `last`, the reduction ends."""
+        """Payload of the stream `w`: `lanes`, a `value` and its `index` a column; `last`, the reduction ends.
+
+        Column 0 is lowest; an index is the weight's place in its group, from 0.
+        """
         return slots_layout(self.operands[1].bits, self.group, self.cols)
 
     @property
     def o_layout(self):
-        """Payload of the stream `o`: `sums`, one a column; `overflow`, one flag a column, if any; `last` row."""
+        """Payload of the stream `o`: `sums`, one a column; `overflow`, one flag a column, if any; `last` row.
+
+        Column 0 is lowest in each.
+        """
         return self.dense.o_layout
 
     @property
@@ -134,11 +143,12 @@ class NmTile(wiring.Component):
         Slots of a group, 1 to M, taken with the group's first one. Of another number only the residue modulo M counts,
         and 0 is M (our choice).
     a : in stream of `config.a_layout`
-        Activations.
+        Activations, one group of all rows a transfer, in their order along the reduction.
     w : in stream of `config.w_layout`
-        Weights, as the selector gives them.
+        Weights, one slot of all columns a transfer, the N slots of a group together, groups in their order along the
+        reduction: as the selector gives them.
     o : out stream of `config.o_layout`
-        Results, equal to `golden.nm_tile.matmul`.
+        Results, one row a transfer, row 0 first. Equal to `golden.nm_tile.matmul`.
     """
 
     def __init__(self, config):

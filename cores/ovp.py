@@ -46,7 +46,11 @@ class OvpDecoderConfig(Config):
 
     @property
     def packed_layout(self):
-        """Payload of a stream of packed pairs: `codes`, the pairs' bytes; `last`, the end of a packet."""
+        """Payload of a stream of packed pairs.
+
+        Fields: `codes`, those of `pairs` pairs, the first pair lowest, in each pair the even value in the low half;
+        `last`, the end of a packet, which goes through with its transfer.
+        """
         return data.StructLayout({"codes": 2 * self.format.bits * self.pairs, "last": 1})
 
     @property
@@ -57,7 +61,11 @@ class OvpDecoderConfig(Config):
 
     @property
     def decoded_layout(self):
-        """Payload of a stream of decoded values: `values`, two a pair, the even one first; `last`."""
+        """Payload of a stream of decoded values.
+
+        Fields: `values`, two a pair, the first pair and its even value lowest, each one `integer` times 2 to the power
+        of `exponent`; `last`, the end of a packet.
+        """
         return data.StructLayout({"values": data.ArrayLayout(self.value_layout, 2 * self.pairs), "last": 1})
 
 
@@ -75,10 +83,10 @@ class OvpDecoder(wiring.Component):
     Attributes
     ----------
     i : stream of `config.packed_layout`
-        Packed bytes, even value in the low half of each pair.
+        Packed pairs. Transfers do not depend on each other.
     o : stream of `config.decoded_layout`
-        Decoded values. A victim is (0, 0). Illegal codes decode as the paper's network does: to the value 0,
-        except 8-bit outliers above the clip, whose exponent wraps to 4 bits.
+        Decoded values, one transfer for each of `i`, in order. A victim is (0, 0). Illegal codes decode as the paper's
+        network does: to the value 0, except 8-bit outliers above the clip, whose exponent wraps to 4 bits.
     illegal : out 1
         High from the first illegal pair on, together with the transfer that holds it, until reset.
     bias : in 4
@@ -212,12 +220,20 @@ class OvpEncoderConfig(Config):
 
     @property
     def value_layout(self):
-        """Payload of the input stream: `values`, signed fixed point in units of the scale step, two a pair; `last`."""
+        """Payload of the input stream.
+
+        Fields: `values`, signed fixed point in units of the scale step, two a pair, the first pair and its even value
+        lowest; `last`, the end of a packet, which goes through with its transfer.
+        """
         return data.StructLayout({"values": data.ArrayLayout(signed(self.width), 2 * self.pairs), "last": 1})
 
     @property
     def packed_layout(self):
-        """Payload of the output stream, as the decoder takes it."""
+        """Payload of the output stream.
+
+        Fields: `codes`, those of `pairs` pairs, the first pair lowest, in each pair the even value in the low half;
+        `last`, the end of a packet. The decoder takes it.
+        """
         return OvpDecoderConfig(normal=self.normal, pairs=self.pairs).packed_layout
 
 
@@ -236,8 +252,9 @@ class OvpEncoder(wiring.Component):
     ----------
     i : stream of `config.value_layout`
         Signed fixed point, `config.width` bits with `config.fraction` fraction bits, in units of the scale step.
+        Transfers do not depend on each other.
     o : stream of `config.packed_layout`
-        Packed bytes, equal to `golden.ovp.encode` for every input.
+        Packed pairs, one transfer for each of `i`, in order; equal to `golden.ovp.encode` for every input.
     """
 
     def __init__(self, config):

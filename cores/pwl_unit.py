@@ -121,13 +121,16 @@ class PwlUnitConfig(Config):
 
     @property
     def in_layout(self):
-        """Payload of the input: `data`; with a loaded table `load`, a word of it, and `last`, of these the last."""
+        """Payload of the input: `data`, a code; with a loaded table also `load` and `last`.
+
+        `load`: it is a word of the table; `last`: the table's last word.
+        """
         framing = {"load": 1, "last": 1} if self.loaded else {}
         return data.StructLayout({"data": self.in_shape, **framing})
 
     @property
     def out_layout(self):
-        """Payload of the output: `data`; of a wide input, `range` too."""
+        """Payload of the output: `data`, the result; of a wide input, `range` too, which tells its scale."""
         more = {"range": largest_range(self.function, self.wide, self.fraction).bit_length()} if self.wide else {}
         return data.StructLayout({"data": self.out_shape, **more})
 
@@ -150,12 +153,15 @@ class PwlUnit(wiring.Component):
     Attributes
     ----------
     i : in stream of `config.in_layout`
-        Codes, and words of the table.
+        Codes, which do not depend on each other, and between them the words of a table: thresholds, slopes, intercepts,
+        each the first segment's first, and a word with the scale in its low half and the
+        output shift, plus 2 where codes are negated, in its high half.
     o : out stream of `config.out_layout`
-        `golden.pwl.evaluate` of each code; 0 while there is no whole table, or one with a scale out of range.
+        A result for each code, in order, `golden.pwl.evaluate` of it; 0 while there is no whole table, or one with a
+        scale out of range.
     error : out 1
-        High from the first such code on, or the first wide input of 0, at the latest with its output, until reset.
-        Only with a loaded table or a wide input.
+        High from the first code without such a table on, or the first wide input of 0, at the latest with its output,
+        until reset. Only with a loaded table or a wide input.
     """
 
     def __init__(self, config):

@@ -108,22 +108,26 @@ class SevedoCoreConfig(GroupConfig):
 
     @property
     def layer_layout(self):
-        """Payload of the stream `layer`: as of `LvcConfig.layer_layout`."""
+        """As of `LvcConfig.layer_layout`."""
         return self.lvc.layer_layout
 
     @property
     def x_layout(self):
-        """Payload of the streams `x` and `smooth`: FP16 codes of `lanes` channels."""
+        """Payload of the streams `x` and `smooth`: FP16 codes of `lanes` channels, the first one lowest."""
         return data.ArrayLayout(FP16.width, self.lanes)
 
     @property
     def w_layout(self):
-        """Payload of the stream `w`: a fine group, as `hgq.fine_group`, a column."""
+        """Payload of the stream `w`: a fine group a column, column 0 lowest.
+
+        In a group `codes`, the first one lowest; `shift`; `scale`, an FP16 code, that of its coarse group. A weight is
+        ``code * scale * 2**(shift - (2**shift_bits - 1))``.
+        """
         return data.ArrayLayout(self.group_layout, self.cols)
 
     @property
     def bias_layout(self):
-        """Payload of the stream `bias`: an FP16 code a column."""
+        """Payload of the stream `bias`: an FP16 code a column, column 0 lowest."""
         return data.ArrayLayout(FP16.width, self.cols)
 
     @property
@@ -157,22 +161,26 @@ class SevedoCore(wiring.Component):
 
     Attributes
     ----------
-    layer : in stream of `config.layer_layout`
-        What the next tokens are multiplied with.
+    layer : in stream of `config.lvc.layer_layout`
+        What the next tokens are multiplied with, one transfer a layer; the first rank is lowest in `extra`.
     x : in stream of `config.x_layout`
-        Activations, any FP16 codes: NaN counts as +0, Inf as 65504 of its sign, subnormal numbers and -0 as +0.
+        Activations, `lanes` channels a transfer, token after token. Any FP16 codes: NaN counts as +0, Inf as 65504 of
+        its sign, subnormal numbers and -0 as +0.
     smooth : in stream of `config.x_layout`
-        What the residual's activations are multiplied by, positive and normal; again for each token.
+        What the residual's activations are multiplied by, in the same order, positive and normal; again for each token.
     w : in stream of `config.w_layout`
-        The residual's weights: for each block of outputs its fine groups; again for each block of tokens.
+        The residual's weights: for each block of `cols` outputs its fine groups, one of each output a transfer, in the
+        order of the channels; again for each block of `rows` tokens.
     l : in stream of `config.lvc.w_layout`
-        Tables of the low-rank path, L1 and then L2; again for each token.
+        Tables of the low-rank path. L1, channels by ranks: for `columns` ranks a time all channels, `lanes` a transfer;
+        then L2, ranks by outputs: for `columns` outputs a time all ranks, `lanes` a transfer. Again for each token.
     s : in stream of FP16
-        Scales of its outputs; again for each token.
+        Scales of its outputs, one FP16 code a transfer; again for each token.
     bias : in stream of `config.bias_layout`
-        +0, or normal and finite: for each block of outputs; again for each block of tokens.
+        +0, or normal and finite: a transfer for each block of `cols` outputs; again for each block of `rows` tokens.
     o : out stream of `config.o_layout`
-        Results.
+        Results, one a transfer: for each block of tokens, block of outputs after block of outputs; in each of these,
+        token after token, output after output.
     nonfinite : out 1
         High from the first Inf or NaN among the activations on, at the latest before the first result of its token,
         until reset.

@@ -48,13 +48,13 @@ class SoftmaxUnitConfig(Config):
 
     @property
     def in_layout(self):
-        """Payload of the input: `logit`, `masked` where there are such, `last` of the row."""
+        """Payload of the input: `logit`; `masked` where there are such: it does not count; `last` one of the row."""
         masked = {"masked": 1} if self.mask else {}
         return data.StructLayout({"logit": signed(8), **masked, "last": 1})
 
     @property
     def out_layout(self):
-        """Payload of the output: `probability`, `last` of the row."""
+        """Payload of the output: `probability`, in units of ``2**-out_bits``; `last` one of the row."""
         return data.StructLayout({"probability": self.out_bits, "last": 1})
 
 
@@ -77,9 +77,11 @@ class SoftmaxUnit(wiring.Component):
     Attributes
     ----------
     i : in stream of `config.in_layout`
-        A masked logit counts neither for the maximum nor for the sum, and its probability is 0, also in a row without
-        any other. A row ends with the element number `max_length`, marked or not.
+        Logits, one a transfer, row after row. A masked logit counts neither for the maximum nor for the sum, and its
+        probability is 0, also in a row without any other. A row ends with the element number `max_length`, marked or
+        not.
     o : out stream of `config.out_layout`
+        Probabilities of the logits, in order.
     error : out 1
         High after a row that is too long, until reset.
     """

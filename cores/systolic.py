@@ -87,21 +87,29 @@ class SystolicConfig(Config):
 
     @property
     def a_layout(self):
-        """Payload of the stream `a`: `lanes`, one operand or packed pair a row; `last`, the end of the reduction.
+        """Payload of the stream `a`.
 
-        Weight-stationary: `lanes`, the operands or packed pairs of `rows` steps; `last` row of results.
+        Output-stationary: `lanes`, one operand or packed pair a row, row 0 lowest; `last`, the end of the reduction.
+        Weight-stationary: `lanes`, the operands or packed pairs of `rows` steps, the first step lowest; `last` row of
+        results. A packed pair has the value of its first step in the low half.
         """
         steps = self.operands[0].steps if self.weight_stationary else 1
         return _edge_layout(self.operands[0], self.rows // steps)
 
     @property
     def w_layout(self):
-        """Payload of the stream `w`: `lanes`, one operand or packed pair a column; `last`, the end of the reduction."""
+        """Payload of the stream `w`: `lanes`, one operand or packed pair a column; `last`, the end of the reduction.
+
+        Column 0 is lowest. A packed pair has the value of its first step in the low half.
+        """
         return _edge_layout(self.operands[1], self.cols)
 
     @property
     def o_layout(self):
-        """Payload of the stream `o`: `sums`, one a column; `overflow`, one flag a column, if any; `last` row."""
+        """Payload of the stream `o`: `sums`, one a column; `overflow`, one flag a column, if any; `last` row.
+
+        Column 0 is lowest in each.
+        """
         fields = {"sums": data.ArrayLayout(signed(self.accumulator), self.cols)}
         if self.overflow:
             fields["overflow"] = self.cols
@@ -157,11 +165,14 @@ class SystolicTile(wiring.Component):
     Attributes
     ----------
     a : in stream of `config.a_layout`
-        Activations.
+        Activations. Output-stationary: of one step of the reduction a transfer, for packed pairs of two, in the order
+        of the steps. Weight-stationary: of `rows` steps and one row of results a transfer; all rows of results of the
+        first `rows` steps, then of the next ones.
     w : in stream of `config.w_layout`
-        Weights.
+        Weights of one step of the reduction a transfer, for packed pairs of two, in the order of the steps.
     o : out stream of `config.o_layout`
-        Results, equal to `golden.systolic.matmul`.
+        Results, one row a transfer: row 0 first, or weight-stationary in the order of the activations. Equal to
+        `golden.systolic.matmul`.
     illegal : out 1
         Only for packed pairs: high from the first illegal pair on, until reset.
     """

@@ -4,7 +4,12 @@ from amaranth import ClockDomain, ClockSignal, Module, ResetSignal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["AxisWrapper"]
+__all__ = ["AxisWrapper", "prefix"]
+
+
+def prefix(name, is_input):
+    """What the names of a stream's ports begin with."""
+    return ("s_axis" if is_input else "m_axis") + ("" if name in ("i", "o") else f"_{name}")
 
 
 class AxisWrapper(wiring.Component):
@@ -31,13 +36,13 @@ class AxisWrapper(wiring.Component):
             if member.is_port:
                 self._links[name] = (Value.cast(inner), is_input)
                 continue
-            prefix = ("s_axis" if is_input else "m_axis") + ("" if name in ("i", "o") else f"_{name}")
+            begin = prefix(name, is_input)
             tdata, tlast = _split(inner.payload)
-            self._links[f"{prefix}_tdata"] = (tdata, is_input)
-            self._links[f"{prefix}_tvalid"] = (inner.valid, is_input)
-            self._links[f"{prefix}_tready"] = (inner.ready, not is_input)
+            self._links[f"{begin}_tdata"] = (tdata, is_input)
+            self._links[f"{begin}_tvalid"] = (inner.valid, is_input)
+            self._links[f"{begin}_tready"] = (inner.ready, not is_input)
             if tlast is not None:
-                self._links[f"{prefix}_tlast"] = (tlast, is_input)
+                self._links[f"{begin}_tlast"] = (tlast, is_input)
         for name, (inner, inwards) in self._links.items():
             width = -(-len(inner) // 8) * 8 if name.endswith("_tdata") else len(inner)
             ports[name] = In(width) if inwards else Out(width)

@@ -58,7 +58,7 @@ class Modules:
     Parameters
     ----------
     prefix : str
-        Begins every module's name; one underscore follows, where the names of plain submodules have two.
+        Begins every module's name, as that of no plain submodule does.
     convert : callable
         Takes a component, a name and a platform, gives RTLIL text.
     ports : callable

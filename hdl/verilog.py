@@ -48,7 +48,7 @@ def emit_rtlil(component, name, *, ports=None, replicate=True):
     """
     if not replicate:
         return _convert(component, name, None, ports)
-    modules = Modules(name, _convert, signature_ports)
+    modules = Modules(f"{name}__shared", _convert, signature_ports)
     text = _convert(component, name, modules, ports)
     return merge(text + modules.text)
 

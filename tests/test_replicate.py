@@ -83,9 +83,9 @@ def test_a_replica_is_elaborated_once():
     Counter.elaborated = 0
     verilog = emit(Bank([1] * 20 + [3] * 10, True), "bank")
     assert Counter.elaborated == 2
-    assert modules(verilog) == ["bank", "bank_counter", "bank_counter_2"]
-    assert len(re.findall(r"^  bank_counter counter_", verilog, flags=re.M)) == 20
-    assert len(re.findall(r"^  bank_counter_2 counter_", verilog, flags=re.M)) == 10
+    assert modules(verilog) == ["bank", "bank__shared_counter", "bank__shared_counter_2"]
+    assert len(re.findall(r"^  bank__shared_counter counter_", verilog, flags=re.M)) == 20
+    assert len(re.findall(r"^  bank__shared_counter_2 counter_", verilog, flags=re.M)) == 10
 
 
 def test_identical_modules_are_emitted_once_whatever_made_them_identical():

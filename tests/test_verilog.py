@@ -103,6 +103,10 @@ def test_manifest_fits_the_text(design):
     assert manifest["top"] == design.top
     assert {design.clock, design.reset} <= {port.name for port in design.ports}
     assert design.verilog.endswith("endmodule\n")
+    # Whoever uses another name shares no module with this design.
+    first, *inner = re.findall(r"^module (\w+)", design.verilog, flags=re.MULTILINE)
+    assert first == design.top and all(name.startswith(f"{design.top}__") for name in inner)
+    assert len({first, *inner}) == manifest["modules"]
     assert design.verilog.isascii() and "\r" not in design.verilog
     # Nothing of the machine that made it.
     assert os.sep + "hdl" + os.sep not in design.verilog and ".py" not in design.verilog
