@@ -60,6 +60,8 @@ def is_plain(path: str | os.PathLike) -> bool:
 def descriptor(path: str | os.PathLike) -> int | None:
     """Number of the open file of this process that `path` names, as ``/dev/stdout`` and ``/dev/fd/3`` do, else None."""
     path, opened = Path(path), os.path.realpath("/dev/fd")
+    if path == STANDARD_OUTPUT:
+        return 1  # Also where there is no /dev.
     for _ in range(40):  # As many links as Linux follows.
         folder = os.path.realpath(path.parent)
         if folder == opened and path.name.isdecimal():
@@ -84,8 +86,10 @@ def replacing(path: str | os.PathLike):
     """
     check_writable(path)
     place, state = _place(path)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    renamed = is_plain(path) and os.access(place.parent, os.W_OK)
+    renamed = is_plain(path)
+    if renamed:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        renamed = os.access(place.parent, os.W_OK)
     # A short name: one that grows with the target's would not fit where the target's just does.
     with tempfile.TemporaryDirectory(dir=place.parent if renamed else None, prefix=".bitloom-") as folder:
         beside = Path(folder) / "file"

@@ -13,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from bitloom import cli
 from bitloom.cores.catalogue import lookup
 from bitloom.cores.generate import generate
+from bitloom.fpga import build
+from bitloom.fpga.boards import BOARDS
 from bitloom.hdl import files
 
 NAME_MAX = 255
@@ -117,14 +120,28 @@ def test_a_pipe_is_written_through(name, tmp_path):
     assert stat.S_ISFIFO((tmp_path / "x").stat().st_mode) and len([*tmp_path.iterdir()]) == 2
 
 
-def test_a_device_stays_a_device():
-    before = os.stat("/dev/null")
-    files.check_writable("/dev/null")
-    files.atomic_write("/dev/null", "text")
-    assert os.stat("/dev/null").st_mode == before.st_mode
-    with pytest.raises(OSError) as error:
-        files.atomic_write("/dev/full", "text")
-    assert (error.value.errno, error.value.filename) == (errno.ENOSPC, "/dev/full")
+def test_a_device_is_written_through():
+    # A terminal of our own: in its folder no file can be made, so that a fault could not break the machine.
+    near, far = os.openpty()
+    try:
+        path = os.ttyname(far)
+        files.check_writable(path)
+        files.atomic_write(path, "text")
+        assert os.read(near, 100) == b"text"
+        assert stat.S_ISCHR(os.stat(path).st_mode)
+    finally:
+        os.close(near)
+        os.close(far)
+
+
+def test_an_error_while_writing_names_the_path():
+    near, far = os.pipe()
+    os.close(near)
+    path = f"/dev/fd/{far}"
+    with pytest.raises(BrokenPipeError) as error:
+        files.atomic_write(path, "text")
+    os.close(far)
+    assert error.value.filename == path
 
 
 def test_an_open_file_is_written_to_where_it_is(tmp_path):
@@ -245,8 +262,6 @@ def test_verilog_into_what_is_no_plain_file(verilog, tmp_path):
     with reading(tmp_path / "pipe.v") as found:
         bitloom("generate", "ovp-decoder", "-o", "pipe.v", cwd=tmp_path)
     assert found == [verilog]
-    bitloom("generate", "ovp-decoder", "-o", "/dev/null", cwd=tmp_path)
-    assert not Path("/dev/null").is_file() and not Path("/dev/null.json").exists()
     assert [*tmp_path.iterdir()] == [tmp_path / "pipe.v"]
 
 
@@ -271,3 +286,17 @@ def test_a_name_that_leaves_no_room_for_what_is_beside_is_refused_whole(tmp_path
     done = subprocess.run([*words, "x" * 250 + ".v"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len([*tmp_path.iterdir()]) == 3
+
+
+def test_a_bitstream_that_could_not_be_written_is_refused_before_it_is_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "_plan", None)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError):
+        build.build(lookup("ovp-decoder"), None, BOARDS["icebreaker"], output=tmp_path / "file" / "x.bin")
+    with pytest.raises(OSError, match="name too long"):
+        build.build(lookup("ovp-decoder"), None, BOARDS["icebreaker"], output=tmp_path / ("x" * 251 + ".bin"))
+
+
+def test_codes_go_beside_the_weights_under_their_whole_name():
+    assert cli._beside(Path("a/m_v1.0.safetensors"), "int4.safetensors") == Path("a/m_v1.0.int4.safetensors")
+    assert cli._beside(Path("a/m_v1.0"), "sevedo.npz") == Path("a/m_v1.0.sevedo.npz")
