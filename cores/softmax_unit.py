@@ -38,7 +38,7 @@ class SoftmaxUnitConfig(Config):
     scale: int = param(5, "a logit q stands for q * 2**-scale", low=0, high=7)
     out_bits: int = param(8, "fraction bits of the output; of 8, 1024 equal logits become 0", low=1, high=15)
     entries: int = param(8, "of the tables of exp and 1/x", choices=(8, 16))
-    mask: bool = param(False, "logits come with a bit that takes them out of the row")
+    mask: bool = param(False, "logits come with a bit `mask`: 1 keeps a logit, 0 takes it out of the row")
 
     @property
     def tables(self):
@@ -48,9 +48,9 @@ class SoftmaxUnitConfig(Config):
 
     @property
     def in_layout(self):
-        """Payload of the input: `logit`; `masked` where there are such: it does not count; `last` one of the row."""
-        masked = {"masked": 1} if self.mask else {}
-        return data.StructLayout({"logit": signed(8), **masked, "last": 1})
+        """Payload of the input: `logit`, `mask` where there is one (1 keeps the logit); `last` one of the row."""
+        mask = {"mask": 1} if self.mask else {}
+        return data.StructLayout({"logit": signed(8), **mask, "last": 1})
 
     @property
     def out_layout(self):
@@ -77,9 +77,9 @@ class SoftmaxUnit(wiring.Component):
     Attributes
     ----------
     i : in stream of `config.in_layout`
-        Logits, one a transfer, row after row. A masked logit counts neither for the maximum nor for the sum, and its
-        probability is 0, also in a row without any other. A row ends with the element number `max_length`, marked or
-        not.
+        Logits, one a transfer, row after row. A bit `mask` of 1 keeps the logit, 0 takes it out, as in the model and as
+        in an attention mask. What is taken out counts neither for the maximum nor for the sum, and its probability is
+        0, also in a row where nothing is kept. A row ends with the element number `max_length`, whether `last` is set there or not.
     o : out stream of `config.out_layout`
         Probabilities of the logits, in order.
     error : out 1
@@ -130,10 +130,10 @@ class SoftmaxUnit(wiring.Component):
         return m
 
     def _maximum(self, m, logits):
-        """First pass: the largest logit that is not masked."""
+        """First pass: the largest logit that is kept."""
         place, top = Signal(range(self.config.max_length)), Signal(signed(8), reset_less=True)
         coming = self.i.payload
-        masked = coming.masked if self.config.mask else Const(0, 1)
+        masked = ~coming.mask if self.config.mask else Const(0, 1)
         full = place == self.config.max_length - 1
         logit = stage(m, "counted", None, logit=Mux(masked, -128, coming.logit)).logit.as_signed()
         largest = stage(m, "largest", None, top=Mux((place == 0) | (logit > top), logit, top)).top.as_signed()
@@ -156,7 +156,7 @@ class SoftmaxUnit(wiring.Component):
                 m.d.sync += self.error.eq(1)
 
     def _distances(self, m, logits, codes):
-        """Second pass: distances from the maximum to the table of exp; of masked logits, anything."""
+        """Second pass: distances from the maximum to the table of exp; of logits that are taken out, anything."""
         element = logits.payload.element
         distance = registered(
             m,

@@ -61,7 +61,8 @@ def softmax(q, s, out_bits=8, *, mask=None, table=None, reciprocals=None):
     out_bits : int
         Fraction bits of the result, 1 to 15. Of 8, a row of 1024 equal logits becomes 0: long rows want more.
     mask : array_like of bool, optional
-        Of a shape that broadcasts to that of `q`; False takes a logit out. A row without any True gives zeros.
+        Of a shape that broadcasts to that of `q`. True keeps a logit, False takes it out, as the bit `mask` of
+        `cores.softmax_unit` and the attention mask of `transformer.Encoder`. A row without any True gives zeros.
     table : PwlTable, optional
         exp(-u) at scale `s`, as of `exponentials`.
     reciprocals : PwlTable, optional
@@ -89,14 +90,14 @@ def exponentials(q, s, *, mask=None, table=None):
     Parameters
     ----------
     q, s, mask
-        As of `softmax`; masked logits are kept out of the maximum, too.
+        As of `softmax`; logits that are taken out do not count for the maximum either.
     table : PwlTable, optional
         Of exp, for codes 0 to 255 that stand for their negatives; the shipped one with 8 entries by default.
 
     Returns
     -------
     ndarray of int64, of the shape of `q`
-        0 to 255, in units of 1/256; 0 where masked. The maximum itself is 255: 256 saturates.
+        0 to 255, in units of 1/256; 0 where `mask` is False. The maximum itself is 255: 256 saturates.
     """
     q, s = _row(q, "softmax"), _scale(s)
     table = pwl.shipped("exp-8")[s] if table is None else table

@@ -24,13 +24,13 @@ async def unit(bench):
         if options.pop("exact", False):
             options["cycles"] = golden.cycles(config, [len(row) for row in rows])
         if masks is None:
-            masks = [rng.random(len(row)) < rng.choice([0, 0, 0.3, 0.9]) for row in rows]
+            masks = [rng.random(len(row)) >= rng.choice([0, 0, 0.3, 0.9]) for row in rows]
         if not config.mask:
-            masks = [np.zeros(len(row), bool) for row in rows]
+            masks = [np.ones(len(row), bool) for row in rows]
         outputs, after, delay, begin = [], [], [], 0
-        for row, masked in zip(rows, masks, strict=True):
+        for row, mask in zip(rows, masks, strict=True):
             tables = {"table": exponential, "reciprocals": reciprocal}
-            found = softmax(row, config.scale, bits, mask=~masked, **tables).tolist()
+            found = softmax(row, config.scale, bits, mask=mask, **tables).tolist()
             found[-1] |= 1 << bits
             outputs += found
             begin += len(row)
@@ -55,12 +55,12 @@ async def unit(bench):
     phases = []
     if config.mask:
         rows = kinds(rng, min(5, longest))
-        phases.append(phase("nothing but masked logits", rows, [np.ones(len(row), bool) for row in rows]))
-        # The largest logit is masked, also as the first and the last one.
+        phases.append(phase("no logit is kept", rows, [np.zeros(len(row), bool) for row in rows]))
+        # The largest logit is taken out, also as the first and the last one.
         rows = [rng.integers(-128, 100, min(5, longest)) for _ in range(20)]
         for index, row in enumerate(rows):
             row[index % len(row)] = 127
-        phases.append(phase("the largest logit is masked", rows, [row == 127 for row in rows]))
+        phases.append(phase("the largest logit is taken out", rows, [row != 127 for row in rows]))
     phases += phases_of_rows(bench, longest, phase, ones=14)
 
     def describe_input(payload):

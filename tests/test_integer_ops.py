@@ -163,7 +163,7 @@ def test_distances_are_not_cut_to_7_bits():
     assert exponentials([127, -128], 7)[1] == pytest.approx(256 * math.exp(-255 / 128), abs=1.5)
 
 
-def test_masked_logits():
+def test_a_mask_of_true_keeps_a_logit():
     rng = np.random.default_rng(4)
     q = rows(rng, 20)
     mask = rng.random(q.shape) < 0.7
@@ -173,7 +173,7 @@ def test_masked_logits():
     assert found.tolist() == expected and not found[~mask].any()
     assert found[0].tolist() == [0] * 20
     np.testing.assert_array_equal(found[1], softmax(q[1], 4))
-    # A masked logit does not even count for the maximum.
+    # What is taken out does not count for the maximum either.
     np.testing.assert_array_equal(found[2][mask[2]], softmax(q[2][mask[2]], 4))
     np.testing.assert_array_equal(softmax(q, 4, mask=mask[1]), softmax(q, 4))
 

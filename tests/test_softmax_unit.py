@@ -1,11 +1,14 @@
 """The softmax unit against its golden model, its cycles, and its streams."""
 
+import numpy as np
 import pytest
+from amaranth.sim import Simulator
 from benches import passes
 
 from bitloom.cores.catalogue import lookup
 from bitloom.cores.softmax_unit import SoftmaxUnit, SoftmaxUnitConfig, sum_width
 from bitloom.golden import softmax_unit as golden
+from bitloom.golden.integer_ops import softmax
 from bitloom.golden.row_cycles import SPARE, Buffer, Registers, Stages
 from bitloom.testbench.formal import prove_no_path
 
@@ -71,6 +74,31 @@ def test_wrong_requests_are_refused():
 def test_no_path_from_ready_to_ready():
     core = SoftmaxUnit(SoftmaxUnitConfig(max_length=2))
     prove_no_path(core, "o__ready", ["i__ready", "o__valid", "o__payload", "error"], "softmax_unit")
+
+
+def test_a_mask_bit_means_what_it_means_to_the_model():
+    """1 keeps a logit, in the unit, in its model, and in an attention mask, where padding is 0."""
+    logits, mask = np.array([3, 100, -20, 127, 9]), np.array([1, 1, 1, 0, 0])
+    dut = SoftmaxUnit(SoftmaxUnitConfig(max_length=8, mask=True))
+    found = []
+
+    async def bench(ctx):
+        ctx.set(dut.o.ready, 1)
+        for place, (logit, kept) in enumerate(zip(logits.tolist(), mask.tolist(), strict=True)):
+            ctx.set(dut.i.payload, {"logit": logit, "mask": kept, "last": place == len(logits) - 1})
+            ctx.set(dut.i.valid, 1)
+            await ctx.tick().until(dut.i.ready)
+        ctx.set(dut.i.valid, 0)
+        for _ in logits:
+            (probability,) = await ctx.tick().sample(dut.o.payload.probability).until(dut.o.valid)
+            found.append(probability)
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert found == softmax(logits, dut.config.scale, mask=mask).tolist()
+    assert found == [*softmax(logits[:3], dut.config.scale).tolist(), 0, 0]
 
 
 def check(parameters, vectors, seed=1):
