@@ -13,7 +13,8 @@ cycles and rows do not depend on each other: a tile has fewer of them, not slowe
 `adder`.
 
 Differs from the paper by our choice: weights are registered for a column, not in each processing element; the FP16
-rounding of a dot product, which can overflow, is an option.
+rounding of a dot product, which can overflow, is an option. Our choice where the paper is silent: groups along K, and
+symmetric weights only, without a zero point. The M + 1 cycles of a group are derived from the paper's Figure 15.
 """
 
 from dataclasses import dataclass

@@ -77,7 +77,7 @@ CATALOGUE = {
         Core(
             name="ovp-decoder",
             summary="packed outlier-victim pairs to exponent-integer pairs",
-            paper="OliVe, ISCA 2023, Figures 6b and 7; 8-bit mode and illegal codes: our choice",
+            paper="OliVe, ISCA 2023, Figures 6b, 7; flint4's bits: derived; 8-bit mode, order, bias port: our choice",
             config=ovp.OvpDecoderConfig,
             component=ovp.OvpDecoder,
             bench="ovp:decoder",
@@ -88,7 +88,7 @@ CATALOGUE = {
         Core(
             name="ovp-encoder",
             summary="signed fixed point to packed outlier-victim pairs",
-            paper="OliVe, ISCA 2023, Algorithms 1 and 2; thresholds, ties and hardware: our choice",
+            paper="OliVe, ISCA 2023, Algorithms 1, 2; flint4's bits: derived; thresholds, ties, hardware: our choice",
             config=ovp.OvpEncoderConfig,
             component=ovp.OvpEncoder,
             bench="ovp:encoder",
@@ -99,7 +99,7 @@ CATALOGUE = {
         Core(
             name="systolic-tile",
             summary="matrix products of plain integers and outlier-victim pairs, results or weights stationary",
-            paper="OliVe, ISCA 2023, Section 4; drain, blocks, flags, weight-stationary dataflow: our choice",
+            paper="OliVe, ISCA 2023, Section 4; one format at run time, drain, flags, weight-stationary: our choice",
             config=systolic.SystolicConfig,
             component=systolic.SystolicTile,
             bench="systolic:tile",
@@ -122,7 +122,7 @@ CATALOGUE = {
         Core(
             name="anda-compressor",
             summary="FP16 values to groups with one exponent and bit planes of a length that is set at run time",
-            paper="Anda, HPCA 2025, Section IV-C, Figure 12; one count a lane, special values, rounding: our choice",
+            paper="Anda, HPCA 2025, Section IV-C, Figure 12; axis of groups, one count a lane, rounding: our choice",
             config=anda_compressor.AndaCompressorConfig,
             component=anda_compressor.AndaCompressor,
             bench="anda_compressor:compressor",
@@ -156,7 +156,7 @@ CATALOGUE = {
         Core(
             name="anda-tile",
             summary="matrix products of grouped activations and INT4 weights, bit-serial; two baselines",
-            paper="Anda, HPCA 2025, Sections III and IV; FIGNA, HPCA 2024; feed, drain, FP32 conversion: our choice",
+            paper="Anda, HPCA 2025, III, IV; FIGNA, HPCA 2024; groups along K, symmetric weights, FP32: our choice",
             config=anda_tile.AndaTileConfig,
             component=anda_tile.AndaTile,
             bench="anda_tile:tile",
@@ -200,7 +200,7 @@ CATALOGUE = {
         Core(
             name="nm-selector",
             summary="streams of weights to the N largest of every M, with their indices, N set at run time",
-            paper="SAT/BDWP, TCAD 2023: top-N lanes; ranks, ties, order, streams: our choice",
+            paper="SAT/BDWP, TCAD 2023: top-N lanes, known from a note; ranks, ties, order, streams: our choice",
             config=nm_selector.NmSelectorConfig,
             component=nm_selector.NmSelector,
             bench="nm_selector:selector",
@@ -223,7 +223,7 @@ CATALOGUE = {
         Core(
             name="lvc",
             summary="low-rank term of a layer: two integer products of 8 and 16-bit operands in slices, FP32 outputs",
-            paper="SeVeDo, 2025, SVD-MP and the bit-sliced vector core; formats, sizes, order, hardware: our choice",
+            paper="SeVeDo, 2025, SVD-MP; bit slices: known from a review; formats, sizes, hardware: our choice",
             config=lvc.LvcConfig,
             component=lvc.LowRankVectorCore,
             bench="lvc:core",
@@ -259,7 +259,7 @@ CATALOGUE = {
         Core(
             name="pwl-unit",
             summary="piecewise-linear function of INT8 codes, one a cycle; a ROM, INT32 and FP32 to compare with",
-            paper="GQA-LUT, DAC 2024, Section 3; loading, rounding, wide inputs, ROM: our choice",
+            paper="GQA-LUT, DAC 2024, by its code and summaries; wide ranges: derived; loading, ROM: our choice",
             config=pwl_unit.PwlUnitConfig,
             component=pwl_unit.PwlUnit,
             bench="pwl_unit:unit",

@@ -1,9 +1,9 @@
 """The HGQ quantizer of SeVeDo: FP16 values to INT4 codes with a shift for few and a scale for many (our choice).
 
-The paper has the format, a coarse FP16 scale with fine shifts; Hierarchical Group Quantization at run time, as a core,
-is ours. A coarse group goes through twice: first its largest magnitudes are found while it goes into a memory, then it
-leaves the memory and becomes codes, while the next group comes in. The memory is a ring with a few words more than a
-group has, so that nothing ever waits for a scale.
+The paper has a coarse floating-point scale with fine shifts, Hierarchical Group Quantization. What `golden.hgq` makes
+of it, and this core, are ours. A coarse group goes through twice: first its largest magnitudes are found while it goes
+into a memory, then it leaves the memory and becomes codes, while the next group comes in. The memory is a ring with a
+few words more than a group has, so that nothing ever waits for a scale.
 
 Cost of a value of a transfer: a compare and a multiplexer of 15 bits in the first pass, seven compares of 12 bits and
 30 flip-flops in the second; 32 bits of memory for a value of the group, more if `coarse / lanes` is 4 or less.

@@ -1,8 +1,8 @@
 """The low-rank vector core of SeVeDo (2025): two integer matrix products with operands of 8 and of 16 bits.
 
-That low-rank components which are sensitive get more bits, statically, and that the datapath is made of bit slices, is
-the paper's (SVD-MP). We could not read more of it: formats, roundings, sizes and the order of work are our choice; the
-arithmetic is that of `golden.lvc`.
+That low-rank components which are sensitive get more bits, statically, is the paper's (SVD-MP). That the datapath is
+made of bit slices is known from a review only. We could not read more of it: formats, widths of the slices, roundings,
+sizes and the order of work are our choice; the arithmetic is that of `golden.lvc`.
 
 Tokens come one after the other. While one is multiplied, the next one comes in, and its largest exponent is found. The
 multipliers take `lanes` channels by `columns` ranks in a cycle, then `lanes` ranks by `columns` outputs; a block with

@@ -2,8 +2,8 @@
 
 An operand of 4n bits is n digits in radix 16, all unsigned but the highest one, and a product is the sum of the digits'
 products, each shifted by its place. A multiplier makes four of them, two digits by the two of a weight, in 5 x 5 bits
-with sign: an 8-bit operand takes one pass, a 16-bit one two, the second shifted by 8 places. Those are the paper's bit
-slices; all else is our choice.
+with sign: an 8-bit operand takes one pass, a 16-bit one two, the second shifted by 8 places. That SeVeDo's datapath is
+made of bit slices is known from a review only; radix, widths and passes are our choice.
 """
 
 from amaranth import Cat, Const, Module, Signal, signed, unsigned

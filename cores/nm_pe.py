@@ -2,8 +2,8 @@
 
 One multiplier and one accumulator a processing element, both those of the dense tile, whatever N is: a slot takes a
 cycle, so a group takes N of them, and dense weights M. What is added is a multiplexer of M activations, which cannot be
-shared, as the choice depends on row and column. Our reconstruction of SAT's unified sparse processing element (spec 3),
-whose inside is not public.
+shared, as the choice depends on row and column. Our reconstruction of SAT's unified sparse processing element, whose
+inside is not public.
 """
 
 from amaranth import Module

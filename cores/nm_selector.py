@@ -1,9 +1,10 @@
 """The N:M selector: of every M neighbours keep the N largest magnitudes, while they stream by (SAT/BDWP, TCAD 2023).
 
-SAT has such lanes, each a sorter of kept values ("SORE"); what is in them is not public, and this is our own way to the
-same result. A lane counts for each element of its group how many others come before it, those of a larger magnitude and
-the earlier ones of the same: its rank. Kept is what ranks below N. So ranks, not elements, are sorted, the elements
-stay in order, and the kept ones leave in ascending order of their indices.
+SAT has such lanes, each a sorter of kept values ("SORE"), which is known from a reading note only. What is in them is
+not public, and this is our own way to the same result. A lane counts for each element of its group how many others
+come before it, those of a larger magnitude and the earlier ones of the same: its rank. Kept is what ranks below N. So
+ranks, not elements, are sorted, the elements stay in order, and the kept ones leave in ascending order of their
+indices.
 
 Cost of a lane: M - 1 compares of magnitudes, M - 1 small counters, and each element twice.
 """

@@ -1,6 +1,8 @@
 """Outlier-victim pairs (OliVe, ISCA 2023): the decoder of Figure 6b, and an encoder of ours for the way back.
 
-The formats, and which of their details are the paper's, are described in `golden/ovp.py`.
+The formats, and which of their details are the paper's, are described in `golden/ovp.py`. A core has one format, chosen
+when it is generated; the paper's hardware switches between 4 and 8 bits at run time. The paper's instruction brings a
+signed 4-bit bias (Section 4); here the bias is a constant or one unsigned port, for whatever passes (our choice).
 """
 
 from dataclasses import dataclass
@@ -83,14 +85,15 @@ class OvpDecoder(wiring.Component):
     Attributes
     ----------
     i : stream of `config.packed_layout`
-        Packed pairs. Transfers do not depend on each other.
+        Packed bytes, even value in the low half of each pair (our choice). Transfers do not depend on each other.
     o : stream of `config.decoded_layout`
         Decoded values, one transfer for each of `i`, in order. A victim is (0, 0). Illegal codes decode as the paper's
         network does: to the value 0, except 8-bit outliers above the clip, whose exponent wraps to 4 bits.
     illegal : out 1
         High from the first illegal pair on, together with the transfer that holds it, until reset.
     bias : in 4
-        Only with `config.bias_port`: the exponent bias, legal up to `config.format.max_bias`; hold it while data flows.
+        Only with `config.bias_port`: the exponent bias, unsigned, legal up to `config.format.max_bias`; hold it while
+        data flows (our choice; the paper has a signed one in each instruction).
     """
 
     def __init__(self, config):

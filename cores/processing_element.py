@@ -2,8 +2,9 @@
 
 A product of plain integers goes through `hdl/multiply.py` alone. One of decoded outlier-victim pairs is OliVe's (ISCA
 2023, Section 4.4 and Figure 8): `<ea, ia> x <eb, ib> = (ia * ib) << (ea + eb)`. The 8-bit mode splits each operand as
-`<e, x> = <e + 4, high> + <e, low>`, the low nibble unsigned, makes the four products on four 4-bit multipliers with
-their shifters, and adds them.
+`<e, x> = <e + 4, high> + <e, low>`, makes the four products on four 4-bit multipliers with their shifters, and adds
+them; that the low nibble is unsigned is derived. The paper's array switches between 4 and 8 bits at run time; ours has
+the one mode that it was generated for (our choice).
 """
 
 from amaranth import Cat, Const, Module, Mux, Signal, signed, unsigned

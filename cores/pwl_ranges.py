@@ -1,4 +1,7 @@
-"""Multi-range input scaling of GQA-LUT: a wide number to the interval of the table of 1/x, or of 1/sqrt(x)."""
+"""Multi-range input scaling after GQA-LUT: a wide number to the interval of the table of 1/x, or of 1/sqrt(x).
+
+That ranges are 8, or 16, times as large as the one before is derived: the paper's own table could not be read.
+"""
 
 from amaranth import Cat, Const, Mux, Value
 

@@ -1,9 +1,12 @@
-"""The piecewise-linear unit of GQA-LUT (DAC 2024, Section 3), and what it is compared with.
+"""The piecewise-linear unit of GQA-LUT (DAC 2024), and what it is compared with.
 
 `int8` is the paper's: compare the code with all breakpoints, select slope and intercept, multiply, add the intercept
 shifted by the scale, shift, round, saturate. `int32` and `fp32` are the same with wider numbers, the baselines of the
 paper's comparison; `fp32` has no shifters, as scales are in the numbers. `rom` is the exact function of every code, for
 one fixed scale: 256 bytes, half a block RAM of an iCE40, and smaller than any of them where a block RAM is free.
+
+What is called the paper's is known from summaries and from its public code, see `golden.pwl`. The ranges of `wide`, by
+powers of 8 and 16, are derived; the loading of tables, all roundings and the ROM are our choice.
 
 Loaded tables cost registers: 8 * (3 * entries - 1) of them, twice what the rest of the `int8` unit has for 8 entries.
 """

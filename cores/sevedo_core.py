@@ -1,11 +1,12 @@
 """The SeVeDo core (2025): a whole linear layer, low-rank path and residual in parallel, FP16 in and out.
 
-A core of the paper has a low-rank vector core and a residual matrix core with HGQ (Hierarchical Group Quantization)
-side by side. Ours has `lvc` and, behind a quantizer, `hgq_tile`. Activations go to both: as they are to the low-rank
-path, smoothed and quantized to the residual's. The tile works on `rows` tokens at a time, so their fine groups are kept
-and read again for each block of `cols` output channels, and their low-rank terms wait for the residual. What follows
-each block is in two memories of two banks, so that the next tokens come in while these are multiplied. Buffers, sizes,
-streams and the order of work are our choice; the arithmetic is that of `golden.sevedo.linear`.
+The two paths are the paper's. That one of its cores has a low-rank vector core and a residual matrix core with HGQ
+(Hierarchical Group Quantization) side by side is known from a review only. Ours has `lvc` and, behind a quantizer,
+`hgq_tile`. Activations go to both: as they are to the low-rank path, smoothed and quantized to the residual's. The tile
+works on `rows` tokens at a time, so their fine groups are kept and read again for each block of `cols` output channels,
+and their low-rank terms wait for the residual. Both are kept in memories of two banks, so that the next tokens come in
+while these are multiplied. Buffers, sizes, streams and the order of work are our choice; the arithmetic is that of
+`golden.sevedo.linear`.
 """
 
 from dataclasses import dataclass

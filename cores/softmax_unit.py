@@ -79,7 +79,8 @@ class SoftmaxUnit(wiring.Component):
     i : in stream of `config.in_layout`
         Logits, one a transfer, row after row. A bit `mask` of 1 keeps the logit, 0 takes it out, as in the model and as
         in an attention mask. What is taken out counts neither for the maximum nor for the sum, and its probability is
-        0, also in a row where nothing is kept. A row ends with the element number `max_length`, whether `last` is set there or not.
+        0, also in a row where nothing is kept. A row ends with the element number `max_length`, whether `last` is set
+        there or not.
     o : out stream of `config.out_layout`
         Probabilities of the logits, in order.
     error : out 1

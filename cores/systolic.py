@@ -10,6 +10,8 @@ of it. Activations enter on the left, every cycle those of one row of results, a
 A reduction that is longer than the array has rows goes through in blocks of `rows` steps: partial sums that come out
 below wait in a memory and go in again above, so that they grow in the order of the steps and the flags are those of the
 other dataflow. Weights of the next block go in while this one runs. Our choice; OliVe's array is output-stationary.
+
+Formats are chosen when the tile is generated (our choice); OliVe's array switches between 4 and 8 bits at run time.
 """
 
 from dataclasses import dataclass

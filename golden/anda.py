@@ -1,7 +1,8 @@
 """Anda (HPCA 2025): groups of activations with one exponent and mantissas of a chosen length, stored as bit planes.
 
-A group is 64 consecutive values along K of one token. It keeps the largest exponent E of its FP16 values, a sign bit
-for each, and mantissas of M bits that count the leading bit (Figure 4)::
+A group is 64 consecutive values along K of one token: the paper has the 64, the axis is our choice, the only one with
+which a group has one exponent in a dot product. It keeps the largest exponent E of its FP16 values, a sign bit for
+each, and mantissas of M bits that count the leading bit (Figure 4)::
 
     value = (-1)**sign * mantissa * 2**(E - 14 - M)        0 <= mantissa < 2**M, 1 <= E <= 31
 
@@ -10,6 +11,9 @@ A mantissa is shifted right by the distance of its exponent from E and cut to M 
 Special values, about which the paper is silent (our choice): a subnormal has no leading bit and the exponent 1; zeros
 keep their sign; an all-zero group has E = 1; Inf and NaN are an ordinary binade with the exponent 31, so Inf is 65536
 exactly, NaN is a number above that, and a flag tells that there was one.
+
+Weights are symmetric, INT4 codes of -8 to 7 times a scale, without a zero point (our choice). The paper is silent, and
+the quantizer of its checkpoints, OmniQuant, is asymmetric by default: those cannot be taken as they are.
 """
 
 import itertools

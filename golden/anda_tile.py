@@ -69,7 +69,10 @@ def latency(config):
 
 
 def group_cycles(config, mantissa):
-    """Transfers on `a` for what an accumulator adds at a time: a group, or `lanes` products of `share` rows."""
+    """Transfers on `a` for what an accumulator adds at a time: a group, or `lanes` products of `share` rows.
+
+    M + 1 for a group, with the signs in front, is derived: the paper's Figure 15 implies it, its text does not say it.
+    """
     if config.pe == "anda":
         return mantissa + (config.signs == "inline")
     return config.group // config.lanes if config.pe == "figna" else config.share

@@ -1,9 +1,10 @@
 """Training with N:M sparse weights: the methods, their masks and work, the data's parts, and checkpoints.
 
 BDWP, bidirectional weight pruning (SAT, TCAD 2023), uses N:M sparse weights in the forward product and in the product
-that gives the gradient of the inputs; SR-STE, before it, in the forward product only. Both keep dense master weights,
-and both masks are made of these anew in each step. The gradient of the weights is dense and goes straight through to
-all of them, the pruned ones with a decay (SR-STE; whether BDWP has it is not public, and here it does).
+that gives the gradient of the inputs, each in groups along the axis that it sums over (the axes are derived); SR-STE,
+before it, in the forward product only. Both keep dense master weights, and both masks are made of these anew in each
+step. The gradient of the weights is dense and goes straight through to all of them, the pruned ones with a decay
+(SR-STE; whether BDWP has it is not public, and here it does).
 
 The steps themselves need automatic differentiation and are in `testbench.bdwp_train`; gradient descent with
 momentum, the learning rate and the sizes of batches are our choice.

@@ -7,9 +7,9 @@
 The scale belongs to the widest fine groups of a coarse group; a narrower one has a smaller shift, so the datapath only
 ever shifts left and loses no bit. Dequantization takes one floating-point product and sum for a coarse group.
 
-That there is a coarse FP16 scale with fine shifts is the paper's. We could not read its inside: the sizes of the
-groups, the width and the direction of the shift, every rounding, the order of the sums and the memory image are our
-choice.
+That there is a coarse floating-point scale with fine shifts is the paper's; that the scale is FP16, and the residual
+INT4, is known from reviews only. We could not read its inside: the sizes of the groups, the width and the direction of
+the shift, which operand has shifts, every rounding, the order of the sums and the memory image are our choice.
 
 Special values (our choice): NaN counts as +0, Inf as 65504 of its sign, and a flag tells it; subnormal numbers and
 -0 count as +0; an all-zero coarse group, and one too small for FP16 scales, has the scale 2**-14.

@@ -2,7 +2,8 @@
 
 SVD-MP, the paper's name, gives more bits, statically, to what the decomposition marks as sensitive. We could not read
 to what. There are two readings, and the tables hold both, each with a size of its own, which may be 0: leading ranks,
-and input channels. All the arithmetic is our choice: one unit for the narrow and the wide operands of a product, so
+and input channels. That the datapath is made of bit slices is known from a review only. All the arithmetic, and 8 and
+16 as the numbers of bits, are our choice: one unit for the narrow and the wide operands of a product, so
 that a wide one has more high-order bits and no scale of its own, and sums that are exact whatever the order.
 
 For one token, with channels and ranks in the order of the tables, the wide ones first::

@@ -4,9 +4,11 @@ Two neighbours along the last axis share one byte (4-bit formats) or one little-
 one of the pair is an outlier, its neighbour, the victim, is given up: the victim's slot holds the identifier code, the
 other slot an *abfloat* (adaptive-biased float) code of the outlier. A decoded value is `integer << exponent`.
 
-The encodings are the paper's (Sections 3 and 4, Tables 3 and 4). Where the paper is silent or its listing is unsound,
-the choices are ours: midpoint thresholds, ties away from zero, saturation, the 8-bit bias of 4 and its clip at 30,720,
-and the rule for illegal codes, which is what the paper's decoder network (Figure 6b) gives for them.
+The pairs, the values of the codes and the identifier are the paper's (Sections 3 and 4, Tables 3 and 4). Derived, as
+the paper does not print it, is which flint4 code has which value: ANT's first-one rule with three magnitude bits. Where
+the paper is silent or its listing is unsound, the choices are ours: the even element in the low nibble, and first in
+the little-endian pairs of 8 bits; midpoint thresholds, ties away from zero, saturation, the 8-bit bias of 4 and its
+clip at 30,720, and the rule for illegal codes, which is what the paper's decoder network (Figure 6b) gives for them.
 """
 
 from dataclasses import dataclass
@@ -217,6 +219,7 @@ def encode(x, fmt):
     -------
     ndarray of uint8
         Shape (..., ceil(K/2)) for 4 bits: even element in the low nibble; (..., 2*ceil(K/2)) for 8 bits, even first.
+        Both orders are our choice.
 
     Raises
     ------

@@ -11,6 +11,11 @@ So slopes and intercepts do not depend on the scale, and thresholds do: a table 
 last code before a breakpoint: a code that equals a breakpoint belongs to the segment on its right, and the largest code
 as a threshold is never exceeded.
 
+Of the paper itself we could read the opening only: what is called the paper's is known from two summaries, which agree,
+and from its public code. Each table has its own fraction bits, 6 or 5 in those that we ship; the paper's setup has 5,
+its code 6. Breakpoints are rounded to the nearest code, as the public code does; one summary prints ceil. How results
+are rounded is our choice.
+
 A file is a JSON object with a version, tables by scale, and what the writer has to say about them.
 """
 
@@ -47,7 +52,8 @@ __all__ = [
 
 #: Version of the file format.
 VERSION = 1
-#: Name: (lowest code, bits that one range spans, bits that the result moves by from range to range).
+#: Name: (lowest code, bits that one range spans, bits that the result moves by from range to range). The division by 8
+#: and by 16 is derived from the tables' intervals, 1/2 to 4 and 1/4 to 4; it is not the paper's table of ranges.
 MULTI_RANGES = {"div": (16, 3, 3), "rsqrt": (8, 4, 2)}
 
 _FOLDER = Path(__file__).parent / "tables"
@@ -303,7 +309,10 @@ def from_breakpoints(
 
 
 def multi_range(z, table, function, fraction_bits=0):
-    """1/z or 1/sqrt(z) over a wide range with one table at the scale 2**-5 (the paper's multi-range input scaling).
+    """1/z or 1/sqrt(z) over a wide range with one table at the scale 2**-5: multi-range input scaling, after the paper.
+
+    The paper's own table of ranges could not be read. That z is divided by a power of 8, or of 16, is derived from the
+    interval that a table covers.
 
     z is divided by the smallest power of 8, or of 16 for the root, that brings it below 4, and cut to a multiple of
     1/32. What is below the table's interval even so, 0 included, saturates to the interval's lower end (our choice).

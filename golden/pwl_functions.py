@@ -2,7 +2,9 @@
 
 GQA-LUT (DAC 2024) has GELU, HSWISH, EXP, DIV (1/x) and RSQRT (1/sqrt x); SiLU is in its public code. DIV and RSQRT span
 the wide interval that the paper's multi-range scaling maps every input to. Their ``-normalized`` forms span one octave
-and two: what a leading-one detector leaves (our choice; prior art: LUT-APP, DATE 2026).
+and two: what a leading-one detector leaves (our choice; prior art: LUT-APP, DATE 2026). Slopes and intercepts have 5
+fraction bits where they would not fit 8 bits otherwise, in DIV and RSQRT, else 6 as in the public code (our choice; the
+paper's setup has 5 for all).
 """
 
 import ast

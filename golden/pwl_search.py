@@ -1,7 +1,8 @@
 """Search for piecewise-linear tables: the genetic one of GQA-LUT (DAC 2024), and an exact one.
 
 The genetic search moves the breakpoints; slopes and intercepts are those of the chords between them, rounded. It gives
-one set of slopes and intercepts for all scales, and rounds the breakpoints to codes for each.
+one set of slopes and intercepts for all scales, and rounds the breakpoints to codes for each: to the nearest, as the
+public code does; a summary of the paper prints ceil.
 
 The exact search (our choice) finds, for one scale, the table of least squared error over all input codes of all tables
 that there are, by dynamic programming over the at most 256 codes. No other table has a smaller error at that scale.
@@ -32,7 +33,8 @@ __all__ = [
 #: Ways to search: genetic, and exact by dynamic programming.
 METHODS = ("ga", "dp")
 #: The paper's setup: individuals, generations, probabilities of crossover and mutation, individuals of a tournament,
-#: and probability of rounding a breakpoint to each of the precisions.
+#: and probability of rounding a breakpoint to each of the precisions. (Its 5 fraction bits are not taken over:
+#: `Function.fraction_bits` has 6 for most functions, as the public code.)
 POPULATION, GENERATIONS, CROSSOVER, MUTATION, TOURNAMENT, ROUNDING = 50, 500, 0.7, 0.2, 3, 0.05
 
 _ENTRIES = range(2, 65)

@@ -2,8 +2,8 @@
 
 Activations and weights both have one row per result index and run along K: `a` is (M, K), `w` is (N, K), as a linear
 layer stores its weights, and the product is (M, N). A plain format takes integers; an outlier-victim-pair format
-(OliVe, ISCA 2023, Section 4) takes the packed bytes of `ovp.encode`, pairs along K. The accumulator wraps, and a flag
-tells for each result whether a running sum left its range: our choice, the paper fixes only the 32 bits.
+(OliVe, ISCA 2023, Section 4) takes the packed bytes of `ovp.encode`, pairs along K: derived. The accumulator wraps, and
+a flag tells for each result whether a running sum left its range: our choice, the paper fixes only the 32 bits.
 """
 
 from dataclasses import dataclass
