@@ -1355,6 +1355,35 @@ def evaluate(what, json_file):
         _write_json(json_file, {**counts, "cosine": rows, "scales": {n: vars(found) for n, found in scales.items()}})
 
 
+@_command("example-data", "bitloom example-data -o example")
+@click.option(
+    "-o",
+    "--output",
+    default=".",
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder.",
+)
+def example_data(output):
+    """Write the inputs that the examples read: A.npy, W.npy, X.npy and codes.npy.
+
+    A and W are int8, (64, 256) and (256, 96); X is float16, (18, 384), for a layer of MiniLM; codes are 2,000 payloads
+    of the ovp-decoder. They are the same bytes on every machine. A file of one of these names that is not ours stays
+    as it is, and then none is written.
+    """
+    from .golden.example_data import arrays
+    from .testbench import gemm_run
+
+    files = {output / f"{name}.npy": gemm_run.to_bytes(array) for name, array in arrays().items()}
+    for path, content in files.items():
+        if path.exists() and path.read_bytes() != content:
+            raise ValueError(f"{path} exists and is another file: choose a folder with -o")
+    for path, content in files.items():
+        tools.atomic_write(path, content)
+        click.echo(f"wrote {path}")
+
+
 @_command("doctor", "bitloom doctor")
 @_json_flag
 def doctor(as_json):

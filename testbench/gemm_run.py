@@ -12,7 +12,7 @@ from ..golden import gemm, ovp, systolic
 from ..hdl import tools
 from . import drive, verilator
 
-__all__ = ["GemmResult", "load", "parse_formats", "run", "save"]
+__all__ = ["GemmResult", "load", "parse_formats", "run", "save", "to_bytes"]
 
 
 @dataclass(frozen=True)
@@ -208,6 +208,11 @@ def load(path):
 
 def save(path, array):
     """Write an array as a .npy file, complete or not at all."""
+    tools.atomic_write(path, to_bytes(array))
+
+
+def to_bytes(array):
+    """An array as the content of a .npy file."""
     content = io.BytesIO()
     np.lib.format.write_array(content, np.ascontiguousarray(array), allow_pickle=False)
-    tools.atomic_write(path, content.getvalue())
+    return content.getvalue()

@@ -1,0 +1,254 @@
+"""The README's examples are what it says they are: commands run as printed, sessions are doctests.
+
+Each `$` line of a ```console block is run by bash, in the README's order and in one temporary folder, and must succeed.
+What is printed below it must be its standard output, where a line of `…` stands for any lines, and any number of blanks
+for one: a column is as wide as its widest cell, which may be on an omitted line. A command with nothing below it must
+only succeed. Text behind a command is a comment.
+
+A few words may differ from machine to machine: seconds and rates (`FREE`), versions of tools and the identity of a
+build. Where a command's numbers are estimates of Yosys and nextpnr, or come of floating-point sums whose last digit
+depends on the processor (`ESTIMATES`), a number may be a fifth off, and a percentage or a signed difference 1 off.
+"""
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bitloom import cli
+from bitloom.fpga import boards
+from bitloom.golden.example_data import arrays
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+BLOCKS = [(kind, text) for kind, text in re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.M | re.S)]
+
+#: What no test can run, and why. Each pattern has a command in the README.
+CANNOT = {
+    r"^git clone": "there is no repository to clone from",
+    r"^make ": "it is what runs these tests, or what installed them",
+    r"^sudo ": "it changes the machine",
+    r"--on /dev/": "there is no board",
+    r"^bitloom flash (?!.*--dry-run)": "there is no board",
+    r"--liberty ": "the cell library is another project's file",
+}
+
+#: Commands that take many seconds, or need the files of such a one: run by `make test-long`.
+SLOW = (
+    r"^bitloom (build|demo|flash|mutate|quantize|search|synth|train)\b",
+    r"^bitloom run (gemm|sevedo)\b",
+    r"^bitloom sim (hgq-tile|sevedo-core)\b",
+    r"^bitloom generate sevedo-core\b",
+    r"--on build/",
+)
+
+#: Commands whose numbers may be a fifth off.
+ESTIMATES = r"^bitloom (build|demo|mutate|synth|train)\b|--on build/"
+
+#: What may be anything: the part of a line in a group.
+FREE = (
+    r"seconds to (?:compile|run) ([\d.,]+)$",
+    r"simulated MAC/s ([\d,]+)$",
+    r"([\d.]+) seconds$",
+    r"% (\d+\.\d)$",  # the last column of a training's table, seconds
+    r"\bbuild ([0-9a-f]{16})\b",
+    r"(?:Yosys|nextpnr[\w-]*) (\d[\d.]*)",
+    r"^longest path: (.*)$",
+)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of the README.
+
+    Attributes
+    ----------
+    block : int
+        Number of its block.
+    text : str
+        What is run.
+    printed : list of str
+        Lines below it.
+    """
+
+    block: int
+    text: str
+    printed: tuple
+
+    @property
+    def slow(self):
+        return any(re.search(pattern, self.text) for pattern in SLOW)
+
+    @property
+    def reason(self):
+        """Why it cannot be run, or None."""
+        return next((why for pattern, why in CANNOT.items() if re.search(pattern, self.text)), None)
+
+
+def commands():
+    """The commands of all console blocks in order."""
+    found = []
+    for block, (kind, text) in enumerate(BLOCKS):
+        if kind == "console":
+            for part in re.split(r"^\$ ", text, flags=re.M)[1:]:
+                line, *printed = part.rstrip().split("\n")
+                found.append(Command(block, line.partition("  #")[0].rstrip(), tuple(printed)))
+    return found
+
+
+COMMANDS = commands()
+
+
+class Session:
+    """One temporary folder, in which each command is run once, and what it needs before it."""
+
+    def __init__(self, folder):
+        self.folder, self.done = folder, {}
+
+    def run(self, index):
+        """Standard output of a command, after every quick one before it, and the slow ones of its own block."""
+        if index not in self.done:
+            wanted = COMMANDS[index]
+            for before, command in enumerate(COMMANDS[:index]):
+                if not command.reason and (not command.slow or (wanted.slow and command.block == wanted.block)):
+                    self.run(before)
+            path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+            self.done[index] = subprocess.run(
+                ["bash", "-c", wanted.text],
+                cwd=self.folder,
+                env={**os.environ, "PATH": path},
+                capture_output=True,
+                text=True,
+            )
+        done = self.done[index]
+        assert done.returncode == 0, f"{COMMANDS[index].text}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    return Session(tmp_path_factory.mktemp("readme"))
+
+
+RUN = [
+    pytest.param(index, id=command.text, marks=[pytest.mark.long] * command.slow)
+    for index, command in enumerate(COMMANDS)
+    if not command.reason
+]
+
+
+@pytest.mark.parametrize("index", RUN)
+def test_command(index, session, request):
+    command = COMMANDS[index]
+    if "--on build/" in command.text:
+        request.getfixturevalue("icestorm")
+    output = session.run(index)
+    if command.printed:
+        estimates = bool(re.search(ESTIMATES, command.text))
+        assert shows(command.printed, output.splitlines(), estimates), f"$ {command.text}\n{output}"
+
+
+def shows(printed, lines, estimates):
+    """Whether the README's lines, some omitted, are those of a command."""
+    parts, lines = [[]], [plain(line) for line in lines]
+    for line in map(plain, printed):
+        parts.append([]) if line == "…" else parts[-1].append(line)
+
+    def at(place, part):
+        there = lines[place : place + len(part)]
+        return len(there) == len(part) and all(same(*pair, estimates) for pair in zip(part, there, strict=True))
+
+    if len(parts) == 1:
+        return len(lines) == len(parts[0]) and at(0, parts[0])
+    first, *middle, last = parts
+    if not at(0, first):
+        return False
+    place, end = len(first), len(lines) - len(last)
+    for part in middle:
+        place = next((p + len(part) for p in range(place, end - len(part) + 1) if at(p, part)), None)
+        if place is None:
+            return False
+    return place <= end and at(end, last)
+
+
+def plain(line):
+    """A line with single blanks, and without what may be anything."""
+    line = " ".join(line.split())
+    for pattern in FREE:
+        line = re.sub(pattern, lambda match: match[0].replace(match[1], "#"), line)
+    return line
+
+
+NUMBER = re.compile(r"(?<![\w.-])[-+]?\d[\d,]*(?:\.\d+)?%?|\d[\d,]*(?:\.\d+)?%?")
+
+
+def same(expected, got, estimates):
+    """Whether two lines say the same."""
+    if not estimates or expected == got:
+        return expected == got
+    if NUMBER.sub("#", expected) != NUMBER.sub("#", got):
+        return False
+    return all(close(*pair) for pair in zip(NUMBER.findall(expected), NUMBER.findall(got), strict=True))
+
+
+def close(expected, got):
+    value, other = (float(text.strip("%").replace(",", "")) for text in (expected, got))
+    return abs(value - other) <= (1 if expected[0] in "+-" or expected[-1] == "%" else abs(value) / 5)
+
+
+def test_what_may_differ():
+    assert shows(["a  1", "…", "z"], ["a 1", "b", "c", "z"], False)
+    assert shows(["…", "b", "…"], ["a 1", "b", "z"], False) and shows(["…"], [], False)
+    assert not shows(["a 1", "…", "a 1"], ["a 1"], False)
+    assert not shows(["a 1"], ["a 1", "b"], False) and not shows(["a 1", "…"], ["a 2", "b"], False)
+    assert same(plain("x; 2.1 seconds"), plain("x; 17.5 seconds"), False)
+    assert not same(plain("x; 2.1 minutes"), plain("x; 17.5 minutes"), False)
+    assert same("Fmax 100.0 MHz", "Fmax 119.0 MHz", True) and not same("Fmax 100.0 MHz", "Fmax 121.0 MHz", True)
+    assert not same("Fmax 100.0 MHz", "Fmax 119.0 MHz", False) and not same("LUT 100", "FF 100", True)
+    assert same("bdwp-2:8 95.31% -0.06", "bdwp-2:8 95.98% +0.28", True) and not same("95.31%", "93.31%", True)
+
+
+def test_every_block_says_what_it_is():
+    """So that no command escapes: those in blocks without a kind are none."""
+    for kind, text in BLOCKS:
+        if kind != "console":
+            assert not re.search(r"^\s*(\$ |bitloom )", text, flags=re.M), text
+        else:
+            assert text.startswith("$ "), text
+        assert (">>> " in text) == (kind == "pycon"), text
+    assert README.count("\n```") == 2 * len(BLOCKS)
+
+
+def test_what_is_not_run_is_in_the_readme():
+    for pattern in (*CANNOT, *SLOW, *ESTIMATES.split("|--")[:1]):
+        assert any(re.search(pattern, command.text) for command in COMMANDS), pattern
+
+
+def test_the_readme_reads_no_file_that_no_command_makes():
+    made = {f"{name}.npy" for name in arrays()}
+    for command in COMMANDS:
+        for word in re.findall(r"[\w./-]+\.(?:npy|npz)", command.text):
+            written = re.search(rf"(-o|--out) {re.escape(word)}", command.text)
+            assert written or word in made, f"{word} of {command.text}"
+            made.add(word)
+        assert "bitloom" not in command.text.split()[:1] or command.text.split()[1] in cli.bitloom.commands
+
+
+PYTHON = [text for kind, text in BLOCKS if kind == "pycon"]
+
+
+@pytest.mark.parametrize("text", PYTHON, ids=[text.splitlines()[-2][4:40] for text in PYTHON])
+def test_python_session(text):
+    test = doctest.DocTestParser().get_doctest(text, {}, "README.md", "README.md", 0)
+    found = []
+    doctest.DocTestRunner().run(test, out=found.append)
+    assert test.examples and not found, "".join(found)
+
+
+@pytest.mark.parametrize("text", [text for kind, text in BLOCKS if kind == "python"])
+def test_python_entry(text):
+    exec(compile(text, "README.md", "exec"), dict(vars(boards)))
