@@ -229,8 +229,10 @@ def test_what_is_not_run_is_in_the_readme():
 
 
 def test_the_readme_reads_no_file_that_no_command_makes():
-    made = {f"{name}.npy" for name in arrays()}
+    made = set()
     for command in COMMANDS:
+        if command.text == "bitloom example-data":
+            made |= {f"{name}.npy" for name in arrays()}
         for word in re.findall(r"[\w./-]+\.(?:npy|npz)", command.text):
             written = re.search(rf"(-o|--out) {re.escape(word)}", command.text)
             assert written or word in made, f"{word} of {command.text}"
