@@ -17,6 +17,7 @@ from rich.table import Table
 
 from . import __version__
 from .cores import catalogue, generate
+from .golden import strict_json
 from .hdl import tools
 from .hdl.files import STANDARD_OUTPUT, descriptor, is_plain
 
@@ -104,11 +105,11 @@ def _is_number(text):
 
 
 def _print_json(value):
-    click.echo(json.dumps(value, indent=2))
+    click.echo(strict_json.dumps(value, indent=2))
 
 
 def _write_json(path, value):
-    tools.atomic_write(path, json.dumps(value, indent=2) + "\n")
+    tools.atomic_write(path, strict_json.dumps(value, indent=2) + "\n")
 
 
 @contextlib.contextmanager

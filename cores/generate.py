@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib.metadata
-import json
 import re
 import shlex
 import textwrap
@@ -13,6 +12,7 @@ from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
 
 from .. import __version__
+from ..golden import strict_json
 from ..hdl import identifiers, tools
 from ..hdl.axis import AxisWrapper
 from ..hdl.files import is_plain
@@ -257,7 +257,7 @@ def write(design, path):
         The files written, as `files` has them: all of them, or none if one could not be.
     """
     written = files(path)
-    texts = (design.verilog, json.dumps(design.manifest, indent=2) + "\n", _fusesoc(design, Path(path).name))
+    texts = (design.verilog, strict_json.dumps(design.manifest, indent=2) + "\n", _fusesoc(design, Path(path).name))
     for target in written:
         tools.check_writable(target)
     for target, text in zip(written, texts, strict=False):
@@ -284,11 +284,11 @@ def _fusesoc(design, verilog_name):
     """A FuseSoC core description, CAPI version 2."""
     return f"""CAPI=2:
 name: bitloom:cores:{design.top}:{__version__}
-description: {json.dumps(design.manifest["summary"])}
+description: {strict_json.dumps(design.manifest["summary"])}
 filesets:
   rtl:
     files:
-      - {json.dumps(verilog_name)}
+      - {strict_json.dumps(verilog_name)}
     file_type: verilogSource
 targets:
   default:

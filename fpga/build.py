@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..cores.generate import generate
+from ..golden import strict_json
 from ..hdl import tools
 from ..hdl.named_dsp import HIDE, SHOW
 from .dfu import with_suffix
@@ -133,7 +134,7 @@ def build(core, config, board, out_dir="build", *, output=None, baud=None, top=L
     plan = _plan(design, board, getattr(config, "target", "generic"))
     found = {command[0]: tools.find(command[0], override=True) for command in _commands(plan)}
     versions = {"amaranth": importlib.metadata.version("amaranth"), **{name: f.version for name, f in found.items()}}
-    key = hashlib.sha256(json.dumps([plan.digest().hex(), versions], sort_keys=True).encode()).hexdigest()[:16]
+    key = hashlib.sha256(strict_json.dumps([plan.digest().hex(), versions], sort_keys=True).encode()).hexdigest()[:16]
     work = tools.cache_dir("build") / f"{core.name}-{board.name}-{key}"
     cached = (work / _RESULT).is_file()
     if not cached:
@@ -155,7 +156,7 @@ def build(core, config, board, out_dir="build", *, output=None, baud=None, top=L
         "sha256": hashlib.sha256(content).hexdigest(),
     }
     tools.atomic_write(bitstream, content)
-    tools.atomic_write(bitstream.with_suffix(".json"), json.dumps(description, indent=2) + "\n")
+    tools.atomic_write(bitstream.with_suffix(".json"), strict_json.dumps(description, indent=2) + "\n")
     return BuildResult(
         bitstream=bitstream,
         description=bitstream.with_suffix(".json"),
@@ -247,7 +248,7 @@ def _execute(plan, found, work, progress):
             command = [*found[program].command, *arguments]
             tools.run(command, cwd=beside, log=log, transcript=transcript, name=program)
         report = json.loads((beside / _REPORT).read_text())
-        tools.atomic_write(beside / _RESULT, json.dumps(_numbers(report), indent=2) + "\n")
+        tools.atomic_write(beside / _RESULT, strict_json.dumps(_numbers(report), indent=2) + "\n")
         try:
             beside.rename(work)
         except OSError:

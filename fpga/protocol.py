@@ -32,9 +32,10 @@ understood, gets FAULT with a reason and does nothing. A frame that is damaged g
 0, which says only: ask again.
 """
 
-import json
 import zlib
 from dataclasses import dataclass
+
+from ..golden import strict_json
 
 __all__ = [
     "ANSWER",
@@ -178,7 +179,7 @@ def identity(core, assignments, build):
         If it is longer than a payload.
     """
     text = {"link": VERSION, "core": core, "parameters": assignments, "build": build}
-    data = json.dumps(text, separators=(",", ":")).encode()
+    data = strict_json.dumps(text, separators=(",", ":")).encode()
     if len(data) > MAX_PAYLOAD:
         raise ValueError(f"the identity of {core} has {len(data)} bytes, at most {MAX_PAYLOAD} are possible")
     return data

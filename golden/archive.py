@@ -7,6 +7,8 @@ import zlib
 
 import numpy as np
 
+from . import strict_json
+
 __all__ = ["pack", "unpack"]
 
 # What NumPy, its zip files and JSON raise for bytes that are no such file.
@@ -30,7 +32,7 @@ def pack(version, about, arrays):
     bytes
     """
     file = io.BytesIO()
-    np.savez_compressed(file, about=np.array(json.dumps({"version": version, **about})), **arrays)
+    np.savez_compressed(file, about=np.array(strict_json.dumps({"version": version, **about})), **arrays)
     return file.getvalue()
 
 

@@ -30,6 +30,8 @@ from types import MappingProxyType
 
 import numpy as np
 
+from . import strict_json
+
 __all__ = [
     "MULTI_RANGES",
     "SHIPPED",
@@ -367,8 +369,8 @@ def dumps(tables, **about):
         The same tables give the same text.
     """
     # One line a table: indented lists of numbers would be a column of 50 lines each.
-    rows = [f'    "{s}": {json.dumps(table.to_dict())}' for s, table in sorted(tables.items())]
-    about = json.dumps(about, indent=2).replace("\n", "\n  ")
+    rows = [f'    "{s}": {strict_json.dumps(table.to_dict())}' for s, table in sorted(tables.items())]
+    about = strict_json.dumps(about, indent=2).replace("\n", "\n  ")
     return f'{{\n  "version": {VERSION},\n  "about": {about},\n  "tables": {{\n' + ",\n".join(rows) + "\n  }\n}\n"
 
 

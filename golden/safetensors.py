@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from . import strict_json
+
 # NumPy types in the order in which the reference library sorts tensors on writing, widest first.
 _DTYPES = {
     "U64": np.dtype("<u8"),
@@ -113,7 +115,7 @@ def save(path, tensors, metadata=None):
         tag, array = arrays[name]
         begin, end = end, end + array.nbytes
         header[name] = {"dtype": tag, "shape": list(array.shape), "data_offsets": [begin, end]}
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text = strict_json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

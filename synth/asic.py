@@ -5,6 +5,7 @@ import json
 import re
 from pathlib import Path
 
+from ..golden import strict_json
 from ..hdl import tools
 from .jobs import Progress, count_cells, kept, run_yosys, stage
 from .liberty import Library, read
@@ -29,7 +30,7 @@ def _map_to_library(design, library: Library, work: Path, log: Path) -> str:
     ]
     run_yosys(script, work, log)
     area = json.loads((work / "stat.json").read_text())["design"].get("area", 0.0)
-    return json.dumps({"cells": count_cells(work), "area": area})
+    return strict_json.dumps({"cells": count_cells(work), "area": area})
 
 
 def measure_area(design, path: Path, progress: Progress) -> Report:

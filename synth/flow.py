@@ -14,6 +14,7 @@ import os
 import re
 from pathlib import Path
 
+from ..golden import strict_json
 from ..hdl import tools
 from ..hdl.named_dsp import HIDE, SHOW, is_named
 from .asic import measure_area
@@ -62,14 +63,14 @@ def _synthesize_core(design, target: Target, verilog: str, around: str, work: Pa
     run_yosys(script, work, log)
     netlist = json.loads((work / "netlist.json").read_text())
     netlist["modules"] = {whole: netlist["modules"][whole]}
-    return json.dumps({"cells": count_cells(work), "netlist": netlist})
+    return strict_json.dumps({"cells": count_cells(work), "netlist": netlist})
 
 
 def _place_and_route(
     netlist: dict, design, target: Target, uses: tuple[Use, ...], seed: int, work: Path, log: Path
 ) -> str:
     """Fmax and the longest path with the nets at its two ends, as JSON."""
-    (work / "netlist.json").write_text(json.dumps(netlist))
+    (work / "netlist.json").write_text(strict_json.dumps(netlist))
     pins = zip(PINS, target.pins, strict=False)
     (work / "pins.cst").write_text("".join(f'IO_LOC "{name}" {pin};\n' for name, pin in pins))
     command = [*tools.find(target.nextpnr).command, *target.arguments, "--json", "netlist.json", "--seed", str(seed)]
@@ -87,7 +88,7 @@ def _place_and_route(
         raise tools.ToolFailed(f"{target.nextpnr} found no path from register to register")
     (placed,) = json.loads((work / "placed.json").read_text())["modules"].values()
     fmax = min(clock["achieved"] for clock in report["fmax"].values())
-    return json.dumps({"fmax": fmax, **read_path(report, placed)})
+    return strict_json.dumps({"fmax": fmax, **read_path(report, placed)})
 
 
 def _fpga(design, target: Target, freq: float | None, seed: int, progress: Progress) -> Report:

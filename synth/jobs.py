@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+from ..golden import strict_json
 from ..hdl import tools
 
 __all__ = ["Progress", "count_cells", "kept", "run_yosys", "stage"]
@@ -30,7 +31,7 @@ def kept(make: Callable[[Path, Path], str], *key: object) -> str:
 
     An entry is packed, so it carries a checksum, and is renamed into place: half of one is never read.
     """
-    digest = hashlib.sha256(json.dumps([_code(), *key]).encode()).hexdigest()
+    digest = hashlib.sha256(strict_json.dumps([_code(), *key]).encode()).hexdigest()
     entry = tools.cache_dir("synth") / f"{digest}.gz"
     try:
         return gzip.decompress(entry.read_bytes()).decode()

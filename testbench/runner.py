@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..cores.generate import generate
+from ..golden import strict_json
 from ..hdl import tools
 from . import verilator
 from .progress import watched
@@ -131,7 +132,7 @@ class Result:
         """
         keys = ("core", "parameters", "seed", "failure")
         report = {key: getattr(self, key) for key in keys} | {"mismatches": self.mismatches}
-        tools.atomic_write(path, json.dumps(report, indent=2) + "\n")
+        tools.atomic_write(path, strict_json.dumps(report, indent=2) + "\n")
 
 
 def simulate(
@@ -275,7 +276,7 @@ def _environment(design, request, work):
         "GPI_LOG_LEVEL": "WARNING",
         # Verilator's inertial writes can be trusted; cocotb's own queue of writes is slower.
         "COCOTB_TRUST_INERTIAL_WRITES": "1",
-        REQUEST: json.dumps(request),
+        REQUEST: strict_json.dumps(request),
     }
 
 

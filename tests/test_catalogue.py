@@ -95,7 +95,7 @@ ARROWS = {
     "hdl": set(),
     "cores": {"golden", "hdl"},
     "testbench": {"cores", "golden", "hdl"},
-    "synth": {"cores", "hdl"},
+    "synth": {"cores", "golden", "hdl"},
     "fpga": {"cores", "golden", "hdl"},
 }
 
