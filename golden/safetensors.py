@@ -1,14 +1,16 @@
 """Read and write safetensors files with NumPy alone.
 
 A file is an 8-byte little-endian header length, a JSON header and the tensors' bytes. The header maps each name to
-``{"dtype", "shape", "data_offsets": [begin, end]}``, offsets counted from the end of the header; the tensors cover the
-rest of the file without gap or overlap. Source: the safetensors format description, rules as in its reference library.
+``{"dtype", "shape", "data_offsets": [begin, end]}``, offsets counted from the end of the header, further fields
+ignored; the tensors cover the rest of the file without gap or overlap. Source: the safetensors format description,
+rules as in its reference library.
 """
 
 import json
 import math
 import mmap
 import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +50,8 @@ def load(path):
     -------
     dict of str to ndarray
         In the order of the header. Read-only views of the mapped file, so that only the pages that are used are read;
-        BF16 comes as a float32 copy and BOOL as a bool copy. The file stays mapped as long as a view lives.
+        BF16 comes as a float32 copy and BOOL as a bool copy. The file stays mapped as long as a view lives. What cannot
+        be mapped, such as a pipe, is read whole.
 
     Raises
     ------
@@ -58,10 +61,9 @@ def load(path):
         When the file cannot be read.
     """
     with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
         prefix = file.read(8)
         if len(prefix) < 8:
-            raise ValueError(f"{path}: truncated: {size} bytes, a safetensors file has at least 8")
+            raise ValueError(f"{path}: truncated: {len(prefix)} bytes, a safetensors file has at least 8")
         length = int.from_bytes(prefix, "little")
         if length > _MAX_HEADER:
             raise ValueError(f"{path}: header of {length} bytes, at most {_MAX_HEADER} allowed: no safetensors file?")
@@ -69,9 +71,13 @@ def load(path):
         if len(text) < length:
             raise ValueError(f"{path}: truncated: header of {length} bytes announced, {len(text)} present")
         entries = _parse_header(path, text)
-        start = 8 + length
-        _check_cover(path, entries, size - start)
-        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        state, start = os.fstat(file.fileno()), 8 + length
+        if stat.S_ISREG(state.st_mode):
+            _check_cover(path, entries, state.st_size - start)
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        else:
+            data, start = file.read(), 0
+            _check_cover(path, entries, len(data))
     return {name: _view(path, name, data, start, *entry) for name, entry in entries.items()}
 
 
@@ -134,10 +140,14 @@ def _unique(pairs):
     return result
 
 
+def _refuse(constant):
+    raise ValueError(f"{constant} is no JSON")
+
+
 def _parse_header(path, text):
     """Return ``{name: (tag, shape, begin, end)}``, each entry sound in itself."""
     try:
-        header = json.loads(text.decode(), object_pairs_hook=_unique)
+        header = json.loads(text.decode(), object_pairs_hook=_unique, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: header is not valid JSON: {error}") from None
     if not isinstance(header, dict):
@@ -147,8 +157,8 @@ def _parse_header(path, text):
 
 
 def _parse_entry(where, entry):
-    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
-        raise ValueError(f"{where}: expected exactly the fields dtype, shape and data_offsets")
+    if not isinstance(entry, dict) or not entry.keys() >= {"dtype", "shape", "data_offsets"}:
+        raise ValueError(f"{where}: expected the fields dtype, shape and data_offsets")
     tag, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(tag, str) or tag not in _DTYPES:
         raise ValueError(f"{where}: dtype {tag!r}, expected one of {', '.join(_DTYPES)}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..golden import strict_json
 from ..hdl import tools
 from .jobs import Progress, count_cells, kept, run_yosys, stage
-from .liberty import Library, read
+from .liberty import Library
 from .report import Area, Report
 
 __all__ = ["measure_area"]
@@ -17,7 +17,7 @@ __all__ = ["measure_area"]
 def _map_to_library(design, library: Library, work: Path, log: Path) -> str:
     """Yosys' statistics of the core mapped to the library, as JSON."""
     (work / "core.v").write_text(design.verilog)
-    (work / "cells.lib").write_text(library.text)
+    (work / "cells.lib").write_text(library.text, encoding="utf-8")
     cells = " ".join(["-liberty cells.lib", *(f"-dont_use {name}" for name in library.reserved)])
     script = [
         "read_verilog core.v",
@@ -33,9 +33,8 @@ def _map_to_library(design, library: Library, work: Path, log: Path) -> str:
     return strict_json.dumps({"cells": count_cells(work), "area": area})
 
 
-def measure_area(design, path: Path, progress: Progress) -> Report:
-    """Area of a design with the cells of a Liberty file; see `flow.synthesize`."""
-    library = read(path)
+def measure_area(design, library: Library, progress: Progress) -> Report:
+    """Area of a design with the cells of a library; see `flow.synthesize`."""
     yosys = tools.find("yosys", override=True)
     stage(progress, f"mapping to {library.name} (Yosys {yosys.version})")
     make = functools.partial(_map_to_library, design, library)
@@ -43,12 +42,12 @@ def measure_area(design, path: Path, progress: Progress) -> Report:
         result = json.loads(kept(make, "library", design.verilog, design.top, library.text, yosys.version))
     except tools.ToolFailed as error:
         if re.search(r"libert|\.lib\b|ABC|legalized", str(error), re.IGNORECASE):
-            raise ValueError(f"{path} cannot be used: {error}") from None
+            raise ValueError(f"{library.path} cannot be used: {error}") from None
         raise
     cells = result["cells"]
     unknown = [cell for cell in cells if cell not in library.cells]
     if unknown:
-        raise ValueError(f"{path} has no cells for {', '.join(unknown)}, which {design.name} needs")
+        raise ValueError(f"{library.path} has no cells for {', '.join(unknown)}, which {design.name} needs")
     area = float(result["area"])
     return Report(
         design=design.name,

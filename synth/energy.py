@@ -147,7 +147,7 @@ def map_netlist(design, path) -> dict:
     with tempfile.TemporaryDirectory(dir=folder) as work:
         work = Path(work)
         (work / "core.v").write_text(design.verilog)
-        (work / "cells.lib").write_text(library.text)
+        (work / "cells.lib").write_text(library.text, encoding="utf-8")
         cells = " ".join(["-liberty cells.lib", *(f"-dont_use {name}" for name in library.reserved)])
         script = ["read_verilog core.v", f"synth -flatten -top {design.top}", f"dfflibmap {cells}", f"abc {cells}"]
         run_yosys([*script, "opt_clean -purge", "write_json netlist.json"], work, work / "log.txt")

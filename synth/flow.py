@@ -21,6 +21,7 @@ from .asic import measure_area
 from .gowin import make_timed
 from .harness import PINS, harness
 from .jobs import Progress, count_cells, kept, run_yosys, stage
+from .liberty import Library, read
 from .paths import longest_path, read_path
 from .report import Report, Use
 from .room import TooSmall, check_room, is_full, overfull
@@ -131,7 +132,7 @@ def _fpga(design, target: Target, freq: float | None, seed: int, progress: Progr
 
 
 def check_request(
-    target: str | None, liberty: str | os.PathLike | None, freq: float | None, seed: int
+    target: str | None, liberty: str | os.PathLike | Library | None, freq: float | None, seed: int
 ) -> Target | None:
     """Check what `synthesize` is asked for, parameters as there, and look up the target.
 
@@ -156,7 +157,7 @@ def check_request(
 def synthesize(
     design,
     target: str | None = None,
-    liberty: str | os.PathLike | None = None,
+    liberty: str | os.PathLike | Library | None = None,
     freq: float | None = None,
     seed: int = 1,
     progress: Progress = None,
@@ -171,8 +172,8 @@ def synthesize(
         Its `name`, `top`, `verilog`, `ports`, `clock` and `reset` are read.
     target : str or None
         A key of `targets.TARGETS`. Exactly one of `target` and `liberty` is given.
-    liberty : path or None
-        A Liberty file, packed or not: area only.
+    liberty : path, Library or None
+        A Liberty file, packed or not, or what `liberty.read` gave: area only.
     freq : float or None
         MHz to be reached, above 0; FPGA only. It decides `Report.met` and nothing else.
     seed : int
@@ -196,5 +197,5 @@ def synthesize(
     """
     part = check_request(target, liberty, freq, seed)
     if part is None:
-        return measure_area(design, Path(liberty), progress)
+        return measure_area(design, liberty if isinstance(liberty, Library) else read(liberty), progress)
     return _fpga(design, part, freq, seed, progress)

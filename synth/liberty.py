@@ -21,6 +21,8 @@ class Library:
 
     Attributes
     ----------
+    path : str
+        The file, for messages.
     name : str
         As the file gives it.
     text : str
@@ -38,6 +40,7 @@ class Library:
         Its area, in the library's unit.
     """
 
+    path: str
     name: str
     text: str
     cells: frozenset[str]
@@ -212,4 +215,4 @@ def read(path: str | os.PathLike) -> Library:
     if not areas:
         raise ValueError(f"{path} has no 2-input NAND with an area, which the equivalents are counted in")
     nand2 = min(areas, key=lambda name: (areas[name], name))
-    return Library(head[1].strip(), text, frozenset(cells), flip_flops, reserved, nand2, areas[nand2])
+    return Library(str(path), head[1].strip(), text, frozenset(cells), flip_flops, reserved, nand2, areas[nand2])

@@ -244,7 +244,10 @@ def run(
         As `flow.synthesize`, the point named; the other points are stopped.
     """
     part = check_request(target, liberty, freq, seed)
-    place = part.name if part else libraries.read(liberty).name
+    if part is None:
+        # Once, as it may be a pipe.
+        liberty = libraries.read(liberty)
+    place = part.name if part else liberty.name
     request = {"target": target, "liberty": liberty, "freq": freq, "seed": seed}
     ended, held = _PROCESSES.Pipe(duplex=False)
     workers = min(jobs or os.cpu_count() or 1, len(points))

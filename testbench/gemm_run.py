@@ -201,7 +201,9 @@ def load(path):
     """
     with open(path, "rb") as file:
         try:
-            return np.lib.format.read_array(file, allow_pickle=False)
+            # NumPy reads a file at once by its descriptor, which a pipe does not allow.
+            source = file if file.seekable() else io.BytesIO(file.read())
+            return np.lib.format.read_array(source, allow_pickle=False)
         except (ValueError, EOFError, MemoryError, OverflowError):
             raise ValueError(f"{str(path)!r} must be a whole .npy file of numbers") from None
 

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -41,6 +42,9 @@ def fail(core, config, request):
         raise tools.ToolFailed("nextpnr lost its way")
     Path(f"started-{config.pairs}").touch()
     tools.run(["sh", "-c", "sleep 20"], ".")
+
+def tell(core, config, request):
+    return Report(core, request["liberty"].name, "", (), None, None, None, None, {}, {}, None, ())
 
 def die(core, config, request):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -163,6 +167,19 @@ def test_a_worker_that_is_killed_is_one_line(fake, monkeypatch):
     monkeypatch.setattr(sweep, "_measure", fake.die)
     with pytest.raises(tools.ToolFailed, match=r"^a worker was killed, perhaps for want of memory: try --jobs 1$"):
         sweep.run(CORE, sweep.plan(CORE, [], ["pairs=1,2"]), "ice40-up5k", jobs=1)
+
+
+def test_a_liberty_file_is_read_once_so_it_may_be_a_pipe(fake, monkeypatch, tmp_path):
+    pins = 'pin(A) {direction : input;} pin(B) {direction : input;} pin(Y) {direction : output; function : "!(A&B)";}'
+    text = f"library (tiny) {{ cell (N) {{area : 1; {pins}}} cell (D) {{area : 4; ff(IQ, IQN) {{}}}} }}"
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(text,), daemon=True)
+    writer.start()
+    monkeypatch.setattr(sweep, "_measure", fake.tell)
+    found = sweep.run(CORE, sweep.plan(CORE, [], ["pairs=1,2"]), liberty=pipe, jobs=1)
+    writer.join()
+    assert found.target == "tiny" and [report.target for report in found.reports] == ["tiny", "tiny"]
 
 
 def test_the_request_is_checked_before_anything_runs(monkeypatch, tmp_path):
