@@ -15,6 +15,7 @@ import numpy as np
 
 from . import anda
 from .anda_search import MODULES
+from .checks import matrix, named, within
 from .evaluate import mean_cosine
 from .transformer import Ops
 
@@ -23,6 +24,7 @@ __all__ = ["AndaEncoder", "quantize_weight"]
 _SMALLEST, _LARGEST = -8, 7
 # Where the largest weight of a group may land: around -8, or beyond it, to be clipped for the others' good.
 _LANDINGS = np.arange(7, 12.5, 0.5)
+_HALF = np.finfo(np.float16)
 
 
 def quantize_weight(weight):
@@ -37,7 +39,7 @@ def quantize_weight(weight):
     Parameters
     ----------
     weight : array_like of float, shape (N, K)
-        Finite.
+        Finite; the largest magnitude is 0 or 7 times what an FP16 scale can be, 2**-24 to 65504.
 
     Returns
     -------
@@ -47,15 +49,12 @@ def quantize_weight(weight):
     Raises
     ------
     ValueError
-        For another shape, and for weights that are not finite or too large for FP16 scales.
+        For another shape or no weight at all, and for weights that are not finite, or out of range; names theirs.
     """
-    weight = np.asarray(weight, np.float32)
-    if weight.ndim != 2:
-        raise ValueError(f"a weight must have two axes, not shape {weight.shape}")
+    weight = matrix(weight)
     n, k = weight.shape
-    largest = float(np.abs(weight).max(initial=0))
-    if not largest / _LANDINGS[0] < np.finfo(np.float16).max:
-        raise ValueError(f"weights must be finite and their scale below 65504, the largest is {largest}")
+    within(weight, _LANDINGS[0] * _HALF.smallest_subnormal, _LANDINGS[0] * _HALF.max)
+    weight = weight.astype(np.float32)
     groups = np.pad(weight, ((0, 0), (0, -k % anda.WEIGHT_GROUP))).reshape(-1, anda.WEIGHT_GROUP)
     extreme = np.take_along_axis(groups, np.abs(groups).argmax(axis=1)[:, None], axis=1)
     codes, scales = np.zeros(groups.shape, np.int8), np.ones((len(groups), 1), np.float16)
@@ -89,7 +88,10 @@ class AndaEncoder:
 
     def __init__(self, encoder, rounding="truncate", conversion="fp32"):
         self.encoder, self.rounding, self.conversion = encoder, rounding, conversion
-        self.weights = {name: quantize_weight(layer.weight) for name, layer in encoder.linears.items()}
+        self.weights = {}
+        for name, layer in encoder.linears.items():
+            with named(name):
+                self.weights[name] = quantize_weight(layer.weight)
         sizes = dict.fromkeys(MODULES, 0)
         for layer in encoder.linears.values():
             sizes[layer.kind] += layer.weight.size

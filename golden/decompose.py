@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import hgq, lvc
-from .checks import finite
+from .checks import finite, named, within
 from .sevedo import SevedoLayer, to_half
 
 __all__ = ["PRECISIONS", "RANK", "SMOOTHINGS", "WIDE_CHANNELS", "WIDE_RANKS", "Split", "decompose", "split", "tables"]
@@ -70,9 +70,9 @@ def decompose(
     Parameters
     ----------
     weight : array_like, shape (N, K)
-        Finite.
+        Finite; the largest magnitude is 0 or from 2**-14 to 65504, as the residual is FP16.
     bias : array_like, shape (N,)
-        Finite; rounded by `sevedo.to_half`.
+        Finite, at most 65504 in magnitude; rounded by `sevedo.to_half`.
     x : ndarray of float16, shape (..., K)
         Calibration activations, one row or more.
     rank : int
@@ -94,13 +94,15 @@ def decompose(
     Raises
     ------
     ValueError
-        For another shape, NaN or Inf in weight or bias, a rank or a parameter out of its range.
+        For another shape, a weight or bias that is not finite or out of range, a rank or a parameter out of its range.
     """
     parts = split(weight, x, rank, smoothings, wide_channels, (coarse, fine, shift_bits, threshold))
     n = len(parts.residual)
     bias = finite(bias)
     if bias.shape != (n,):
         raise ValueError(f"bias must have shape {(n,)}, not {bias.shape}")
+    with named("bias"):
+        within(bias, 0, hgq.LARGEST_HALF)
     return SevedoLayer(
         order=parts.order,
         smoothing=parts.smoothing,
@@ -132,6 +134,7 @@ def split(weight, x, rank=RANK, smoothings=SMOOTHINGS, front=WIDE_CHANNELS, grou
     weight = finite(weight)
     if weight.ndim != 2 or not weight.size:
         raise ValueError(f"a weight must have two axes and a value, not shape {weight.shape}")
+    within(weight, hgq.SMALLEST_NORMAL, hgq.LARGEST_HALF)
     n, k = weight.shape
     if not 0 <= rank <= min(n, k):
         raise ValueError(f"the rank must be 0 to {min(n, k)}, the smaller side of {n} x {k}, not {rank}")

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from . import ovp, transformer
-from .quantize import error_report, quantize
+from .checks import named
+from .quantize import error_report, float32_steps, quantize
 from .transformer import Ops
 
 __all__ = ["activation_steps", "compare_embeddings", "compare_weights", "mean_cosine", "quantized_ops"]
@@ -29,6 +30,11 @@ def compare_weights(weights, formats, progress=lambda done, total, text: None):
         One a matrix: `name`, `shape`, `pairs` (as `ovp.statistics`), `errors` (format name to `error_report`).
     restored : dict
         Format name to a dict of name to the restored matrix, float32.
+
+    Raises
+    ------
+    ValueError
+        As `quantize.quantize`, naming matrix and format.
     """
     rows, restored = [], {fmt.name: {} for fmt in formats}
     jobs = [(name, fmt) for name in weights for fmt in formats]
@@ -37,7 +43,8 @@ def compare_weights(weights, formats, progress=lambda done, total, text: None):
         weight = weights[name]
         if fmt is formats[0]:
             rows.append({"name": name, "shape": [*weight.shape], "pairs": ovp.statistics(weight), "errors": {}})
-        codes, steps = quantize(weight, fmt)
+        with named(f"{name} as {fmt.name}"):
+            codes, steps = quantize(weight, fmt)
         rows[-1]["errors"][fmt.name] = error_report(weight, codes, steps, fmt)
         values = fmt.decode(codes)[:, : weight.shape[1]]
         restored[fmt.name][name] = (values * steps[:, None]).astype(np.float32)
@@ -103,12 +110,18 @@ def activation_steps(encoder, sentences, fmt, ops=Ops(), progress=lambda name: N
     Returns
     -------
     dict
-        Layer name to step.
+        Layer name to step, a float32 number.
+
+    Raises
+    ------
+    ValueError
+        For activations that are not finite, or as `quantize.float32_steps`; names the layer.
     """
     steps = {}
 
     def observe(name, x, weight, bias):
-        steps[name] = float(fmt.search(x, None))
+        with named(f"inputs of {name}"):
+            steps[name] = float(float32_steps(x, fmt.search(x, None)))
         progress(name)
         return ops.linear(name, x, weight, bias)
 

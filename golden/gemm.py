@@ -12,9 +12,12 @@ from types import SimpleNamespace
 import numpy as np
 
 from . import quantize, systolic
-from .checks import finite
+from .checks import finite, named, within
 
 __all__ = ["Problem", "check_k", "encode", "ends", "panels", "prepare", "results", "steps", "transfers"]
+
+
+_FLOAT32 = np.finfo(np.float32)
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Problem:
         return (product * rows * cols).astype(np.float32)
 
     def errors(self, product):
-        """What the formats cost: `relative_error`, in the Frobenius norm, and the same as `sqnr_db` if it is not 0.
+        """What the formats cost: `relative_error`, in the Frobenius norm, and the same as `quantize.sqnr_db`.
 
         Empty where the codes are the numbers, or the product is 0.
         """
@@ -60,9 +63,7 @@ class Problem:
         power = np.linalg.norm(exact)
         if not power:
             return {}
-        return {"relative_error": float(noise / power)} | (
-            {"sqnr_db": float(20 * np.log10(power / noise))} if noise else {}
-        )
+        return {"relative_error": float(noise / power), "sqnr_db": quantize.sqnr_db(power**2, noise**2)}
 
 
 def prepare(a, w, config):
@@ -99,20 +100,19 @@ def prepare(a, w, config):
     check_k(config, a.shape[1])
     codes, scales = [], []
     for name, x, axis, operand in zip("AW", (a, w), (None, 0), config.operands, strict=True):
-        try:
+        with named(name):
             # Checked before it is transposed: the message names an index.
-            if np.abs(finite(x)).max() > np.finfo(np.float32).max:
-                raise ValueError("numbers must be in the range of float32")
+            within(finite(x), _FLOAT32.smallest_subnormal, _FLOAT32.max)
             found, step = encode(x if axis is None else x.T, operand, axis)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
         codes.append(found)
         scales.append(step)
     exact = None
     if config.operands[0].pairs or any(step is not None for step in scales):
         exact = a.astype(np.float64) @ w.astype(np.float64)
-        if not np.abs(exact).max() < np.finfo(np.float32).max / 2:
-            raise ValueError("the product of A and W must be in the range of float32")
+        with named("the product of A and W"):
+            # Terms may cancel, their errors do not.
+            within(np.abs(a.astype(np.float64)) @ np.abs(w.astype(np.float64)), 0, _FLOAT32.max / 2)
+            within(exact, _FLOAT32.tiny, _FLOAT32.max / 2)
     return Problem((*a.shape, w.shape[1]), *codes, *scales, exact)
 
 

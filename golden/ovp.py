@@ -236,7 +236,7 @@ def encode(x, fmt):
     keep_first = (first >= fmt.outlier_threshold) & (first > second)
     keep_second = (second >= fmt.outlier_threshold) & ~keep_first
     plus, minus, outlier = fmt._encode_tables
-    doubled = np.minimum(magnitude * 2, len(outlier) - 1).astype(np.int64)
+    doubled = _doubled(magnitude, outlier).astype(np.int64)
     negative = pairs < 0
     codes = np.where(negative, minus[doubled], plus[doubled])
     signs = np.where(negative, np.uint8(fmt.identifier), np.uint8(0))
@@ -332,7 +332,7 @@ def round_trip(x, fmt):
     x = _paired(finite(x))
     normal, outlier = fmt._magnitude_tables
     magnitude = np.abs(x)
-    doubled = np.minimum(magnitude * 2, len(outlier) - 1).astype(np.int32)
+    doubled = _doubled(magnitude, outlier).astype(np.int32)
     result = np.copysign(normal[doubled], x)
     pairs = np.unique(np.flatnonzero(doubled >= 2 * fmt.outlier_threshold) // 2)
     pair, rows = magnitude.reshape(-1, 2)[pairs], np.arange(len(pairs))
@@ -359,7 +359,9 @@ def statistics(x):
         the largest magnitude in standard deviations.
     """
     x = finite(x)
-    sigma = x.std()
+    # Brought near 1, so that no square leaves the range of float64.
+    x = np.ldexp(x, -np.frexp(np.abs(x).max(initial=0))[1])
+    sigma = x.std() if x.size else 0.0
     count = (np.abs(_paired(x)) > 3 * sigma).sum(axis=-1)
     shares = np.bincount(count.ravel(), minlength=3) / max(count.size, 1)
     names = ("normal_normal", "outlier_normal", "outlier_outlier")
@@ -397,6 +399,11 @@ def matmul(a_codes, a_fmt, b_codes, b_fmt):
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
         raise ValueError(f"operands must have shapes (M, K) and (N, K), not {a.shape} and {b.shape}")
     return exact.product(a, b).astype(np.uint64).astype(np.uint32).view(np.int32), exact.overflows(a, b, 32)
+
+
+def _doubled(magnitude, table):
+    """Index of a table by floor(2 * magnitude), as float64; what is beyond its end has its last entry."""
+    return np.minimum(magnitude, (len(table) - 1) / 2) * 2
 
 
 def _paired(x):

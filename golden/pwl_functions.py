@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .checks import named, within
+
 __all__ = ["FUNCTIONS", "GRID_STEP", "Function", "expression", "lookup"]
 
 #: Distance of the points at which the genetic search compares (the paper's setup).
@@ -249,7 +251,8 @@ def expression(text, low=-4.0, high=4.0, fraction_bits=6):
     Raises
     ------
     ValueError
-        For another text, range or number of bits, and for a function that is not finite on its range.
+        For another text, range or number of bits, and for a function that is not finite on its range, or beyond
+        float32.
     """
     text = text.strip()
     call = _compiled(text)
@@ -268,6 +271,9 @@ def expression(text, low=-4.0, high=4.0, fraction_bits=6):
         if not np.isfinite(y).all():
             at = np.flatnonzero(~np.isfinite(y))[0]
             raise ValueError(f"{text} must be finite on {low} to {high}, not {y[at]} at x = {x[at]:g}")
+        # Its squares must be numbers, too.
+        with named(f"{text} on {low} to {high}"):
+            within(y, 0, np.finfo(np.float32).max)
     return Function(text, text, call, *ends, ends, ends, first, last, scales, fraction_bits, domain=ends)
 
 

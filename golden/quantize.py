@@ -10,18 +10,26 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import hgq, ovp, uniform
-from .checks import finite
+from .checks import matrix, within
 
 __all__ = [
     "FORMATS",
     "GROUPED",
+    "LARGEST",
     "HgqFormat",
     "WeightFormat",
     "error_report",
+    "float32_steps",
     "lookup",
     "quantize",
     "quantize_with_report",
+    "sqnr_db",
 ]
+
+#: Largest magnitude that may be quantized with float32 steps: half of float32's range, so that a value that is rounded
+#: up is still in it.
+LARGEST = float(np.finfo(np.float32).max) / 2
+_SMALLEST_STEP = float(np.finfo(np.float32).smallest_subnormal)
 
 
 @dataclass(frozen=True)
@@ -129,7 +137,7 @@ def quantize(weight, fmt):
     Parameters
     ----------
     weight : array_like, shape (N, K)
-        Finite real numbers, output channels first.
+        Finite real numbers, output channels first; one or more. The largest magnitude is 0 or as of `float32_steps`.
     fmt : WeightFormat
         Format.
 
@@ -139,12 +147,39 @@ def quantize(weight, fmt):
         What the format's encoder gives.
     steps : ndarray of float32, shape (N,)
         Scale steps: a value is its decoded code times the step.
+
+    Raises
+    ------
+    ValueError
+        For another shape, NaN or Inf, and as `float32_steps`.
     """
-    weight = finite(weight)
-    if weight.ndim != 2:
-        raise ValueError(f"a weight must have two axes, not shape {weight.shape}")
-    steps = fmt.search(weight, 0).astype(np.float32)
+    weight = matrix(weight)
+    steps = float32_steps(weight, fmt.search(weight, 0))
     return fmt.encode(weight / steps[:, None]), steps
+
+
+def float32_steps(x, steps):
+    """Scale steps in the type in which they are stored.
+
+    Parameters
+    ----------
+    x : ndarray
+        What was searched: its largest magnitude is 0 or from 2**-149 to `LARGEST`.
+    steps : float or ndarray of float64
+        As `scale.search` gives.
+
+    Returns
+    -------
+    float32 or ndarray of float32
+        At least 2**-149, the smallest that there is (our choice): what needs a smaller one becomes 0.
+
+    Raises
+    ------
+    ValueError
+        For numbers that float32 steps can only turn into zeros or infinity; names their range.
+    """
+    within(x, _SMALLEST_STEP, LARGEST)
+    return np.maximum(steps, _SMALLEST_STEP).astype(np.float32)
 
 
 def error_report(weight, codes, steps, fmt):
@@ -153,8 +188,7 @@ def error_report(weight, codes, steps, fmt):
     Returns
     -------
     dict
-        `mse`, mean squared error; `sqnr_db`, signal to quantization noise in decibels (inf where there is no noise);
-        `max_error`, the largest absolute error.
+        `mse`, mean squared error; `sqnr_db`, see there; `max_error`, the largest absolute error.
     """
     return _errors(weight, fmt.decode(codes)[..., : np.shape(weight)[-1]] * steps[:, None].astype(np.float64))
 
@@ -165,7 +199,8 @@ def quantize_with_report(weight, fmt):
     Parameters
     ----------
     weight : array_like, shape (N, K)
-        Finite real numbers, output channels first; for HGQ they are rounded to FP16 first, at most 65504.
+        Finite real numbers, output channels first; one or more. For HGQ they are rounded to FP16 first: the largest
+        magnitude is 0 or from 2**-14, below which all counts as 0, to 65504. Else as of `float32_steps`.
     fmt : WeightFormat or HgqFormat
         Format.
 
@@ -175,20 +210,40 @@ def quantize_with_report(weight, fmt):
         `codes` and `steps`, or `codes`, `shifts` and `scales`.
     report : dict
         As `error_report`.
+
+    Raises
+    ------
+    ValueError
+        As `quantize`.
     """
     if not isinstance(fmt, HgqFormat):
         codes, steps = quantize(weight, fmt)
         return {"codes": codes, "steps": steps}, error_report(weight, codes, steps, fmt)
-    rounded = np.clip(finite(weight), -hgq.LARGEST_HALF, hgq.LARGEST_HALF).astype(np.float16)
-    if rounded.ndim != 2:
-        raise ValueError(f"a weight must have two axes, not shape {rounded.shape}")
-    t = hgq.quantize(rounded, fmt.coarse, fmt.fine)
+    weight = matrix(weight)
+    within(weight, hgq.SMALLEST_NORMAL, hgq.LARGEST_HALF)
+    t = hgq.quantize(weight.astype(np.float16), fmt.coarse, fmt.fine)
     return {"codes": t.codes, "shifts": t.shifts, "scales": t.scales}, _errors(weight, hgq.dequantize(t))
 
 
+def sqnr_db(signal, noise):
+    """Signal to quantization noise ratio.
+
+    Parameters
+    ----------
+    signal, noise : float
+        Mean squares, or sums of squares over the same values; finite.
+
+    Returns
+    -------
+    float or None
+        Decibels. None, in JSON null, where there is no noise or no signal, and so no ratio that is a number.
+    """
+    return float(10 * np.log10(signal / noise)) if signal and noise else None
+
+
 def _errors(weight, restored):
-    weight = np.asarray(weight, dtype=np.float64)
+    # Of one order in memory, so that a transpose has the same sums.
+    weight = np.ascontiguousarray(weight, dtype=np.float64)
     noise = restored - weight
     mse, power = float(np.mean(noise**2)), float(np.mean(weight**2))
-    sqnr = 10 * np.log10(power / mse) if mse and power else np.inf if power else 0.0
-    return {"mse": mse, "sqnr_db": float(sqnr), "max_error": float(np.abs(noise).max(initial=0))}
+    return {"mse": mse, "sqnr_db": sqnr_db(power, mse), "max_error": float(np.abs(noise).max(initial=0))}

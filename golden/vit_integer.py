@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import archive, exact, integer_ops, nm_sparse, pwl, vit
+from .checks import finite, named
 
 __all__ = ["IntegerVit", "Layer", "from_bytes", "linear", "quantize", "to_bytes"]
 
@@ -155,8 +156,11 @@ def quantize(parameters, codes, n=_GROUP, m=_GROUP):
     Raises
     ------
     ValueError
-        If there are more than `n` weights in a group of `m`.
+        If there are more than `n` weights in a group of `m`, and for parameters that are not finite.
     """
+    for name, parameter in parameters.items():
+        with named(name):
+            finite(parameter)
     seen = {}
     vit.forward(parameters, codes, lambda name, x: seen.setdefault(name, []).append(x))
     sparse = vit.block_layers(parameters)

@@ -1,5 +1,7 @@
 """The picture of a comparison of 4-bit formats: the error of every linear layer's output."""
 
+import numpy as np
+
 from ..hdl.pictures import picture
 
 __all__ = ["draw"]
@@ -31,7 +33,8 @@ def draw(path, rows, methods):
         for axes, (kind, part) in zip(panels, kinds.items(), strict=False):
             for index, (method, label) in enumerate(methods.items()):
                 style = _style(index)
-                axes.plot([row["sqnr_db"][method] for row in part], label=label, **style)
+                # As an array: where there is no ratio, None becomes NaN, which is not drawn.
+                axes.plot(np.array([row["sqnr_db"][method] for row in part], float), label=label, **style)
             axes.set_title(kind, loc="left", fontweight="bold")
             axes.set_xticks(range(len(part)), [_short(row["name"]) for row in part], rotation=45, ha="right")
             axes.set_ylabel("SQNR of the output, dB")

@@ -252,9 +252,15 @@ def test_corner_cases_of_quantized_weights():
     codes, scales = anda_model.quantize_weight([[0.0] * 128 + [1e-30] * 128 + [-8.0, 7.0, 1.0, 0.4] + [0.0] * 124])
     assert scales.tolist() == [[1, 1, 1]] and not codes[0, :256].any()
     assert codes[0, 256:260].tolist() == [-8, 7, 1, 0]
-    for wrong in (np.nan, np.inf, 5e5):
-        with pytest.raises(ValueError, match=rf"below 65504, the largest is {wrong}"):
+    for wrong in (np.nan, np.inf):
+        with pytest.raises(ValueError, match=rf"x must be finite, not {wrong} at index \(0, 1\)"):
             anda_model.quantize_weight([[1.0, wrong]])
+    for wrong in (5e5, 1e300, -1e-7, 1e-300):
+        with pytest.raises(ValueError, match=r"must be 0 or 4.17233e-07 to 458528, not"):
+            anda_model.quantize_weight([[wrong, 0.0]])
+    for shape in ((2, 0), (0, 2)):
+        with pytest.raises(ValueError, match="a weight must have a value, not shape"):
+            anda_model.quantize_weight(np.ones(shape))
     with pytest.raises(ValueError, match=r"a weight must have two axes, not shape \(2,\)"):
         anda_model.quantize_weight([1.0, 2.0])
 
