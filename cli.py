@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
-from . import __version__
+from . import __version__, terminal
 from .cores import catalogue, generate
 from .golden import strict_json
 from .hdl import tools
@@ -35,6 +35,7 @@ def main():
     # A terminated bitloom ends its tools as an interrupted one does.
     # Not by way of SIGINT: a shell script's background commands ignore that.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    terminal.adapt()
     if os.environ.get("BITLOOM_TRACEBACK"):
         sys.exit(bitloom.main(prog_name="bitloom", standalone_mode=False))
     try:
@@ -66,7 +67,7 @@ def main():
 
 
 def _complain(message):
-    click.echo("bitloom: " + " ".join(str(message).split()), err=True)
+    click.echo("bitloom: " + terminal.printable(" ".join(str(message).split())), err=True)
 
 
 # -- output ----------------------------------------------------------------------------------------------------------
@@ -75,7 +76,8 @@ def _complain(message):
 def _table(columns, rows, title=None):
     """A table with rules on a terminal, aligned plain columns when piped."""
     rows = [[_text(cell) for cell in row] for row in rows]
-    console = Console(highlight=False)
+    title = title and "\n".join(map(terminal.printable, title.split("\n")))
+    console = terminal.console()
     if console.is_terminal:
         table = Table(title=title, title_justify="left", header_style="bold")
         numeric = [all(_is_number(row[i]) for row in rows) for i in range(len(columns))]
@@ -97,11 +99,18 @@ def _text(cell):
         return "-"
     if isinstance(cell, bool):
         return "yes" if cell else "no"
-    return f"{cell:,}" if isinstance(cell, int) else f"{cell:.4g}" if isinstance(cell, float) else str(cell)
+    if isinstance(cell, int):
+        return f"{cell:,}"
+    return f"{cell:.4g}" if isinstance(cell, float) else terminal.printable(str(cell))
+
+
+def _decibels(ratio, form=".2f"):
+    """A ratio in a table; to no noise there is none."""
+    return "exact" if ratio is None else f"{ratio:{form}}"
 
 
 def _is_number(text):
-    return text == "-" or text.strip("%x").replace(",", "").replace(".", "").lstrip("+-").isdigit()
+    return text in ("-", "exact") or text.strip("%x").replace(",", "").replace(".", "").lstrip("+-").isdigit()
 
 
 def _print_json(value):
@@ -115,31 +124,33 @@ def _write_json(path, value):
 @contextlib.contextmanager
 def _stages():
     """Show what is being done: a spinner on a terminal, a line a stage when piped (both on standard error)."""
-    console = Console(stderr=True, highlight=False)
+    console = terminal.console(stderr=True)
     if not console.is_terminal:
-        yield lambda text: click.echo(text, err=True)
+        yield lambda text: click.echo(terminal.printable(text), err=True)
         return
     with console.status("starting") as status:
-        yield status.update
+        yield lambda text: status.update(Text(terminal.printable(text)))
 
 
 @contextlib.contextmanager
 def _bar(text):
     """A progress bar on a terminal's standard error; nothing when piped. Gives a function of (done, total)."""
-    console = Console(stderr=True)
+    console = terminal.console(stderr=True)
     if not console.is_terminal:
         yield lambda done, total, text=text: None
         return
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(text, total=None)
-        yield lambda done, total, text=text: progress.update(task, completed=done, total=total, description=text)
+        task = progress.add_task(terminal.printable(text), total=None)
+        yield lambda done, total, text=text: progress.update(
+            task, completed=done, total=total, description=terminal.printable(text)
+        )
 
 
 def _check_writable(*paths):
@@ -280,14 +291,13 @@ def sim(core, parameters, vectors, seed, waves, json_file):
         result = runner.simulate(core, config, vectors=vectors, seed=seed, waves=waves, progress=progress)
     if json_file:
         _write_json(json_file, result.to_dict())
-    click.echo(result.summary())
-    if result.passed:
-        return 0
-    if result.mismatches:
-        path = Path(f"{core.name}-mismatches.json")
+    path = Path(f"{core.name}-mismatches.json") if result.mismatches else None
+    if path:
         result.write_mismatches(path)
+    click.echo(result.summary())
+    if path:
         click.echo(f"wrote {path}")
-    return FAILED
+    return 0 if result.passed else FAILED
 
 
 @_command("mutate", "bitloom mutate ovp-decoder --count 10")
@@ -349,7 +359,7 @@ def synth(core, assignments, parameters, target, liberty, freq, seed, sweep, plo
         report = flow.synthesize(design, target=target, liberty=liberty, freq=freq, seed=seed, progress=progress)
     if json_file:
         _write_json(json_file, report.to_dict())
-    console = Console(highlight=False)
+    console = terminal.console()
     if console.is_terminal:
         console.print(reporting.table(report))
     else:
@@ -371,15 +381,16 @@ def _sweep(core, assignments, parameters, target, liberty, freq, seed, plot, job
         target = sweep.DEFAULT_TARGET
     with _bar(f"measuring {core.name}") as progress:
         found = sweep.run(core, points, target, liberty, freq, seed, jobs=jobs, progress=progress)
+    if found.reports and json_file:
+        _write_json(json_file, found.to_dict())
+    if found.reports and plot:
+        sweep_plot.draw(plot, found)
     _table(*found.table(), title=f"{core.name} on {found.target}: {found.wording}")
     for note in found.notes:
         click.echo(f"note: {note}")
     if not found.reports:
         raise ValueError(f"{found.target} is too small for every point of the sweep")
-    if json_file:
-        _write_json(json_file, found.to_dict())
     if plot:
-        sweep_plot.draw(plot, found)
         click.echo(f"wrote {plot}")
     return 0 if found.met is not False else FAILED
 
@@ -612,8 +623,8 @@ def run(what, files, where, baud, inputs, settings, no_check, formats, layer, pa
 
 def _run_sevedo(layers, x, name, parameters, output, json_file):
     """A layer through the Verilated SeVeDo core."""
-    from .golden import sevedo
-    from .golden.checks import finite
+    from .golden import hgq, sevedo
+    from .golden.checks import finite, named, within
     from .testbench import gemm_run, sevedo_layer
 
     _check_writable(output, json_file)
@@ -623,7 +634,10 @@ def _run_sevedo(layers, x, name, parameters, output, json_file):
     layer, x = found[name], gemm_run.load(x)
     if x.dtype.kind != "f" or x.ndim != 2 or x.shape[1] != layer.shape[1]:
         raise ValueError(f"X must hold floating-point numbers, shape (M, {layer.shape[1]}), not {x.dtype}, {x.shape}")
-    x = x if x.dtype == "float16" else sevedo.to_half(finite(x))
+    if x.dtype != "float16":
+        with named("X"):
+            within(finite(x), 0, hgq.LARGEST_HALF)
+        x = sevedo.to_half(x)
     config = catalogue.lookup("sevedo-core").config.parse([*sevedo_layer.parameters_of(layer), *parameters])
     with _bar("multiplying") as progress:
         result = sevedo_layer.run(layer, x, config, progress=progress)
@@ -637,13 +651,14 @@ def _run_sevedo(layers, x, name, parameters, output, json_file):
         "seconds to run": f"{result.seconds:.2f}",
         "check": "passed" if result.passed else "FAILED",
     }
-    _table(["sevedo", "value"], [*report.items()])
     if json_file:
         _write_json(json_file, {"layer": name, "parameters": config.to_dict(), **result.to_dict()})
+    if result.passed:
+        gemm_run.save(output, result.y)
+    _table(["sevedo", "value"], [*report.items()])
     if not result.passed:
         click.echo(result.failure)
         return FAILED
-    gemm_run.save(output, result.y)
     click.echo(f"wrote {output}")
     return 0
 
@@ -677,19 +692,20 @@ def _run_gemm(link, there, problem, where, check, output, json_file):
 
 
 def _write_product(problem, config, result, report, output, json_file):
+    from .testbench import gemm_run
+
     errors = problem.errors(result.product) if result.passed else {}
-    words = {"relative_error": "relative error", "sqnr_db": "SQNR dB"}
-    report |= {words[name]: f"{value:.4g}" for name, value in errors.items()}
-    _table(["gemm", "value"], [*report.items()])
+    if errors:
+        report |= {"relative error": errors["relative_error"], "SQNR dB": _decibels(errors["sqnr_db"], ".4g")}
     if json_file:
         measured = {"parameters": config.to_dict(), **result.to_dict(), **errors}
         _write_json(json_file, {"shape": problem.shape, **measured})
+    if result.passed:
+        gemm_run.save(output, problem.restored(result.product))
+    _table(["gemm", "value"], [*report.items()])
     if not result.passed:
         click.echo(result.failure)
         return FAILED
-    from .testbench import gemm_run
-
-    gemm_run.save(output, problem.restored(result.product))
     click.echo(f"wrote {output}")
     return 0
 
@@ -732,18 +748,19 @@ def _run_core(core, where, baud, inputs, settings, no_check, parameters, output,
     }
     if not result.passed:
         report["check"] = "FAILED"
-    _table([core.name, "value"], [*report.items()])
     if json_file:
         measured = {"core": core.name, "parameters": there.config.to_dict(), "on": where, **result.to_dict()}
         _write_json(json_file, measured)
-    if not result.passed:
-        click.echo(result.failure)
-        return FAILED
     numbers = all(array.ndim == 1 for array in arrays.values())
-    files = payloads.output_files(output, there.channels.outputs)
+    files = payloads.output_files(output, there.channels.outputs) if result.passed else {}
     for name, path in files.items():
         bits = there.channels.outputs[name].bits
         gemm_run.save(path, payloads.from_bytes(result.outputs[name], bits, numbers))
+    _table([core.name, "value"], [*report.items()])
+    if not result.passed:
+        click.echo(result.failure)
+        return FAILED
+    for path in files.values():
         click.echo(f"wrote {path}")
     return 0
 
@@ -777,13 +794,13 @@ def selftest(core, parameters, where, baud, vectors, seed, json_file):
         recorded = selftests.record(there.core, there.config, vectors, seed)
         with _bar(f"testing {there.core.name}") as progress:
             result = selftests.replay(link, recorded, there.identity, progress)
+    if json_file:
+        told = {"core": there.core.name, "parameters": there.config.to_dict(), "on": where, "seed": seed}
+        _write_json(json_file, {**told, **result.to_dict()})
     verdict = "passed" if result.passed else "FAILED"
     held = " ".join([there.core.name, *there.config.assignments()])
     click.echo(f"{held} on {where}, build {there.identity['build']}: {verdict}, seed {seed}")
     click.echo(result.summary())
-    if json_file:
-        told = {"core": there.core.name, "parameters": there.config.to_dict(), "on": where, "seed": seed}
-        _write_json(json_file, {**told, **result.to_dict()})
     return 0 if result.passed else FAILED
 
 
@@ -870,15 +887,15 @@ def _quantize_sevedo(file, output, rank, precision, sizes, json_file):
             encoder, CALIBRATION, SENTENCES, rank, precision, progress, coarse=groups.coarse, fine=groups.fine
         )
     columns = ["layer", "shape", "bits/weight", "SQNR dB"]
-    rows = [[r["name"], "x".join(map(str, r["shape"])), f"{r['bits']:.2f}", f"{r['sqnr_db']:.2f}"] for r in report]
+    rows = [[r["name"], "x".join(map(str, r["shape"])), f"{r['bits']:.2f}", _decibels(r["sqnr_db"])] for r in report]
     title = (
         f"{file.name} as sevedo, rank {rank}, SVD-MP {precision}: error of the outputs on {len(SENTENCES)} sentences"
     )
-    _table(columns, rows, title=title)
     if json_file:
         settings = {"rank": rank, "precision": precision, "coarse": groups.coarse, "fine": groups.fine}
         _write_json(json_file, {"file": file.name, "format": "sevedo", **settings, "layers": report})
     tools.atomic_write(output, sevedo.to_bytes(layers))
+    _table(columns, rows, title=title)
     click.echo(f"wrote {output}")
 
 
@@ -933,19 +950,20 @@ def compare(file, ranks, plot, json_file):
     shown = {name: name for name in sevedo_model.BASELINES}
     for rank in ranks:
         shown |= {sevedo_model.method(rank, "int8"): f"r{rank}", sevedo_model.method(rank, "both"): f"r{rank} MP"}
-    cells = [[row["name"], *(f"{row['sqnr_db'][name]:.2f}" for name in shown)] for row in rows]
-    _table(["layer", *shown.values()], cells, title=f"{file.name}: SQNR of the outputs in dB; rR is SeVeDo of rank R")
-    columns = ["mean", "bits/weight", "all layers", *means[0]["kinds"]]
-    cells = [
-        [row["method"], *(f"{value:.2f}" for value in (row["bits"], row["sqnr_db"], *row["kinds"].values()))]
-        for row in means
-    ]
-    _table(columns, cells, title="\nMeans over layers, SQNR in dB; channel and rank are the two readings of SVD-MP")
     if json_file:
         counts = {"calibration_sentences": len(CALIBRATION), "sentences": len(SENTENCES)}
         _write_json(json_file, {"file": file.name, **counts, "layers": rows, "means": means})
     if plot:
         sevedo_plot.draw(plot, rows, shown)
+    cells = [[row["name"], *(_decibels(row["sqnr_db"][name]) for name in shown)] for row in rows]
+    _table(["layer", *shown.values()], cells, title=f"{file.name}: SQNR of the outputs in dB; rR is SeVeDo of rank R")
+    columns = ["mean", "bits/weight", "all layers", *means[0]["kinds"]]
+    cells = [
+        [row["method"], f"{row['bits']:.2f}", *map(_decibels, (row["sqnr_db"], *row["kinds"].values()))]
+        for row in means
+    ]
+    _table(columns, cells, title="\nMeans over layers, SQNR in dB; channel and rank are the two readings of SVD-MP")
+    if plot:
         click.echo(f"wrote {plot}")
 
 
@@ -994,27 +1012,25 @@ def demo(file, output, json_file):
     else:
         click.echo("\nNo sentence embeddings: there is no config.json beside the weights, so this is no known model.")
 
-    name = max(rows, key=lambda row: row["pairs"]["max_sigma"])["name"]
-    codes, steps = weight_formats.quantize(weights[name], formats[0])
     with _bar(f"streaming {name} through the decoder") as progress:
         result = runner.simulate(core, config, codes=codes.reshape(-1, config.pairs), seed=1, progress=progress)
-    click.echo(f"\n{codes.size:,} bytes of {name} through the Verilated decoder: {_verdict(result)}")
+    told = terminal.printable(name)
+    click.echo(f"\n{codes.size:,} bytes of {told} through the Verilated decoder: {_verdict(result)}")
     click.echo(f"{result.cycles:,} cycles, {result.cycles / codes.size:.3f} cycles per byte")
 
     design = generate.generate(core, config)
     with _stages() as progress:
         reports = [flow.synthesize(design, target=target, progress=progress) for target in ("ice40-up5k", "ecp5-25k")]
+    if json_file:
+        measured = {"layers": rows, "embeddings": embeddings, "simulation": result.to_dict()}
+        _write_json(json_file, {**measured, "synthesis": [report.to_dict() for report in reports]})
     columns = ["part", "LUT4", "FF", "Fmax MHz"]
     title = f"\n{core.name}, {config.normal}, one pair a cycle: estimates of Yosys and nextpnr"
     uses = [{use.name: use.used for use in report.uses} for report in reports]
     found = [[r.part, use["LUT4"], use["FF"], f"{r.fmax_mhz:.0f}"] for r, use in zip(reports, uses, strict=True)]
     _table(columns, found, title)
 
-    pictures.histogram(output / "histogram.png", name, weights[name], codes, steps, ovp.INT4)
     click.echo(f"\nwrote {output / 'histogram.png'}")
-    if json_file:
-        measured = {"layers": rows, "embeddings": embeddings, "simulation": result.to_dict()}
-        _write_json(json_file, {**measured, "synthesis": [report.to_dict() for report in reports]})
     return 0 if result.passed else FAILED
 
 
@@ -1206,13 +1222,14 @@ def search_pwl(text, interval, fraction_bits, entries, method, seed, output, plo
     measured = {s: (pwl.mse(table, s, function), pwl.largest_error(table, s, function)) for s, table in tables.items()}
     rows = [[f"2^-{s}" if s else "1", len(function.codes(s)), *errors] for s, errors in measured.items()]
     title = f"{function.name}, {entries} entries, {' '.join(f'{name} {value}' for name, value in settings.items())}"
-    _table(["scale", "codes", "MSE", "largest error"], rows, title=title)
     about = {"function": function.text, "range": [function.low, function.high], "entries": entries, **settings}
     about["mse"] = {str(s): mse for s, (mse, _) in measured.items()}
     tools.atomic_write(output, pwl.dumps(tables, **about))
-    click.echo(f"{seconds:.1f} seconds\nwrote {output}")
     if plot:
         pwl_plot.draw(plot, function, tables, title)
+    _table(["scale", "codes", "MSE", "largest error"], rows, title=title)
+    click.echo(f"{seconds:.1f} seconds\nwrote {output}")
+    if plot:
         click.echo(f"wrote {plot}")
 
 
@@ -1298,6 +1315,9 @@ def train_bdwp(text, seeds, epochs, count, parameters, output, json_file):
         if rows[-1]["failure"]:
             click.echo(f"{method}, seed {state.settings['seed']}: {rows[-1]['failure']}")
     summary = methods.summary(rows)
+    if json_file:
+        settings = {"epochs": epochs, "seeds": seeds, "tile": tile.to_dict()}
+        _write_json(json_file, {**settings, "methods": summary, "trainings": rows})
     columns = ["method", "work/step", "accuracy", "lowest", "highest", "loss", "INT8", "seconds"]
     cells = [_training_row(entry) for entry in summary]
     title = f"\nTest accuracy, mean of {_counted(seeds, 'seed')}; loss in percentage points, seconds of processor time"
@@ -1309,9 +1329,6 @@ def train_bdwp(text, seeds, epochs, count, parameters, output, json_file):
     passed = all(row["passed"] for row in rows)
     verdict = "every result and cycle is the golden model's" if passed else "FAILED"
     _table(columns, cells, title=f"\nLinear layers on the Verilated {tile.rows}x{tile.cols} {vit_tile.CORE}: {verdict}")
-    if json_file:
-        settings = {"epochs": epochs, "seeds": seeds, "tile": tile.to_dict()}
-        _write_json(json_file, {**settings, "methods": summary, "trainings": rows})
     click.echo(f"wrote {output}")
     return 0 if passed else FAILED
 
@@ -1348,12 +1365,12 @@ def evaluate(what, json_file):
     encoder = transformer.Encoder.load()
     with _bar("embedding") as progress:
         rows, scales = integer_model.compare(encoder, SENTENCES, CALIBRATION, progress)
-    columns = ["replaced", *next(iter(rows.values()))]
-    title = f"Mean cosine similarity of {len(SENTENCES)} sentence embeddings with those of FP32"
-    _table(columns, [[name, *(f"{value:.4f}" for value in found.values())] for name, found in rows.items()], title)
     if json_file:
         counts = {"calibration_sentences": len(CALIBRATION), "sentences": len(SENTENCES)}
         _write_json(json_file, {**counts, "cosine": rows, "scales": {n: vars(found) for n, found in scales.items()}})
+    columns = ["replaced", *next(iter(rows.values()))]
+    title = f"Mean cosine similarity of {len(SENTENCES)} sentence embeddings with those of FP32"
+    _table(columns, [[name, *(f"{value:.4f}" for value in found.values())] for name, found in rows.items()], title)
 
 
 @_command("example-data", "bitloom example-data -o example")

@@ -36,7 +36,7 @@ def draw(path: str | os.PathLike, sweep: Sweep) -> None:
         if len(known) > 1:
             names = {"loc": "outside lower center", "ncols": min(len(known), 6), "frameon": False}
             figure.legend(known.values(), known.keys(), **names)
-        figure.suptitle(_title(sweep), fontsize=10)
+        figure.suptitle(_title(sweep), fontsize=10, parse_math=False)
 
 
 def _title(sweep: Sweep) -> str:

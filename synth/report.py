@@ -198,7 +198,8 @@ def table(report: Report) -> Group:
     -------
     rich.console.Group
     """
-    title = f"{report.design} on {report.target}" + (f", {report.part}" if report.part else "")
+    # As Text, which is no markup: a library may have any name.
+    title = Text(f"{report.design} on {report.target}" + (f", {report.part}" if report.part else ""), "table.title")
     parts: list = []
     if report.uses:
         uses = Table(title=title)
@@ -209,14 +210,14 @@ def table(report: Report) -> Group:
         for use in report.uses:
             if use.used or use.available:
                 share = f"{100 * use.used / use.available:.1f}" if use.available else ""
-                uses.add_row(use.name, _amount(use.used), _amount(use.available) if use.available else "", share)
+                uses.add_row(Text(use.name), _amount(use.used), _amount(use.available) if use.available else "", share)
         parts.append(uses)
     if report.area:
         area = Table(title=title, show_header=False)
         area.add_column()
         area.add_column(justify="right")
         area.add_row("area, the library's unit", _amount(report.area.area))
-        area.add_row(f"NAND2 equivalents ({report.area.nand2})", _amount(report.area.nand2_equivalents))
+        area.add_row(Text(f"NAND2 equivalents ({report.area.nand2})"), _amount(report.area.nand2_equivalents))
         area.add_row("cells", _amount(report.area.cells))
         area.add_row("of them flip-flops", _amount(report.area.flip_flops))
         parts.append(area)
@@ -225,7 +226,7 @@ def table(report: Report) -> Group:
         parts.append(Text.assemble("Fmax ", (_verdict(report), style)))
     if report.path:
         path = report.path
-        hops = Table(title=f"longest path: {path.start} to {path.end}")
+        hops = Table(title=Text(f"longest path: {path.start} to {path.end}", "table.title"))
         hops.add_column("ns", justify="right")
         hops.add_column("through", overflow="fold")
         for what, ns in _merged(path):

@@ -43,7 +43,9 @@ def histogram(path, name, weight, codes, steps, fmt):
             if kind != 1:
                 below.bar(levels, counts, width=max(0.5, limit / 160), color=color, alpha=0.8, label=share)
         above.set_ylabel("original values")
-        above.set_title(f"{name}: {weight.shape[0]} x {weight.shape[1]} weights as ovp-{fmt.name}")
+        title = f"{name}: {weight.shape[0]} x {weight.shape[1]} weights as ovp-{fmt.name}"
+        # Dollar signs of a name are no formula.
+        above.set_title(title, parse_math=False)
         above.axvspan(-fmt.outlier_threshold, fmt.outlier_threshold, color="0.93", zorder=0)
         below.set_ylabel("decoded values")
         below.set_xlabel("value in scale steps (grey: normal range)")
