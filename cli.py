@@ -458,7 +458,8 @@ def _weights_file(name):
     from .golden import transformer
 
     path = transformer.model_folder() / "model.safetensors" if name == "minilm" else Path(name)
-    if not path.is_file():
+    # A pipe is as good.
+    if not path.exists() or path.is_dir():
         raise ValueError(f"no file {name!r}: give a safetensors file, or minilm for the installed model")
     return path
 
@@ -527,7 +528,7 @@ def _linked(where, core, parameters, baud):
 @click.argument("files", metavar="[A W|LAYERS X]", nargs=-1, type=click.Path(path_type=Path))
 @_where
 @_baud
-@click.option("--in", "inputs", multiple=True, metavar="[NAME=]F", help="CORE: payloads of an input stream.")
+@click.option("--in", "inputs", multiple=True, metavar="[NAME=]F", help="CORE: payloads of an input stream; see above.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=N", help="CORE: an input that is no stream.")
 @click.option("--no-check", is_flag=True, help="Compare with nothing.")
 @click.option("--format", "formats", metavar="F", help="gemm: of both operands, or A,W: int8,int4.")
@@ -560,6 +561,7 @@ def run(what, files, where, baud, inputs, settings, no_check, formats, layer, pa
 
     CORE: a .npy file holds a transfer in each row, its payload as bytes, the lowest first; or in each element, as an
     integer, for payloads of at most 64 bits. The outputs are written likewise. `bitloom info CORE` shows the streams.
+    NAME before the first = is a stream of the core; where it has none of that name, all of it is the file.
 
     \b
       bitloom run ovp-decoder --on twin --in codes.npy --out values.npy
@@ -716,7 +718,8 @@ def _run_core(core, where, baud, inputs, settings, no_check, parameters, output,
     from .testbench import gemm_run, linked, payloads
 
     _check_writable(output, json_file)
-    given = payloads.parse_files(inputs)
+    streams = targets.target(core, core.config.parse(parameters)).channels.inputs
+    given = payloads.parse_files(inputs, streams)
     constants = payloads.parse_settings(settings)
     arrays = {name: gemm_run.load(path) for name, path in given.items()}
 
@@ -808,6 +811,11 @@ def _maybe_core(name):
     return None if name is None else catalogue.lookup(name)
 
 
+def _patterns(option, text):
+    """An option of patterns of tensors' names."""
+    return click.option(option, multiple=True, metavar="PATTERN", help=text)
+
+
 # -- models ------------------------------------------------------------------------------------------------------------
 
 
@@ -817,6 +825,9 @@ def _maybe_core(name):
     "--format", "format_name", required=True, metavar="F", help="Weight format, such as ovp-int4, int4, hgq or sevedo."
 )
 @click.option("-o", "--output", type=_OUTPUT, metavar="F", help="Codes and scales.")
+@_patterns("--take", "Take a matrix of such a name, outputs x inputs.")
+@_patterns("--transposed", "Take it, inputs x outputs.")
+@_patterns("--skip", "Leave it.")
 @click.option("--coarse", type=int, metavar="N", help="hgq, sevedo: values that share a scale; 128.")
 @click.option("--fine", type=int, metavar="N", help="hgq, sevedo: values that share a shift; 16.")
 @click.option("--rank", type=int, metavar="R", help="sevedo: of the low-rank path; 32.")
@@ -826,10 +837,16 @@ def _maybe_core(name):
     help="sevedo: what may have 16 bits in the low-rank path; both.",
 )
 @_json_file
-def quantize(file, format_name, output, coarse, fine, rank, precision, json_file):
+def quantize(file, format_name, output, take, transposed, skip, coarse, fine, rank, precision, json_file):
     """Turn a safetensors file's weight matrices into codes, with an error report.
 
     FILE is a safetensors file, or the word minilm for the installed all-MiniLM-L6-v2.
+
+    Names and shapes of common checkpoints tell which tensors are weights of linear layers. Tables of embeddings are
+    left; GPT-2's Conv1D, inputs x outputs, is transposed, and so are its codes. The table says what each matrix was
+    taken for. PATTERN is a name, or has * and ? and [...] as in a shell; it overrules that, --skip first, then
+    --transposed. SQNR is the signal to quantization noise ratio; of a matrix without any error it is "exact" here and
+    null in JSON.
 
     The format sevedo needs a model, config.json and the tokenizer beside FILE, to calibrate on sentences. It writes one
     .npz file of layers, query, key and value stacked, and reports the error of the layers' outputs on other sentences:
@@ -848,23 +865,39 @@ def quantize(file, format_name, output, coarse, fine, rank, precision, json_file
     ):
         if given is not None and format_name not in names:
             raise click.UsageError(f"{option} needs --format {' or '.join(names)}")
+    patterns = {"take": take, "transposed": transposed, "skip": skip}
+    for option, given in patterns.items():
+        if given and format_name == "sevedo":
+            raise click.UsageError(f"--{option} is not for --format sevedo, which takes a model's linear layers")
     sizes = {name: size for name, size in (("coarse", coarse), ("fine", fine)) if size is not None}
     if format_name == "sevedo":
         _quantize_sevedo(file, output, rank, precision, sizes, json_file)
         return
     fmt = formats.HgqFormat(**sizes) if format_name == "hgq" else formats.lookup(format_name)
+    if not output and (not file.is_file() or file.is_relative_to("/dev") or file.is_relative_to("/proc")):
+        raise click.UsageError(f"{file} is no plain file: name the output with -o")
     output = output or _beside(file, f"{fmt.name}.safetensors")
     _check_writable(output, json_file)
     with _bar("quantizing") as progress:
-        report, tensors = checkpoint.quantize(file, fmt, progress=progress)
-    columns = ["tensor", "shape", "MSE", "SQNR dB", "max error"]
-    rows = [[r["name"], "x".join(map(str, r["shape"])), r["mse"], r["sqnr_db"], r["max_error"]] for r in report]
-    _table(columns, rows, title=f"{file.name} as {fmt.name}: {fmt.summary}")
+        report, tensors = checkpoint.quantize(file, fmt, progress=progress, **patterns)
     if json_file:
-        _write_json(json_file, {"file": file.name, "format": fmt.name, "tensors": report})
+        _write_json(json_file, {"file": file.name, "format": fmt.name, **report})
     with tools.replacing(output) as beside:
-        checkpoint.write(beside, tensors, fmt)
+        checkpoint.write(beside, tensors, fmt, [row["name"] for row in report["tensors"] if row["transposed"]])
+    columns = ["tensor", "shape", "what it is", "MSE", "SQNR dB", "max error"]
+    matrices = sorted(report["tensors"] + [r for r in report["left"] if len(r["shape"]) == 2], key=lambda r: r["name"])
+    _table(columns, map(_quantized_row, matrices), title=f"{file.name} as {fmt.name}: {fmt.summary}")
+    others = len(report["left"]) + len(report["tensors"]) - len(matrices)
+    if others:
+        click.echo(f"left: {_counted(others, 'tensor')} of other than two axes")
     click.echo(f"wrote {output}")
+
+
+def _quantized_row(row):
+    taken = "mse" in row
+    errors = [row["mse"], _decibels(row["sqnr_db"], ".4g"), row["max_error"]] if taken else [None] * 3
+    why = row["why"] if taken else f"left: {row['why']}"
+    return [row["name"], "x".join(map(str, row["shape"])), why, *errors]
 
 
 def _beside(file, ending):
@@ -994,11 +1027,18 @@ def demo(file, output, json_file):
     config = core.config()
     formats = [weight_formats.lookup(name) for name in ("ovp-int4", "int4")]
     encoder = transformer.Encoder.load(file.parent) if (file.parent / "config.json").is_file() else None
-    weights = {name: layer.weight for name, layer in encoder.linears.items()} if encoder else checkpoint.weights(file)
+    if encoder:
+        weights = {name: layer.weight for name, layer in encoder.linears.items()}
+    else:
+        weights, _ = checkpoint.weights(file)
 
-    click.echo(f"{file.name}: {len(weights)} weight matrices, {sum(w.size for w in weights.values()):,} weights\n")
+    count = sum(weight.size for weight in weights.values())
+    click.echo(f"{terminal.printable(file.name)}: {len(weights)} weight matrices, {count:,} weights\n")
     with _bar("quantizing") as progress:
         rows, restored = evaluate.compare_weights(weights, formats, progress)
+    name = max(rows, key=lambda row: row["pairs"]["max_sigma"])["name"]
+    codes, steps = weight_formats.quantize(weights[name], formats[0])
+    pictures.histogram(output / "histogram.png", name, weights[name], codes, steps, ovp.INT4)
     columns = ["layer", "shape", "normal", "1 outlier", "2 outliers", "max sigma", *(f"MSE {f.name}" for f in formats)]
     _table(columns, [_demo_row(row) for row in rows], title="Pairs (outlier: beyond 3 sigma) and squared error")
 

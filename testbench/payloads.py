@@ -78,18 +78,34 @@ def from_bytes(data, bits, numbers):
     return np.pad(rows, [(0, 0), (0, 8 - size)]).view("<u8")[:, 0]
 
 
-def parse_files(texts):
+def parse_files(texts, streams):
     """Files of input streams, from `NAME=FILE` texts; a file alone is for the stream of name None.
+
+    What stands before the first ``=`` is a stream only if the core has one of that name; else all of it is a file.
+
+    Parameters
+    ----------
+    texts : sequence of str
+    streams : collection of str
+        Names of the core's input streams.
+
+    Returns
+    -------
+    dict of (str or None) to Path
 
     Raises
     ------
     ValueError
-        If a stream is named twice, or one file is without a name and it is not the only one.
+        If a stream is named twice, if one file is without a name and it is not the only one, and if there is neither a
+        stream nor a file of that name.
     """
     found = {}
     for text in texts:
         name, equals, path = text.partition("=")
-        name, path = (name, path) if equals else (None, text)
+        if name not in streams and equals and not Path(text).exists():
+            known = f"the core has no input stream {name!r}, only {', '.join(streams)}"
+            raise ValueError(f"--in {text!r}: {known}, and there is no such file")
+        name, path = (name, path) if equals and name in streams else (None, text)
         if name in found:
             raise ValueError(
                 f"--in gives stream {name!r} twice" if name else "--in must be NAME=FILE for each of several"

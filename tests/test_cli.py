@@ -149,6 +149,63 @@ def test_quantize_writes_codes_and_steps(tmp_path):
     assert report["format"] == "ovp-int4" and report["tensors"][0]["sqnr_db"] > 10
 
 
+def test_quantize_says_what_was_taken_and_obeys_patterns(tmp_path):
+    rng = np.random.default_rng(1)
+    file, output, report = tmp_path / "w.safetensors", tmp_path / "q.safetensors", tmp_path / "q.json"
+    names = ("wte.weight", "h.0.attn.c_attn.weight", "lm_head.weight")
+    tensors = {name: rng.normal(size=(4, 12)).astype(np.float32) for name in names}
+    safetensors.save(file, tensors | {"ln_f.weight": np.ones(4, np.float32), "empty.weight": np.ones((3, 0))})
+    words = ["quantize", file, "--format", "int4", "-o", output, "--json", report]
+    lines = {line.split()[0]: line for line in bitloom(*words)[0].splitlines()}
+    assert "left: table of embeddings" in lines["wte.weight"] and "left: empty" in lines["empty.weight"]
+    assert "Conv1D, in x out" in lines["h.0.attn.c_attn.weight"] and "output head" in lines["lm_head.weight"]
+    assert lines["left:"] == "left: 1 tensor of other than two axes"
+    told = json.loads(report.read_text())
+    assert {row["name"]: row["why"] for row in told["left"]} == {
+        "empty.weight": "empty",
+        "ln_f.weight": "of 1 axis",
+        "wte.weight": "table of embeddings",
+    }
+    stored = safetensors.load(output)
+    assert {name: array.shape for name, array in stored.items()} == {
+        "h.0.attn.c_attn.weight.codes": (12, 4),
+        "h.0.attn.c_attn.weight.steps": (12,),
+        "lm_head.weight.codes": (4, 12),
+        "lm_head.weight.steps": (4,),
+    }
+    bitloom(*words, "--take", "wte*", "--take", "h.*", "--skip", "lm_head.weight", "--transposed", "wte.weight")
+    stored = safetensors.load(output)
+    assert {name: array.shape[0] for name, array in stored.items() if name.endswith("steps")} == {
+        "h.0.attn.c_attn.weight.steps": 4,
+        "wte.weight.steps": 12,
+    }
+    message = complaint(*words, "--skip", "head")
+    assert message == f"bitloom: {file}: --skip 'head' matches no matrix of floating-point numbers"
+    assert "--take is not for --format sevedo" in complaint("quantize", file, "--format", "sevedo", "--take", "*")
+
+
+def test_quantize_reads_a_pipe_and_asks_where_to_write(tmp_path):
+    safetensors.save(tmp_path / "w", {"a.weight": np.eye(4, 8)})
+    content = (tmp_path / "w").read_bytes()
+    command = [sys.executable, "-m", "bitloom", "quantize", "/dev/stdin", "--format", "int8"]
+    done = subprocess.run(command, input=content, capture_output=True, cwd=tmp_path)
+    wanted = b"bitloom: /dev/stdin is no plain file: name the output with -o (see bitloom quantize --help)\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, b"", wanted)
+    done = subprocess.run([*command, "-o", "piped"], input=content, capture_output=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    bitloom("quantize", "w", "--format", "int8", "-o", "plain", cwd=tmp_path)
+    assert (tmp_path / "piped").read_bytes() == (tmp_path / "plain").read_bytes()
+
+
+def test_an_exact_tensor_has_no_infinite_ratio(tmp_path):
+    file, report = tmp_path / "w.safetensors", tmp_path / "q.json"
+    safetensors.save(file, {"a.weight": np.array([[7.0, -7.0, 3.0, 0.0]])})
+    output, _ = bitloom("quantize", file, "--format", "int4", "--json", report)
+    assert output.splitlines()[2].split()[-3:] == ["0", "exact", "0"]
+    strict = json.loads(report.read_text(), parse_constant=lambda constant: pytest.fail(constant))
+    assert strict["tensors"][0]["sqnr_db"] is None and strict["tensors"][0]["mse"] == 0
+
+
 def test_demo_tells_its_story_on_any_weights(tmp_path):
     rng = np.random.default_rng(4)
     weight = rng.normal(size=(16, 64)) * np.where(rng.random((16, 64)) < 0.01, 30, 1)

@@ -1,6 +1,7 @@
 """Arrays as payloads of streams, and the checks of what comes back over a link."""
 
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -40,6 +41,31 @@ def test_wide_payloads_are_rows_only():
             payloads.to_rows("i", wrong, 69)
     with pytest.raises(ValueError, match="payload 0 of stream i must have 67 bits, more are set"):
         payloads.to_rows("i", rows, 67)
+
+
+def test_files_of_input_streams(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x=y.npy").touch()
+    streams = ("a", "w")
+
+    def parse(*texts):
+        return payloads.parse_files(texts, streams)
+
+    assert parse() == {}
+    assert parse("none.npy") == {None: Path("none.npy")}
+    assert parse("a=1.npy", "w=k=2/3=4.npy") == {"a": Path("1.npy"), "w": Path("k=2/3=4.npy")}
+    # No stream has such a name, and so it is a file; one that does not exist is a slip of the pen.
+    for text in ("x=y.npy", "./x=y.npy", str(tmp_path / "x=y.npy")):
+        assert parse(text) == {None: Path(text)}
+    for text, name in (("b=y.npy", "b"), ("=y.npy", ""), ("./a=y.npy", "./a")):
+        wanted = f"--in {text!r}: the core has no input stream {name!r}, only a, w, and there is no such file"
+        with pytest.raises(ValueError, match=f"^{re.escape(wanted)}$"):
+            parse(text)
+    with pytest.raises(ValueError, match=r"^--in gives stream 'a' twice$"):
+        parse("a=1.npy", "a=2.npy")
+    for texts in (("1.npy", "2.npy"), ("1.npy", "a=2.npy"), ("x=y.npy", "2.npy")):
+        with pytest.raises(ValueError, match=r"^--in must be NAME=FILE for each of several"):
+            parse(*texts)
 
 
 def test_a_file_for_each_output(tmp_path):
