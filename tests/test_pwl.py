@@ -447,6 +447,12 @@ def test_functions_that_are_not_finite_on_their_range(text, low, high, what):
     assert str(caught.value) == f"{text} must be finite on {low} to {high}, not {what}"
 
 
+def test_functions_beyond_float32_are_refused():
+    wanted = r"^exp\(x\*100\) on -4\.0 to 4\.0: values from .*: the largest magnitude must be at most 3.40282e.38"
+    with pytest.raises(ValueError, match=wanted):
+        expression("exp(x*100)")
+
+
 # -- files and bad tables ----------------------------------------------------------------------------------------------
 
 

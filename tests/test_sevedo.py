@@ -5,6 +5,7 @@ import io
 import json
 import math
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -705,6 +706,24 @@ def test_comparison_on_a_layer_of_minilm(encoder):
     ratios = [row["sqnr_db"]["flat-16"] for row in rows]
     assert means["flat-16"]["sqnr_db"] == pytest.approx(sum(ratios) / 6)
     assert means["flat-16"]["kinds"]["qkv"] == pytest.approx(sum(ratios[:3]) / 3)
+
+
+def test_inputs_beyond_fp16_name_their_layer():
+    loud = np.array([[1, -70000]], np.float32)
+    model = SimpleNamespace(embed=lambda sentences, ops, batch: ops.linear("a.b", loud, np.ones((3, 2)), np.ones(3)))
+    wanted = r"^inputs of a\.b: values from -7e.04 to 1: the largest magnitude must be at most 65504, not 7e.04$"
+    with pytest.raises(ValueError, match=wanted):
+        sevedo_model.activations(model, ["One."])
+
+
+def test_ratios_that_do_not_exist_count_for_no_mean():
+    rows = [
+        {"kind": kind, "shape": [1, 2], "bits": {"a": 4}, "sqnr_db": {"a": ratio}}
+        for kind, ratio in (("up", 20.0), ("up", None), ("down", None))
+    ]
+    assert sevedo_model.summary(rows) == [
+        {"method": "a", "bits": 4, "sqnr_db": 20.0, "kinds": {"up": 20.0, "down": None}}
+    ]
 
 
 def test_weights_that_are_not_finite_and_ranks_that_are_too_large_name_their_layer(encoder):

@@ -75,6 +75,9 @@ def test_run_sevedo(tmp_path):
     assert "sevedo runs on rtl, not on twin" in bitloom(*words, "--layer", "a.b", "--on", "twin", status=2)
     assert "--format is not for sevedo" in bitloom(*words, "--layer", "a.b", "--format", "int4", status=2)
     assert "--layer is for sevedo, not for gemm" in bitloom("run", "gemm", "--layer", "a", "-o", output, status=2)
+    np.save(tokens, np.where(np.arange(16) == 3, 70000.0, 1.0)[None])
+    wanted = "X: values from 1 to 7e+04: the largest magnitude must be at most 65504, not 7e+04"
+    assert wanted in bitloom(*words, "--layer", "a.b", status=2)
     np.save(tokens, x[:, :3])
     assert "X must hold floating-point numbers, shape (M, 16)" in bitloom(*words, "--layer", "a.b", status=2)
 

@@ -178,7 +178,7 @@ def test_a_liberty_file_is_read_once_so_it_may_be_a_pipe(fake, monkeypatch, tmp_
     writer.start()
     monkeypatch.setattr(sweep, "_measure", fake.tell)
     found = sweep.run(CORE, sweep.plan(CORE, [], ["pairs=1,2"]), liberty=pipe, jobs=1)
-    writer.join()
+    writer.join(timeout=10)
     assert found.target == "tiny" and [report.target for report in found.reports] == ["tiny", "tiny"]
 
 

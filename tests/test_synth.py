@@ -120,6 +120,19 @@ def printed(found):
     return console.file.getvalue()
 
 
+def test_names_of_others_are_no_markup():
+    """A library may call itself and its cells what it likes."""
+    hops = (report.Hop("logic", "LUT[/4] A Z", 1.0),)
+    found = report.Report(
+        *("core", "lib[/bold]", "part[red]", (report.Use("LUT[a]", 3, 10),), 10.0, None),
+        *(report.Path("a[0]", "b[/1]", 1.0, 2.0, hops), report.Area("l", 1.0, 2, 1, "ND[/2]", 1.0, 1.0)),
+        *({}, {"yosys": "1"}, None, ("note [/x]",)),
+    )
+    shown = printed(found)
+    for text in ("core on lib[/bold], part[red]", "LUT[a]", "(ND[/2])", "logic LUT[/4] A Z", "note [/x]", "a[0] to"):
+        assert text in shown
+
+
 @pytest.mark.parametrize("name", TARGETS)
 def test_every_target_places_a_counter(name):
     found = synthesize(COUNTER, name)

@@ -245,6 +245,13 @@ def test_integer_logits_are_those_of_exact_fractions(text):
     assert {layer.pattern for layer in model.layers.values()} == {"dense", f"{method.n}:{method.m}"} - {"8:8"}
 
 
+def test_parameters_that_are_not_finite_are_refused_by_name():
+    parameters = vit.initial(0, width=16, hidden=16)
+    parameters["0.up.weight"][2, 3] = np.inf
+    with pytest.raises(ValueError, match=r"^0\.up\.weight: x must be finite, not inf at index \(2, 3\)$"):
+        vit_integer.quantize(parameters, vit.patches(drawn_images(2)))
+
+
 def test_weights_that_are_not_pruned_are_refused():
     with pytest.raises(ValueError, match=r"weights of 0\.qkv must be pruned to 2:8"):
         vit_integer.quantize(vit.initial(0, width=16, hidden=16), vit.patches(drawn_images(2)), 2, 8)
