@@ -134,7 +134,8 @@ def build(core, config, board, out_dir="build", *, output=None, baud=None, top=L
     plan = _plan(design, board, getattr(config, "target", "generic"))
     found = {command[0]: tools.find(command[0], override=True) for command in _commands(plan)}
     versions = {"amaranth": importlib.metadata.version("amaranth"), **{name: f.version for name, f in found.items()}}
-    key = hashlib.sha256(strict_json.dumps([plan.digest().hex(), versions], sort_keys=True).encode()).hexdigest()[:16]
+    keys = versions | {name: tool.key for name, tool in found.items()}
+    key = hashlib.sha256(strict_json.dumps([plan.digest().hex(), keys], sort_keys=True).encode()).hexdigest()[:16]
     work = tools.cache_dir("build") / f"{core.name}-{board.name}-{key}"
     cached = (work / _RESULT).is_file()
     if not cached:
@@ -217,18 +218,18 @@ def core_identity(core, config):
 def _plan(design, board, target):
     """Amaranth's build plan: files, and commands that read and write them."""
     hide, show = ("\n".join(["", *HIDE]), {"script_after_synth": "\n".join(SHOW)}) if target == "ice40" else ("", {})
-    return board.make_platform().prepare(
-        design,
-        _NAME,
-        # Source locations would put this machine's paths into the design, and into the key of the cache.
-        emit_src=False,
-        synth_opts=board.synth_options,
+    options = {
+        "synth_opts": board.synth_options,
         # A net `x[0]` beside a vector `x` stops ABC9 in Yosys 0.70 and before (its issues 4349 and 5274).
-        script_after_read=r"rename -hide w:*\[*\]" + hide,
+        "script_after_read": r"rename -hide w:*\[*\]" + hide,
         **show,
         # A design that is too slow still gets its report.
-        nextpnr_opts=f"--report {_REPORT} --timing-allow-fail --seed 1",
-    )
+        "nextpnr_opts": f"--report {_REPORT} --timing-allow-fail --seed 1",
+    }
+    # Amaranth prefers its variables, AMARANTH_nextpnr_opts and the like, to what it is told here.
+    with tools.unset("AMARANTH_"):
+        # Source locations would put this machine's paths into the design, and into the key of the cache.
+        return board.make_platform().prepare(design, _NAME, emit_src=False, **options)
 
 
 def _commands(plan):

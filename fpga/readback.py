@@ -122,7 +122,7 @@ def _ice40(content, board, progress):
     uart = platform.request("uart", 0, dir="-")
     pins = {"clk": platform.request(platform.default_clk, 0, dir="-"), "rx": uart.rx, "tx": uart.tx}
     constraints = "".join(f"set_io {name} {port.io.metadata[0].name}\n" for name, port in pins.items())
-    key = hashlib.sha256(repr((content, constraints, unpack, verilog)).encode()).hexdigest()[:24]
+    key = hashlib.sha256(repr((content, constraints, unpack.key, verilog.key)).encode()).hexdigest()[:24]
     folder = tools.cache_dir("readback")
     unpacked, listing = (folder / f"{key}{suffix}" for suffix in (".asc", ".v"))
     if not (unpacked.is_file() and listing.is_file()):

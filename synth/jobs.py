@@ -53,6 +53,8 @@ def run_yosys(script: list[str], work: Path, log: Path) -> None:
     (work / "run.ys").write_text("\n".join(script) + "\n")
     yosys = tools.find("yosys", override=True)
     command = yosys.command if yosys.origin == "path" else [sys.executable, str(Path(__file__).with_name("yosys.py"))]
+    # The script that gives the wheel's Yosys its stack is no program that `run` knows.
+    tools.prepare(yosys.command[0])
     options = ["-q", "-l", "yosys.log", "run.ys"]
     try:
         tools.run([*command, *options], work, log=log, transcript=work / "yosys.log", name="Yosys")

@@ -388,7 +388,9 @@ def _sby(name, files, script, mode, depth, engine, timeout):
             if _status(work) not in ("FAIL", "UNKNOWN"):
                 raise tools.ToolFailed(f"{name}: {_flow_error(work) or error}") from None
 
-    versions = " ".join(f"{tool} {tools.find(tool).version}" for tool in ("yosys", "sby", "z3"))
+    # sby takes z3 from PATH, whatever the variable Z3 says.
+    proving = {"yosys": tools.find("yosys"), "sby": found, "z3": tools.find("z3", override=False)}
+    versions = " ".join(f"{name} {tool.key}" for name, tool in proving.items())
     done = _once(name, {**files, "proof.sby": text, "versions.txt": versions, _ABC.name: _ABC.read_text()}, run)
     if _status(done) != "PASS":
         raise ProofFailed(f"{name}: {_reason(done)}")

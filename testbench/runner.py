@@ -250,7 +250,7 @@ def simulate(
 
 
 def _environment(design, request, work):
-    """What cocotb must know to start Python inside the simulator; nothing of the caller's own cocotb settings."""
+    """What cocotb must know to start Python inside the simulator."""
     import cocotb_tools.config
     import find_libpython
 
@@ -260,9 +260,11 @@ def _environment(design, request, work):
             "cocotb needs Python's shared library, which this Python has not; install it with: apt install "
             "libpython3-dev, or build Python with --enable-shared"
         )
-    mine = ("COCOTB_", "GPI_", "PYGPI_")
+    environment = tools.environment()
+    searched = filter(None, (str(verilator.libraries()), environment.get("LD_LIBRARY_PATH")))
     return {
-        **{name: value for name, value in tools.environment().items() if not name.startswith(mine)},
+        **environment,
+        "LD_LIBRARY_PATH": os.pathsep.join(searched),
         "GPI_USERS": f"{libpython};{cocotb_tools.config.pygpi_entry_point()}",
         "PYGPI_PYTHON_BIN": sys.executable,
         "TOPLEVEL_LANG": "verilog",

@@ -104,7 +104,7 @@ def start(program, seed=1):
     """
     command = [str(program), "+verilator+rand+reset+2", f"+verilator+seed+{seed}"]
     # A session of its own: an interrupt from the keyboard is for us, and we end it.
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "start_new_session": True}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "start_new_session": True, "env": tools.environment()}
     with contextlib.ExitStack() as stack:
         process = subprocess.Popen(command, **pipes)
         twin = Twin(process, "")

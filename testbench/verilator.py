@@ -4,8 +4,11 @@ A program is kept under a hash of all that decides it. What is the same in every
 compiled with the first one and kept as object files, which leaves one or two seconds for each further design.
 """
 
+import functools
 import hashlib
+import importlib.metadata
 import os
+import shlex
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,7 +18,7 @@ import cocotb_tools.config
 
 from ..hdl import tools
 
-__all__ = ["TRACES", "build", "build_with", "check_target"]
+__all__ = ["TRACES", "build", "build_with", "check_target", "libraries"]
 
 #: Suffix of a waveform file to Verilator's option.
 TRACES = {".vcd": "--trace-vcd", ".fst": "--trace-fst"}
@@ -28,6 +31,11 @@ _VERILATOR = ["--cc", "--exe", "--prefix", _PREFIX, "-o", "sim", "-Wno-fatal"]
 _VERILATOR += ["--x-assign", "unique", "--x-initial", "unique"]
 
 _COCOTB = ["--vpi", "--timescale", "1ns/1ns"]
+
+# Make splits names at spaces, and Verilator's makefile refuses to work in a folder whose name has one. So all is named
+# from inside the work folder, where links lead to what lies elsewhere.
+_VERILATOR_LINK, _COCOTB_LINK = "verilator", "cocotb"
+_PLACES = ["CURDIR=.", f"VERILATOR_ROOT=../{_VERILATOR_LINK}"]
 
 # Fast to compile and still fast to run; the initial values and the tables of names are run once. The wheel's makefile
 # does not know how a compiler takes a precompiled header, which large designs are compiled with.
@@ -72,11 +80,14 @@ def build(design, waves=None):
     control = "`verilator_config\n" + "".join(
         f'public_flat_rw -module "{design.top}" -var "{port.name}"\n' for port in design.ports
     )
-    libraries = str(cocotb_tools.config.libs_dir)
     main = cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp"
-    link = f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator"
-    options = [*_COCOTB, *([TRACES[waves]] if waves else []), "-LDFLAGS", link]
+    options = [*_COCOTB, *([TRACES[waves]] if waves else []), "-LDFLAGS", f"-L../{_COCOTB_LINK} -lcocotbvpi_verilator"]
     return _program(design, main, {"ports.vlt": control}, options, waves == ".fst")
+
+
+def libraries():
+    """Folder of the shared libraries that a program of `build` must find when it starts."""
+    return Path(cocotb_tools.config.libs_dir)
 
 
 def build_with(design, main, header):
@@ -113,8 +124,8 @@ def _program(design, main, files, options, fst=False):
     toolset = [
         *options,
         *_MAKE,
-        f"verilator {tools.find('verilator').version}",
-        f"{compiler.command[0]} {compiler.version}",
+        *(tools.find(name).key for name in ("verilator", "g++")),
+        importlib.metadata.version("cocotb"),
     ]
     digest = _digest(*toolset, main.read_text(), *files.items(), design.verilog)
     program = tools.cache_dir("verilator") / f"{design.top}-{digest}"
@@ -125,19 +136,29 @@ def _program(design, main, files, options, fst=False):
         work = Path(folder)
         if fst:
             _check_headers(work, compiler)
-        for name, text in {"design.v": design.verilog, **files}.items():
+        for name, text in {"design.v": design.verilog, main.name: main.read_text(), **files}.items():
             (work / name).write_text(text)
+        (work / _COCOTB_LINK).symlink_to(libraries())
+        (work / _VERILATOR_LINK).symlink_to(_root())
         command = [*tools.find("verilator").command, *options, "--Mdir", "build", "--top-module", design.top]
-        tools.run([*command, str(main), *(name for name in files if name.endswith(".vlt")), "design.v"], work)
+        tools.run([*command, main.name, *(name for name in files if name.endswith(".vlt")), "design.v"], work)
         build = work / "build"
         for ready in runtime.glob("*.o"):
             shutil.copy(ready, build)
-        tools.run([*make.command, "-f", f"{_PREFIX}.mk", "-j2", f"CXX={compiler.command[0]}", *_MAKE], build)
+        variables = [f"CXX={shlex.quote(compiler.command[0])}", *_PLACES, *_MAKE]
+        tools.run([*make.command, "-f", f"{_PREFIX}.mk", "-j2", *variables], build)
         for made in build.glob("verilated*.o"):
             if not (runtime / made.name).exists():
                 tools.atomic_write(runtime / made.name, made.read_bytes())
         os.replace(build / "sim", program)
     return program
+
+
+@functools.cache
+def _root():
+    """Folder of Verilator's own files."""
+    verilator = tools.find("verilator")
+    return Path(tools.run([*verilator.command, "--getenv", "VERILATOR_ROOT"], ".").stdout.strip())
 
 
 def _check_headers(work, compiler):

@@ -1,6 +1,7 @@
 """What the tests share."""
 
 import importlib.resources
+import os
 import re
 import signal
 
@@ -12,6 +13,8 @@ from bitloom.hdl import tools
 def pytest_configure():
     # Tests interrupt what they start, which inherits this; a shell's background commands ignore the signal.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Compiled once, and not again for each test that has an empty cache or calls a tool by itself.
+    os.environ.setdefault("YOWASP_CACHE_DIR", str(tools.cache_dir("wasm")))
 
 
 # Yosys has no model of this block: the part of it that is used, after Lattice's FPGA-TN-02205, sysDSP usage guide.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -87,8 +88,9 @@ def test_a_command_may_be_changed_by_who_asked_for_it():
 def test_sby_is_told_which_yosys_and_which_smtbmc():
     command = tools.find("sby").command
     assert [command[1], command[3]] == ["--yosys", "--smtbmc"]
-    assert command[2] == tools.find("yosys").command[0]
-    assert os.access(command[4], os.X_OK)
+    # Quoted: sby gives them to a shell.
+    assert command[2] == shlex.quote(tools.find("yosys").command[0])
+    assert os.access(*shlex.split(command[4]), os.X_OK)
 
 
 def test_yosys_is_pinned_unless_an_override_is_allowed(program, monkeypatch):
