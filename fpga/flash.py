@@ -1,5 +1,6 @@
 """Program a board: the loader's command as data, and its failures in words that say what to do."""
 
+import os
 import re
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def flash_command(bitstream, board, loader=None):
     Parameters
     ----------
     bitstream : path-like
-        What `build` made; it need not be there.
+        What `build` made; it need not be there. A name that begins with `-` is given as a path, no option.
     board : Board
         One of `boards.BOARDS`.
     loader : sequence of str, optional
@@ -62,10 +63,11 @@ def flash_command(bitstream, board, loader=None):
     if Path(bitstream).suffix != board.family.suffix:
         raise ValueError(f"a bitstream for {board.name} must end in {board.family.suffix}, not {str(bitstream)!r}")
     name, *arguments = board.loader
-    return [*(loader or [name]), *arguments, str(bitstream)]
+    path = str(bitstream)
+    return [*(loader or [name]), *arguments, os.path.join(".", path) if path.startswith("-") else path]
 
 
-def flash(bitstream, board, dry_run=False, force=False):
+def flash(bitstream, board, dry_run=False, force=False, core=None):
     """Program a board.
 
     Parameters
@@ -75,9 +77,12 @@ def flash(bitstream, board, dry_run=False, force=False):
     board : Board
         One of `boards.BOARDS`.
     dry_run : bool
-        Whether to give the command only. Then neither the bitstream nor the board nor a working loader has to be there.
+        Whether to give the command only. Then neither the board nor a working loader has to be there.
     force : bool
-        Whether to do it also if the bitstream misses its timing, is for another board, or has no description.
+        Whether to do it also if the bitstream misses its timing, holds another core, is for another board, or has no
+        description.
+    core : str, optional
+        Name of the core that it must hold.
 
     Returns
     -------
@@ -96,12 +101,12 @@ def flash(bitstream, board, dry_run=False, force=False):
         If the board could not be programmed; the message says why, in one line.
     """
     command, tool = flash_command(bitstream, board), board.loader[0]
-    if not dry_run and not Path(bitstream).is_file():
+    if not Path(bitstream).is_file():
         raise FileNotFoundError(
             f"there is no bitstream {str(bitstream)!r}: make it first, with `bitloom build CORE --board {board.name}`"
         )
-    if not dry_run and not force:
-        _check(Path(bitstream), board)
+    if not force:
+        _check(Path(bitstream), board, core)
     try:
         command = flash_command(bitstream, board, tools.find(tool, override=True).command)
     except tools.ToolMissing:
@@ -120,14 +125,16 @@ def flash(bitstream, board, dry_run=False, force=False):
     return command
 
 
-def _check(bitstream, board):
+def _check(bitstream, board, core):
     """Refuse a bitstream whose description says that it will not work, or does not speak of it."""
     try:
-        description = read_description(bitstream, "board", "met")
+        description = read_description(bitstream, "core", "board", "met")
     except ValueError as error:
         raise ValueError(f"{error}, or give --force") from None
     if (wanted := description["board"]) != board.name:
         raise ValueError(f"{str(bitstream)!r} is for {wanted}, not for {board.name}: give --force to flash it anyway")
+    if core is not None and (held := description["core"]) != core:
+        raise ValueError(f"{str(bitstream)!r} holds {held}, not {core}: give --force to flash it anyway")
     if not description["met"]:
         raise ValueError(
             f"{str(bitstream)!r} misses its timing, {description['fmax_mhz']} MHz for a clock of "

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from pathlib import Path
 
 import pytest
 from amaranth import Module
@@ -488,6 +489,7 @@ def bitstream_of(board, folder, /, **changes):
     bitstream = folder / f"x{board.family.suffix}"
     bitstream.write_bytes(b"bits")
     description = {
+        "core": "ovp-decoder",
         "board": board.name,
         "clock_mhz": board.clock_hz / 1e6,
         "fmax_mhz": 11.5,
@@ -516,15 +518,18 @@ def test_flash_calls_the_loader(board, loader, tmp_path):
         ({"board": "ulx3s-85f"}, r"x\.bin' is for ulx3s-85f, not for icebreaker: give --force to flash it anyway$"),
         ({"sha256": "0"}, r"x\.bin' is not what x\.json describes: build it again, or give --force$"),
         ({"board": None}, r"x\.bin' is for None, not for icebreaker: "),
+        ({"core": "gemm"}, r"x\.bin' holds gemm, not ovp-decoder: give --force to flash it anyway$"),
     ],
 )
-def test_flash_refuses_a_bitstream_that_will_not_work_unless_forced(changes, message, loader, tmp_path):
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_flash_refuses_a_bitstream_that_will_not_work_unless_forced(changes, message, dry_run, loader, tmp_path):
     path, bitstream = loader(), bitstream_of(ICEBREAKER, tmp_path, **changes)
     with pytest.raises(ValueError, match=message) as raised:
-        flash(bitstream, ICEBREAKER)
+        flash(bitstream, ICEBREAKER, dry_run, core="ovp-decoder")
     assert "\n" not in str(raised.value) and loader.calls() == []
-    assert flash(bitstream, ICEBREAKER, force=True) == [path, "-b", "ice40_generic", str(bitstream)]
-    assert len(loader.calls()) == 1
+    command = [path, "-b", "ice40_generic", str(bitstream)]
+    assert flash(bitstream, ICEBREAKER, dry_run, force=True, core="ovp-decoder") == command
+    assert len(loader.calls()) == (not dry_run)
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", "[]", '{"board": "icebreaker"}'])
@@ -550,11 +555,15 @@ def test_dfu_suffix_is_that_of_the_standard():
     assert check == zlib.crc32(content[:-4]) ^ 0xFFFFFFFF
 
 
-def test_flash_dry_run_gives_the_command_and_calls_nothing(loader, tmp_path):
-    path = loader()
-    missing = tmp_path / "not-built.bin"
-    assert flash(missing, ICEBREAKER, dry_run=True) == [path, "-b", "ice40_generic", str(missing)]
-    assert loader.calls() == []
+@pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
+def test_flash_gives_a_name_that_begins_with_a_dash_as_a_path(board, loader, tmp_path, monkeypatch):
+    loader(tool=board.loader[0])
+    monkeypatch.chdir(tmp_path)
+    bitstream = Path(f"-x{board.family.suffix}")
+    bitstream_of(board, tmp_path).rename(bitstream)
+    (tmp_path / "x.json").rename("-x.json")
+    assert flash(bitstream, board)[-1] == f"./{bitstream}"
+    assert Path("calls").read_text().strip().endswith(f"'./{bitstream}']")
 
 
 @pytest.mark.parametrize("name", ["icebreaker", "orangecrab-85f"])
@@ -568,10 +577,11 @@ def test_flash_dry_run_does_without_a_loader(name, tmp_path, monkeypatch):
         flash(bitstream, board)
 
 
-def test_flash_without_a_bitstream_says_to_build_it(loader, tmp_path):
+@pytest.mark.parametrize("options", [{}, {"force": True}, {"dry_run": True}, {"dry_run": True, "force": True}])
+def test_flash_without_a_bitstream_says_to_build_it(options, loader, tmp_path):
     loader()
     with pytest.raises(FileNotFoundError, match=r"make it first, with `bitloom build CORE --board icebreaker`$"):
-        flash(tmp_path / "nothing.bin", ICEBREAKER)
+        flash(tmp_path / "nothing.bin", ICEBREAKER, **options)
     assert loader.calls() == []
 
 
