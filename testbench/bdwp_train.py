@@ -20,15 +20,13 @@ def extra():
 
     Raises
     ------
-    ValueError
+    ModuleNotFoundError
         If the extra `train` is not installed.
     """
-    try:
-        # torch first: whatever else is imported may look for it.
-        import torch
-        from sklearn import datasets
-    except ImportError:
-        raise ValueError("train needs the extra: pip install 'bitloom[train]'") from None
+    # torch first: whatever else is imported may look for it.
+    import torch
+    from sklearn import datasets
+
     # More threads would not make so small a model faster, and sums would depend on their number.
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)

@@ -1,9 +1,12 @@
 """The command line as a person meets it: exit status, one-line errors, no half-written file."""
 
 import contextlib
+import importlib.metadata
 import json
 import os
 import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +20,7 @@ from click.testing import CliRunner
 from bitloom import cli
 from bitloom.cores.catalogue import CATALOGUE
 from bitloom.golden import safetensors
+from bitloom.hdl import tools
 
 COMMANDS = sorted(cli.bitloom.commands)
 
@@ -269,11 +273,46 @@ def test_an_interrupt_leaves_no_process_and_no_file(words, number, tmp_path):
     assert [*work.iterdir()] == []
 
 
-def test_doctor_lists_every_tool():
+def test_doctor_lists_every_tool_and_where_it_is():
     rows = json.loads(
         subprocess.run([sys.executable, "-m", "bitloom", "doctor", "--json"], capture_output=True, text=True).stdout
     )
-    assert {"yosys", "verilator", "nextpnr-ice40", "openFPGALoader"} <= {row["tool"] for row in rows}
+    found = {row["tool"]: row for row in rows}
+    assert {"yosys", "verilator", "nextpnr-ice40", "openFPGALoader"} <= found.keys()
+    assert all(bool(row["path"]) == row["found"] for row in rows)
+    shown = CliRunner().invoke(cli.bitloom, ["doctor"]).output
+    for row in rows:
+        assert row["path"] in shown
+    assert 'eval "$(bitloom doctor --shell)"' in shown
+
+
+def test_a_shell_that_doctor_sets_up_finds_verilator_and_amaranth_finds_yosys(tmp_path):
+    command = f"{shlex.quote(sys.executable)} -m bitloom doctor --shell"
+    convert = (
+        "from amaranth.back import verilog; from bitloom.cores.catalogue import lookup; "
+        "core = lookup('ovp-decoder'); print(verilog.convert(core.component(core.config())).count('endmodule') > 0)"
+    )
+    (tmp_path / "a.v").write_text("module a(input x, output y); assign y = x; endmodule\n")
+    script = f'eval "$({command})" && verilator --lint-only a.v && {shlex.quote(sys.executable)} -c "{convert}"'
+    # Perl, for Verilator's script; no Yosys is there.
+    system = {"PATH": os.pathsep.join({os.path.dirname(shutil.which(name)) for name in ("perl", "sh")})}
+    kept = {name: os.environ[name] for name in ("HOME", "YOWASP_CACHE_DIR") if name in os.environ}
+    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, env=system | kept, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["True"]), done.stderr
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_doctor_warns_of_the_other_project_of_that_name(installed, monkeypatch):
+    def version(name):
+        if name == "bitloom" and not installed:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "0.1.0"
+
+    monkeypatch.setattr(tools.importlib.metadata, "version", version)
+    warned = [line for line in tools.warnings() if "bitloom-rtl: pip uninstall bitloom" in line]
+    assert len(warned) == installed
+    monkeypatch.setattr(tools, "doctor", list)
+    assert ("warning: the distribution bitloom" in CliRunner().invoke(cli.bitloom, ["doctor"]).output) == installed
 
 
 def test_the_package_is_where_the_checkout_is():
