@@ -5,14 +5,16 @@ finds the blocks in it, and where multipliers are made of LUTs, the equal operan
 Yosys does not find: the registers of an ECP5's MULT18X18D and of a Gowin MULT9X9 (it places the bare multiplier), and
 that one block makes several narrow products, an SB_MAC16 of an iCE40 two of 8 bits, a MULT18X18D two of a 4-bit operand
 with one of up to 8 bits, or four of 3-bit magnitudes. `Ecp5OuterProduct`, `GowinOuterProduct` and `Ice40OuterProduct`
-name the blocks; they have the same ports and the same latency, but on ECP5 a product may come in two parts.
+name the blocks; they have the same ports and the same latency, but on ECP5 a product may come in two parts. In
+Amaranth's simulator the portable description stands for each block.
 """
 
-from amaranth import Cat, ClockSignal, Const, Instance, Module, Shape, Signal
+from amaranth import Cat, ClockSignal, Const, Instance, Module, Shape, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .bits import resize
+from .simulated import simulated
 
 __all__ = ["Ecp5OuterProduct", "GowinOuterProduct", "Ice40OuterProduct", "OuterProduct", "ecp5_packing"]
 
@@ -115,7 +117,12 @@ class Ecp5OuterProduct(OuterProduct):
                 rows = range(block_row * down, min((block_row + 1) * down, self.rows))
                 cols = range(block_col * across, min((block_col + 1) * across, self.cols))
                 result = Signal(36, name=f"result_{block_row}_{block_col}")
-                m.submodules += _mult18x18d(self.en, a, b, result)
+                if simulated(platform):
+                    m.submodules += (block := OuterProduct(signed(18), signed(18)))
+                    m.d.comb += [block.en.eq(self.en), block.a[0].eq(a), block.b[0].eq(b)]
+                    m.d.comb += result.eq(block.products[0][0])
+                else:
+                    m.submodules += _mult18x18d(self.en, a, b, result)
                 for row in rows:
                     for col in cols:
                         at = field * (row - rows[0] + down * (col - cols[0]))
@@ -194,6 +201,8 @@ class Ice40OuterProduct(OuterProduct):
         for shape in (self.a_shape, self.b_shape):
             if shape.width > 8:
                 raise ValueError(f"operands of half an SB_MAC16 must have up to 8 bits, not {shape!r}")
+        if simulated(platform):
+            return super().elaborate(platform)
         m = Module()
         places = [(row, col) for row in range(self.rows) for col in range(self.cols)]
         for first in range(0, len(places), 2):
@@ -245,6 +254,8 @@ class GowinOuterProduct(OuterProduct):
         for shape in (self.a_shape, self.b_shape):
             if shape.width > 9:
                 raise ValueError(f"operands of a MULT9X9 must have up to 9 bits, not {shape!r}")
+        if simulated(platform):
+            return super().elaborate(platform)
         m = Module()
         for row in range(self.rows):
             for col in range(self.cols):

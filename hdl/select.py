@@ -9,6 +9,8 @@ from amaranth import Const, Instance, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from .simulated import simulated
+
 __all__ = ["Ecp5Select", "Select"]
 
 
@@ -50,6 +52,8 @@ class Ecp5Select(Select):
     def elaborate(self, platform):
         if self.count not in (4, 8):
             raise ValueError(f"cells choose one of 4 or 8 words, not of {self.count}")
+        if simulated(platform):
+            return super().elaborate(platform)
         m = Module()
         for bit in range(self.width):
             fields = [word[bit] for word in self.i]
