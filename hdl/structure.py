@@ -75,24 +75,26 @@ class Structure(wiring.Component):
         return m
 
     def rtlil(self, name, modules):
-        """RTLIL text of the structure, its instances being of `modules`."""
+        """RTLIL text of the structure, its instances being of `modules`; what has no bits is left out."""
         emitted = {kind: modules.module(component) for kind, component in self._kinds.items()}
         text = [f"module \\{name}\n"]
         ports = {"clk": (In, 1), "rst": (In, 1)}
-        ports |= {
-            port: (member.flow, len(Value.cast(getattr(self, port)))) for port, member in self.signature.members.items()
-        }
+        for port, member in self.signature.members.items():
+            if width := len(Value.cast(getattr(self, port))):
+                ports[port] = (member.flow, width)
         for index, (port, (flow, width)) in enumerate(ports.items()):
             text.append(f"  wire width {width} {'input' if flow == In else 'output'} {index} \\{port}\n")
-        text += [f"  wire width {width} \\{bus}\n" for bus, width in self._buses.items()]
+        text += [f"  wire width {width} \\{bus}\n" for bus, width in self._buses.items() if width]
         widths = self._buses | {port: width for port, (_, width) in ports.items()}
         for place in self.places:
             text.append(f"  cell \\{emitted[place.kind].name} \\{place.name}\n")
             text += [f"    connect \\{port} \\{port}\n" for port in emitted[place.kind].clocking]
             for port, (bus, first) in place.ports.items():
                 width = self._widths[place.kind][port]
+                if not width:
+                    continue
                 is_input = self._kinds[place.kind].signature.members[port].flow == In
-                inside = 0 if bus is None else min(width, widths[bus] - first)
+                inside = 0 if bus is None else min(width, widths.get(bus, 0) - first)
                 parts = [_bits(bus, first, inside)] if inside else []
                 if inside < width and is_input:
                     parts.insert(0, f"{width - inside}'{'0' * (width - inside)}")
@@ -105,6 +107,7 @@ class Structure(wiring.Component):
         text += [
             f"  connect {_bits(bus, first, width)} {_bits(source, start, width)}\n"
             for bus, first, source, start, width in self.links
+            if width
         ]
         return "".join([*text, "end\n"])
 

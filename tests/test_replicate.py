@@ -225,6 +225,40 @@ class Top(wiring.Component):
         return m
 
 
+class Padded(wiring.Component):
+    """Adds, with an index of no bits, as of the only one of something, which goes through."""
+
+    def __init__(self):
+        self.config = ()
+        super().__init__({"index": In(0), "a": In(3), "o": Out(3), "index_out": Out(range(1))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.sync += self.o.eq(self.a + self.index + 1)
+        m.d.comb += self.index_out.eq(self.index)
+        return m
+
+
+def test_what_has_no_bits_is_no_port():
+    """In a plain top, in a replica, and in a structure: its ports, its buses and its links."""
+
+    def structure():
+        places = [
+            Place(
+                "first", (Padded,), {"index": ("index", 0), "a": ("a", 0), "o": ("between", 0), "index_out": ("n", 0)}
+            ),
+            Place("then", (Padded,), {"index": ("n", 0), "a": ("between", 0), "o": ("o", 0), "index_out": (None, 0)}),
+        ]
+        ports = {"index": In(0), "a": In(3), "o": Out(3), "index_out": Out(0)}
+        made = Structure(ports, places, [("index_out", 0, "n", 0, 0)])
+        made.config = ()
+        return made
+
+    for top in (Padded(), Top(Padded()), Top(structure())):
+        verilog = emit(top, "top")
+        assert "-1:0" not in verilog and "index" not in verilog
+
+
 def test_a_chain_checks_its_lanes():
     with pytest.raises(ValueError, match="port 'o' of the chain must have 3 bits, not 4"):
         Chain({"en": In(1), "i": In(3), "o": Out(4)}, [(Delay, 3, 1)] * 2, {"o": "i"}, ["en"])

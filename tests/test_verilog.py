@@ -12,7 +12,7 @@ import subprocess
 
 import pytest
 from amaranth import Module, Signal
-from amaranth.lib import wiring
+from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from bitloom.cores.catalogue import CATALOGUE
@@ -29,7 +29,15 @@ MORE = {
         {"rows": 3, "cols": 5, "block": 2, "a_format": "ovp-int4", "w_format": "ovp-flint4"},
         {"rows": 2, "cols": 2, "a_format": "ovp-int8", "w_format": "ovp-int8", "overflow": False},
         {"rows": 5, "cols": 3, "block": 2, "dataflow": "weight-stationary"},
+        {"rows": 1, "cols": 1},
     ],
+    # One of what is counted elsewhere: indices of no bits.
+    "anda-tile": [
+        {"rows": 1, "cols": 1, "share": 1, "group": 16, "max_mantissa": 3},
+        {"rows": 2, "cols": 1, "share": 1, "pe": "fp16"},
+    ],
+    "hgq-tile": [{"rows": 1, "cols": 1, "coarse": 8, "fine": 4}],
+    "nm-tile": [{"rows": 1, "cols": 1, "group": 4}],
 }
 #: Each core's small configuration, which is what is put behind AXI4-Stream.
 SMALL = {name: core.config.parse(core.small).to_dict() for name, core in CATALOGUE.items()}
@@ -74,10 +82,15 @@ def run(command, folder):
     return done.returncode, done.stdout
 
 
+def lint(folder, *arguments):
+    """Status and warnings of Verilator; its report on what it read is no warning."""
+    status, output = run([*tools.find("verilator").command, "--lint-only", *arguments], folder)
+    return status, [line for line in output.splitlines() if not line.startswith("- ")]
+
+
 def test_verilator_has_nothing_to_say(file):
-    status, output = run([*tools.find("verilator").command, "--lint-only", file.name], file.parent)
-    # Its report on what it read is no warning.
-    assert (status, [line for line in output.splitlines() if not line.startswith("- ")]) == (0, [])
+    """Of any kind: -Wall is all that it says without, and style."""
+    assert lint(file.parent, "-Wall", file.name) == (0, [])
 
 
 def test_icarus_has_nothing_to_say(file, icarus):
@@ -114,9 +127,145 @@ def test_manifest_fits_the_text(design):
     assert "\\" not in design.verilog
 
 
+@pytest.fixture
+def stage(tmp_path):
+    """Folder with a small emitted file."""
+    (tmp_path / "stage.v").write_text(emit(Stage(3), "stage"))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "kind, body", [("WIDTHTRUNC", "assign b = a + 16'd1;"), ("UNUSEDSIGNAL", "assign b = a[7:0];")]
+)
+def test_other_files_keep_their_warnings(kind, body, stage):
+    """What is silenced here is not in a file that comes behind, in one text or in one call."""
+    mine = f"module mine(input [15:0] a, output [7:0] b);\n  {body}\nendmodule\n"
+    (stage / "mine.v").write_text(mine)
+    (stage / "both.v").write_text((stage / "stage.v").read_text() + mine)
+    for files in (["mine.v"], ["both.v"], ["stage.v", "mine.v"]):
+        _, lines = lint(stage, "-Wall", "-Wno-DECLFILENAME", "--top-module", "mine", *files)
+        assert re.findall(r"^%Warning-(\w+)", "\n".join(lines), flags=re.M) == [kind]
+
+
+@pytest.mark.parametrize("files", [("clock.v", "stage.v"), ("stage.v", "clock.v")])
+def test_a_time_scale_of_others_is_no_warning(files, stage):
+    clock = "`timescale 1ns / 1ps\nmodule clock(input a, output b);\n  assign b = a;\nendmodule\n"
+    (stage / "clock.v").write_text(clock)
+    assert lint(stage, "-Wall", "--top-module", "stage", *files) == (0, [])
+    (stage / "all.v").write_text("".join((stage / name).read_text() for name in files))
+    assert lint(stage, "--top-module", "stage", "all.v") == (0, [])
+
+
+class Memories(wiring.Component):
+    """A memory of zeros of an odd number of words, a large one, one of a bit, and one with contents."""
+
+    #: Words and their width.
+    SIZES = {"odd": (300, 5), "deep": (1 << 16, 32), "narrow": (3, 1), "full": (5, 4)}
+    CONTENTS = (1, 0, 7, 0, 9)  # of `full`
+
+    def __init__(self):
+        ports = {"write": In(1), "data": In(32), "address": In(16)}
+        super().__init__(ports | {f"read_{name}": Out(width) for name, (_, width) in self.SIZES.items()})
+
+    def elaborate(self, platform):
+        m = Module()
+        for name, (depth, width) in self.SIZES.items():
+            init = self.CONTENTS if name == "full" else []
+            m.submodules[name] = store = memory.Memory(shape=width, depth=depth, init=init)
+            write, read = store.write_port(), store.read_port()
+            m.d.comb += [
+                *(port.addr.eq(self.address) for port in (write, read)),
+                write.data.eq(self.data),
+                write.en.eq(self.write),
+                getattr(self, f"read_{name}").eq(read.data),
+            ]
+        return m
+
+
+@pytest.fixture(scope="module")
+def memories():
+    return emit(Memories(), "memories")
+
+
+def test_memories_of_zeros_are_a_few_lines(memories, tmp_path):
+    (tmp_path / "memories.v").write_text(memories)
+    assert len(memories) < 10_000
+    assert lint(tmp_path, "-Wall", "memories.v") == (0, [])
+
+
+def test_every_word_of_a_memory_has_its_contents_in_a_simulator(memories, tmp_path, icarus):
+    prints = "".join(
+        f'for (i = 0; i < {depth}; i = i + 1) $display("%b", core.{name}[i]);\n'
+        for name, (depth, _) in Memories.SIZES.items()
+    )
+    bench = f"module bench; memories core(); integer i; initial begin #1;\n{prints}$finish; end endmodule\n"
+    (tmp_path / "bench.v").write_text(memories + bench)
+    tools.run([*icarus, "-o", "bench.vvp", "bench.v"], tmp_path)
+    words = tools.run(["vvp", "-n", "bench.vvp"], tmp_path).stdout.split()
+    expected = [
+        f"{word:0{width}b}"
+        for name, (depth, width) in Memories.SIZES.items()
+        for word in (Memories.CONTENTS if name == "full" else [0] * depth)
+    ]
+    assert words == expected
+
+
+def test_every_word_of_a_memory_has_its_contents_in_yosys(tmp_path):
+    """As in RTLIL, which names them bit by bit. A smaller one: Yosys takes half a minute for 65,536 words."""
+    component = Memories()
+    component.SIZES = {name: size for name, size in Memories.SIZES.items() if name != "deep"}
+    (tmp_path / "memories.v").write_text(emit(component, "memories"))
+    (tmp_path / "memories.il").write_text(emit_rtlil(component, "memories"))
+    for kind in ("read_verilog memories.v", "read_rtlil memories.il"):
+        script = f"{kind}; hierarchy -top memories; proc; flatten; opt_clean; memory_collect; write_json memories.json"
+        tools.run([*tools.find("yosys").command, "-q", "-p", script], tmp_path)
+        cells = json.loads((tmp_path / "memories.json").read_text())["modules"]["memories"]["cells"].values()
+        found = {
+            (int(cell["parameters"]["SIZE"], 2), cell["parameters"]["INIT"])
+            for cell in cells
+            if cell["type"] == "$mem_v2"
+        }
+        assert found == {
+            (
+                depth,
+                "".join(f"{word:0{width}b}" for word in reversed(Memories.CONTENTS if name == "full" else [0] * depth)),
+            )
+            for name, (depth, width) in component.SIZES.items()
+        }
+
+
+def test_emission_leaves_a_memory_as_it_is():
+    """What was written can be simulated afterwards."""
+    store = memory.Memory(shape=4, depth=8, init=[])
+    m = Module()
+    m.submodules.store = store
+    store.write_port(), store.read_port()
+    emit(m, "top", ports={})
+    assert store.data.init._raw == [0] * 8
+
+
 def test_submodules_have_plain_names():
     text = emit_rtlil(Stage(3), "top")
     assert set(re.findall(r"^module \\(\S+)$", text, flags=re.MULTILINE)) == {"top", "top__skid", "top__register"}
+
+
+class Keywords(wiring.Component):
+    """Signals whose names are words of Verilog, or of SystemVerilog."""
+
+    def __init__(self):
+        super().__init__({"a": In(2), "b": Out(2)})
+
+    def elaborate(self, platform):
+        m = Module()
+        table, bit = Signal(2, name="table"), Signal(2, name="bit")
+        m.d.sync += [table.eq(self.a), bit.eq(table)]
+        m.d.comb += self.b.eq(bit)
+        return m
+
+
+def test_no_signal_is_called_by_a_keyword(tmp_path):
+    (tmp_path / "keywords.v").write_text(emit(Keywords(), "keywords"))
+    assert lint(tmp_path, "-Wall", "keywords.v") == (0, [])
 
 
 class Renamed(wiring.Component):
