@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..golden import anda_tile as golden
 from ..golden.anda import WEIGHT_GROUP
+from ..hdl.stream import offered_last
 from .anda_pe import WEIGHT_BITS
 
 __all__ = ["ParallelFeed", "SerialFeed"]
@@ -65,7 +66,7 @@ class _Feed(wiring.Component):
         groups = WEIGHT_GROUP // (config.lanes if config.pe == "fp16" else config.group)
         due, begins = Signal(init=1), Signal(init=1)
         count = Signal(range(groups))
-        m.d.comb += [self.first.eq(begins), self.last.eq(self.a.payload.last)]
+        m.d.comb += [self.first.eq(begins), self.last.eq(offered_last(self.a))]
         with m.If(self.ended):
             m.d.sync += begins.eq(self.last)
             with m.If(self.last | (count == groups - 1)):

@@ -17,7 +17,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from ..golden import hgq_tile as golden
 from ..hdl.floating import FP32
 from ..hdl.replicate import Replica
-from ..hdl.stream import Stage
+from ..hdl.stream import Stage, offered_last
 from .config import param
 from .hgq import SCALE, GroupConfig
 from .hgq_sequence import Frame, hold, sequence
@@ -150,7 +150,7 @@ class HgqDequantizer(wiring.Component):
             take.eq(self.i.valid & self.i.ready),
             frame.en.eq(en),
             frame.take.eq(take),
-            frame.last.eq(i.last),
+            frame.last.eq(offered_last(self.i)),
         ]
         dots = Signal(i.dots.shape(), reset_less=True)
         scales = Signal(SCALE * (config.unit_lanes + 1), reset_less=True)

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from ..golden import hgq_tile as golden
 from ..hdl.floating import FP32, stage
 from ..hdl.replicate import Replica
-from ..hdl.stream import Stage
+from ..hdl.stream import Stage, offered_last
 from .hgq import SCALE
 from .hgq_pe import MAGNITUDE, magnitudes
 from .hgq_sequence import Frame, hold, sequence
@@ -66,7 +66,7 @@ class Feed(wiring.Component):
         take, last = Signal(), Signal()
         m.submodules.frame = frame = Frame(config)
         m.d.comb += [
-            last.eq(self.x.payload.last | self.w.payload.last),
+            last.eq(offered_last(self.x) | offered_last(self.w)),
             self.x.ready.eq(self.w.valid & en & frame.go),
             self.w.ready.eq(self.x.valid & en & frame.go),
             take.eq(self.x.valid & self.x.ready),

@@ -3,6 +3,7 @@
 from amaranth import Module, Mux, Signal
 from amaranth.lib.wiring import In
 
+from ..hdl.stream import offered_last
 from .nm_slots import count_bits, final_slot
 from .systolic_feed import StepFeed
 
@@ -33,7 +34,7 @@ class GroupFeed(StepFeed):
             closing.eq(slot == final),
         ]
         # A reduction may end within a group, where K is not a multiple of it.
-        last = self.w.payload.last | (closing & self.a.payload.last)
+        last = offered_last(self.w) | (closing & offered_last(self.a))
         take, free = Signal(), Signal()
         m.d.comb += free.eq(self._frame(m, take, last))
         go = self.en & (free | ~last)
@@ -41,12 +42,10 @@ class GroupFeed(StepFeed):
             take.eq(self.a.valid & self.w.valid & go),
             self.a.ready.eq(self.w.valid & go & (closing | self.w.payload.last)),
             self.w.ready.eq(self.a.valid & go),
-            self.activations.eq(self.a.payload.lanes),
         ]
         with m.If(take):
             m.d.sync += [slot.eq(Mux(closing | last, 0, slot + 1)), held.eq(final)]
-        for weight, lane in zip(self.weights, self.w.payload.lanes, strict=True):
-            m.d.comb += weight.index.eq(Mux(final == group - 1, slot, lane.index))
-            with m.If(take):
-                m.d.comb += weight.value.eq(lane.value)
+            m.d.comb += self.activations.eq(self.a.payload.lanes)
+            for weight, lane in zip(self.weights, self.w.payload.lanes, strict=True):
+                m.d.comb += [weight.index.eq(Mux(final == group - 1, slot, lane.index)), weight.value.eq(lane.value)]
         return m

@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..hdl.replicate import Replica
+from ..hdl.stream import offered_last
 from .ovp import decode_pair
 from .processing_element import operand_shape
 
@@ -75,7 +76,7 @@ class IntegerFeed(StepFeed):
 
     def elaborate(self, platform):
         m = Module()
-        last = self.a.payload.last | self.w.payload.last
+        last = offered_last(self.a) | offered_last(self.w)
         take, free = Signal(), Signal()
         m.d.comb += free.eq(self._frame(m, take, last))
         go = self.en & (free | ~last)
@@ -83,10 +84,9 @@ class IntegerFeed(StepFeed):
             take.eq(self.a.valid & self.w.valid & go),
             self.a.ready.eq(self.w.valid & go),
             self.w.ready.eq(self.a.valid & go),
-            self.weights.eq(self.w.payload.lanes),
         ]
         with m.If(take):
-            m.d.comb += self.activations.eq(self.a.payload.lanes)
+            m.d.comb += [self.activations.eq(self.a.payload.lanes), self.weights.eq(self.w.payload.lanes)]
         return m
 
 

@@ -19,7 +19,16 @@ from amaranth import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-__all__ = ["PipelineRegister", "SkidBuffer", "Stage"]
+__all__ = ["PipelineRegister", "SkidBuffer", "Stage", "offered_last"]
+
+
+def offered_last(stream):
+    """A stream's `last`, or 0 while nothing is offered.
+
+    For what decides about `ready`: in a simulator with four states, an unknown payload that is not offered would make
+    `ready` unknown, which checkers of AXI4-Stream do not permit.
+    """
+    return stream.valid & stream.payload.last
 
 
 class _Link(wiring.Component):
