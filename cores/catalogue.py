@@ -161,7 +161,7 @@ CATALOGUE = {
             component=anda_tile.AndaTile,
             bench="anda_tile:tile",
             latency=anda_tile.golden.latency,
-            interval=lambda config: 1,
+            interval=anda_tile.golden.interval,
             small=("rows=2", "cols=2", "group=16", "max_mantissa=5", "share=2"),
         ),
         Core(

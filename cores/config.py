@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
-__all__ = ["Config", "param"]
+__all__ = ["Config", "param", "to_text"]
 
 
 def param(default, doc, *, choices=None, low=None, high=None, optional=False):
@@ -90,7 +90,7 @@ class Config:
     def assignments(self, all_fields=False):
         """`NAME=VALUE` texts, in order, of the fields that differ from their defaults, or of all."""
         values = [(field, getattr(self, field.name)) for field in dataclasses.fields(self)]
-        return [f"{f.name}={_to_text(value)}" for f, value in values if all_fields or value != f.default]
+        return [f"{f.name}={to_text(value)}" for f, value in values if all_fields or value != f.default]
 
     def _check(self, field, value):
         if value is None and field.metadata["optional"]:
@@ -139,5 +139,6 @@ def _from_text(field, text):
         raise ValueError(f"{field.name} must be {_allowed(field)}, not {text!r}") from None
 
 
-def _to_text(value):
+def to_text(value):
+    """A field's value as `Config.parse` takes it."""
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)

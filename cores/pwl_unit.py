@@ -21,7 +21,7 @@ from ..golden import pwl as golden
 from ..golden import pwl_unit
 from ..golden.pwl_functions import FUNCTIONS
 from ..hdl.stream import SkidBuffer
-from .config import Config, param
+from .config import Config, param, to_text
 from .pwl_datapath import PwlDatapath
 from .pwl_float import PwlFloat
 from .pwl_ranges import largest_range, scaled
@@ -52,28 +52,37 @@ class PwlUnitConfig(Config):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.loaded:
-            if self.kind == "rom":
-                raise ValueError("a rom needs a table, whose function it holds")
-        elif self.width == 32:
-            raise ValueError(f"table must be none for {self.kind}, not {self.table}")
-        elif self.unsigned_input or self.negate_input:
-            raise ValueError("unsigned_input and negate_input are of loaded tables: a fixed one has its own")
-        elif self.entries != 8:
-            raise ValueError(f"entries are of loaded tables: {self.table} has its own")
-        elif not self.wide and self.scale not in golden.shipped(self.table):
-            scales = ", ".join(map(str, golden.shipped(self.table)))
-            raise ValueError(f"scale must be {scales} for {self.table}, not {self.scale}")
-        if self.width == 32 and (self.unsigned_input or self.negate_input or self.unsigned_output):
-            raise ValueError(f"unsigned_input, unsigned_output and negate_input are of int8, not of {self.kind}")
-        if not self.specials and self.kind != "fp32":
-            raise ValueError(f"specials are of fp32, not of {self.kind}")
-        if self.wide and (self.kind != "int8" or self.function not in golden.MULTI_RANGES):
-            raise ValueError(f"wide is for int8 with a table of div or rsqrt, not for {self.kind} with {self.table}")
-        if self.wide and self.wide < self.fraction + 3:
-            raise ValueError(f"wide must be {self.fraction + 3} or more with a fraction of {self.fraction} bits")
-        if self.fraction and not self.wide:
-            raise ValueError("fraction is of a wide input")
+        allowed = self._allowed()
+        for name, (values, reason) in allowed.items():
+            value = getattr(self, name)
+            if value not in values:
+                words = f"{values[0]} or more" if isinstance(values, range) else ", ".join(map(to_text, values))
+                raise ValueError(f"{name} must be {words} {reason}, not {to_text(value)}")
+
+    def _allowed(self):
+        """What fields may be because of others: name to (values, reason), in the order in which they are looked at."""
+        of_kind, of_table = f"for the kind {self.kind}", f"for the fixed table {self.table}"
+        both = f"{of_kind} with the table {self.table}"
+        allowed = {}
+        if self.kind == "rom":
+            allowed["table"] = golden.SHIPPED, "for the kind rom, which holds its function"
+        if self.width == 32:
+            allowed["table"] = ("none",), of_kind
+            allowed |= dict.fromkeys(("unsigned_input", "negate_input", "unsigned_output"), ((False,), of_kind))
+        elif not self.loaded:
+            allowed |= dict.fromkeys(("unsigned_input", "negate_input"), ((False,), f"{of_table}, which has its own"))
+            allowed["entries"] = (8,), f"{of_table}, which has its own"
+            if not self.wide:
+                allowed["scale"] = tuple(golden.shipped(self.table)), of_table
+        if self.kind != "fp32":
+            allowed["specials"] = (True,), of_kind
+        if self.kind != "int8" or self.function not in golden.MULTI_RANGES:
+            allowed["wide"] = (0,), f"{both}: it is for int8 with div or rsqrt"
+        elif self.wide:
+            allowed["wide"] = range(self.fraction + 3, 63), f"with a fraction of {self.fraction} bits"
+        if not self.wide:
+            allowed["fraction"] = (0,), "without a wide input"
+        return allowed
 
     @property
     def width(self):

@@ -24,6 +24,7 @@ __all__ = [
     "dot_bits",
     "fp16_matmul",
     "group_cycles",
+    "interval",
     "latency",
     "period",
     "products",
@@ -86,6 +87,12 @@ def spacing(config):
 def period(config, mantissa):
     """Cycles between groups without stalls."""
     return max(group_cycles(config, mantissa), spacing(config))
+
+
+def interval(config):
+    """Cycles from a transfer on `a` to the next one of its group, or of the next group where each has only one."""
+    longest = config.max_mantissa if config.pe == "anda" else None
+    return 1 if group_cycles(config, longest) > 1 else period(config, longest)
 
 
 def products(config):

@@ -60,7 +60,7 @@ async def buffer(bench):
     for (source, sink), count in zip(PROFILES, shares(bench.vectors, len(PROFILES)), strict=True):
         script, cut = _random(config, 40, rng), int(rng.integers(1, 100))
         phases.append(phase("left by a reset", script, sink="heavy", cut=cut, reset=True))
-        script = _random(config, count, rng)
+        script = _random(config, max(count, 1), rng)
         name = f"random tensors, stalls {source} in, {sink} out"
         phases.append(phase(name, script, source=source, sink=sink, reset=True, vectors=count))
 

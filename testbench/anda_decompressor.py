@@ -42,8 +42,9 @@ async def decompressor(bench):
         for count in (1, 4):
             name = f"M = {length}, {count} sets back to back"
             phases.append(phase(name, *draw(count, length), reset=True, exact=True))
-    if longest >= config.load:
-        phases.append(phase("measured", *draw(20, longest), reset=True, measured=True))
+    # At least as many planes as a set's values take cycles to leave, or the planes wait for them.
+    more = max(config.load - longest, 0)
+    phases.append(phase("measured", *draw(20, longest), extra=more, reset=True, measured=True))
     phases.append(phase("more planes than there are bits", *draw(6, longest), extra=3))
     parts = shares(bench.vectors, len(PROFILES) * len(lengths))
     for index, count in enumerate(parts):
@@ -53,7 +54,7 @@ async def decompressor(bench):
             phases.append(phase("left by a reset", *draw(8, length), sink="heavy", cut=cut, reset=True))
         name = f"random planes, M = {length}, stalls {source} in, {sink} out"
         options = {"source": source, "sink": sink, "reset": True, "vectors": count}
-        phases.append(phase(name, *draw(-(-count // config.load), length), **options))
+        phases.append(phase(name, *draw(max(-(-count // config.load), 1), length), **options))
     for source in ("eager", "sparse"):
         # Two sets in the shift registers, and the values of three transfers behind them: the first set is still there
         # unless these are all of it.

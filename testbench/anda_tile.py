@@ -57,6 +57,10 @@ async def tile(bench):
     smooth = golden.group_cycles(config, longest) == golden.period(config, longest)
     busy = phase("back to back", longest, drawn, reset=True, measured=smooth)
     phases.append(busy)
+    if not smooth:
+        # Groups wait for each other: what is left to measure is one, or several where each is a single transfer.
+        groups = 1 if golden.group_cycles(config, longest) > 1 else 5
+        phases.append(phase("measured", longest, [draw(groups * step, longest)], reset=True, measured=True))
     for (source, sink), count in zip(TILE_PROFILES, shares(bench.vectors, len(TILE_PROFILES)), strict=True):
         for part in shares(count, min(4, len(mantissas))):
             mantissa = mantissas[rng.integers(len(mantissas))]

@@ -145,7 +145,6 @@ class Bench:
         self.flag_name = None
         self._dut = dut
         self._request = request
-        self._edge = RisingEdge(dut.clk)
         self._started = time.perf_counter()
         self._phase = None
         self._pending = False
@@ -170,6 +169,7 @@ class Bench:
             Name of the sticky status output that `Phase.flags` speaks of.
         """
         self._describe_input, self._describe_output = describe
+        self._edge = RisingEdge(self._dut.clk)
         self.flag_name = flag
         done, total = 0, sum(len(phase.outputs) for phase in phases)
         # Before the clock starts: an input that nobody has written has any value.
@@ -363,7 +363,10 @@ def cover_corners(bench, seen, wanted):
 
 
 def shares(total, parts):
-    """`total` in `parts` nearly equal whole numbers."""
+    """`total` in `parts` nearly equal whole numbers.
+
+    Of few vectors some shares are 0: the phase of such a share has one item all the same, as there is none of none.
+    """
     return [(total + part) // parts for part in range(parts)]
 
 

@@ -48,7 +48,7 @@ def draw(core, rng):
 
 
 def draw_illegal(core, rng):
-    """Arguments of a core's configuration that it must refuse.
+    """Values of a core's configuration that it must refuse, because of one field.
 
     Parameters
     ----------
@@ -57,8 +57,10 @@ def draw_illegal(core, rng):
 
     Returns
     -------
-    dict
-        Field name to value: one of them is of no type or of no value that its own field allows.
+    name : str
+        The field's name: its value is of another type than it allows, or outside its range.
+    values : dict
+        Name of every field to its value.
     """
     values = propose(core.config, rng)
     field = rng.choice(dataclasses.fields(core.config))
@@ -67,7 +69,7 @@ def draw_illegal(core, rng):
     wrong += [1] if isinstance(field.default, bool) else [True]
     wrong += [data["low"] - 1] if data["low"] is not None else []
     wrong += [data["high"] + 1] if data["high"] is not None else []
-    return values | {field.name: wrong[rng.integers(len(wrong))]}
+    return field.name, values | {field.name: wrong[rng.integers(len(wrong))]}
 
 
 def propose(config, rng):

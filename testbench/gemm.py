@@ -71,7 +71,7 @@ async def core(bench):
     for (source, sink), count in zip(TILE_PROFILES, shares(bench.vectors, len(TILE_PROFILES)), strict=True):
         cut = int(rng.integers(1, 40 * rows))
         phase("left by a reset", script.random(24 * rows), exact=False, sink="heavy", cut=cut, reset=True)
-        drawn, name = script.random(count), f"random jobs, stalls {source} in, {sink} out"
+        drawn, name = script.random(max(count, 1)), f"random jobs, stalls {source} in, {sink} out"
         phase(name, drawn, exact=False, source=source, sink=sink, reset=True, vectors=count)
 
     flag = "illegal" if config.operands[0].pairs else "overrun"

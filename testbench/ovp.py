@@ -68,7 +68,7 @@ async def decoder(bench):
     for (source, sink), count in zip(_PROFILES, shares(bench.vectors, len(_PROFILES)), strict=True):
         chosen, cut = _random_codes(words, (64, pairs), fmt, rng), int(rng.integers(4, 64))
         phases.append(phase("left by a reset", chosen, biases[0], sink="heavy", cut=cut, reset=True))
-        chosen = _random_codes(words, (count, pairs), fmt, rng)
+        chosen = _random_codes(words, (max(count, 1), pairs), fmt, rng)
         # Legal for the first half, so that the flag is seen low under stalls too.
         first = chosen[: count // 2]
         first[np.isin(first, illegal)] = legal[-1]
@@ -115,7 +115,7 @@ async def encoder(bench):
     for (source, sink), count in zip(_PROFILES, shares(bench.vectors, len(_PROFILES)), strict=True):
         values, cut = _random_values((64, pairs), config, rng), int(rng.integers(4, 64))
         phases.append(phase("left by a reset", values, sink="heavy", cut=cut, reset=True))
-        values = _random_values((count, pairs), config, rng)
+        values = _random_values((max(count, 1), pairs), config, rng)
         name = f"random values, stalls {source} in, {sink} out"
         phases.append(phase(name, values, source=source, sink=sink, reset=True, vectors=count))
     for source in ("eager", "sparse"):

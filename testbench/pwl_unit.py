@@ -130,7 +130,7 @@ def _stalled(bench, phase):
         cut = int(bench.rng.integers(1, 200))
         phases.append(phase("left by a reset", _MANY, sink="heavy", cut=cut, reset=True))
         name = f"random, stalls {source} in, {sink} out"
-        phases.append(phase(name, count, source=source, sink=sink, reset=True, vectors=count))
+        phases.append(phase(name, max(count, 1), source=source, sink=sink, reset=True, vectors=count))
     return phases
 
 

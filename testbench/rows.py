@@ -120,7 +120,7 @@ def phases_of_rows(bench, longest, phase, ones):
         cut = int(rng.integers(1, 6 * min(longest, 100)))
         rows = random_rows(lengths(rng, longest, 600))
         phases.append(phase("left by a reset", rows, sink="heavy", cut=cut, reset=True))
-        rows = [rng.choice(np.array(kinds(rng, length))) for length in lengths(rng, longest, count)]
+        rows = [rng.choice(np.array(kinds(rng, length))) for length in lengths(rng, longest, max(count, 1))]
         name = f"random rows, stalls {source} in, {sink} out"
         phases.append(phase(name, rows, source=source, sink=sink, reset=True, vectors=count))
 

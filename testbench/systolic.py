@@ -60,14 +60,16 @@ async def tile(bench):
         cut = int(rng.integers(1, 12 * rows))
         interrupted = draw(_random_shapes(8 * rows, config, rng))
         phases.append(phase("left by a reset", interrupted, sink="heavy", cut=cut, reset=True))
-        drawn = draw(_random_shapes(count, config, rng))
+        drawn = draw(_random_shapes(max(count, 1), config, rng))
         name = f"random reductions, stalls {source} in, {sink} out"
         phases.append(phase(name, drawn, source=source, sink=sink, reset=True, vectors=count))
 
     await bench.run(phases, describe=_descriptions(config), flag="illegal" if config.operands[0].pairs else None)
 
-    lengths = {a.shape[1] * config.operands[0].steps for a, _ in sent}
-    kinds = [any(compare(k, rows) for k in lengths) for compare in (int.__le__, int.__gt__)]
+    steps = config.operands[0].steps
+    lengths = {a.shape[1] * steps for a, _ in sent}
+    # A pair is two steps, which a single row is shorter than.
+    kinds = [any(k > rows for k in lengths)] + [any(k <= rows for k in lengths)] * (steps <= rows)
     bench.cover("kinds of reductions, up to the array's rows and longer", sum(kinds), len(kinds))
     if busy.taken:
         share = tiles * whole / busy.taken

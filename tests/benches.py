@@ -45,6 +45,9 @@ class _Rehearsal:
         for phase in phases:
             assert phase.outputs and all(phase.inputs.values()), phase.name
             assert len(phase.after) == len(phase.outputs), phase.name
+            assert max(phase.after) < len(phase.inputs[phase.leading]), phase.name
+            assert phase.delay is None or len(phase.delay) == len(phase.outputs), phase.name
+            assert len(phase.flags) in (0, len(phase.outputs)), phase.name
             for word, payloads in zip(describe, (phase.inputs[phase.leading], phase.outputs), strict=True):
                 word(payloads[0])
 

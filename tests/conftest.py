@@ -3,6 +3,7 @@
 import importlib.resources
 import os
 import re
+import secrets
 import signal
 
 import pytest
@@ -15,6 +16,12 @@ def pytest_configure():
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Compiled once, and not again for each test that has an empty cache or calls a tool by itself.
     os.environ.setdefault("YOWASP_CACHE_DIR", str(tools.cache_dir("wasm")))
+    # Of what is drawn anew in every run; the processes that share the tests out inherit it.
+    os.environ.setdefault("BITLOOM_SEED", str(secrets.randbits(31)))
+
+
+def pytest_report_header():
+    return f"random configurations: BITLOOM_SEED={os.environ['BITLOOM_SEED']} repeats them"
 
 
 # Yosys has no model of this block: the part of it that is used, after Lattice's FPGA-TN-02205, sysDSP usage guide.

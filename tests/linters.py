@@ -21,7 +21,9 @@ def verilator(file, *more):
 
 def icarus(file, *more):
     """Compile with every warning that Icarus Verilog knows."""
-    status, output = run([*tools.find("iverilog").command, "-Wall", "-o", f"{file.stem}.vvp", file.name, *more], file.parent)
+    status, output = run(
+        [*tools.find("iverilog").command, "-Wall", "-o", f"{file.stem}.vvp", file.name, *more], file.parent
+    )
     return status, output.splitlines()
 
 

@@ -29,6 +29,9 @@ from bitloom.testbench.runner import simulate
 
 VECTORS = 20
 
+#: What a configuration is put through: each interface is linted, and the core is simulated.
+STEPS = (*INTERFACES, "sim")
+
 _TIMEOUT = 300  # seconds for one simulation; the longest take a tenth
 
 #: What Yosys reads first where a design names primitives of a part.
@@ -99,14 +102,17 @@ def drawn(name, seed):
     return config, int(rng.integers(1 << 31))
 
 
-def check(name, seed, steps=(*INTERFACES, "sim")):
-    """Draw a configuration and put it through `steps`, interfaces and "sim": it, and what failed."""
-    core = lookup(name)
-    config, run_seed = drawn(name, seed)
+def check(core, config, seed, steps=STEPS):
+    """What failed of a configuration's `steps`; the seed is that of its simulation."""
     failures = []
     for step in steps:
-        failures += run(core, config, run_seed) if step == "sim" else lint(core, config, step)
-    return config, failures
+        failures += run(core, config, seed) if step == "sim" else lint(core, config, step)
+    return failures
+
+
+def _draw_and_check(name, seed):
+    config, run_seed = drawn(name, seed)
+    return config, check(lookup(name), config, run_seed)
 
 
 def _words(command, core, config):
@@ -133,7 +139,7 @@ def main():
         tasks = {}
         for number in range(options.count):
             name = names[number % len(names)]
-            tasks[pool.submit(check, name, [options.seed, number])] = name
+            tasks[pool.submit(_draw_and_check, name, [options.seed, number])] = name
         for task in as_completed(tasks):
             name, (config, failures) = tasks[task], task.result()
             done[name] += 1

@@ -215,16 +215,26 @@ def test_the_leading_one(step, bits, width):
 
 def test_wrong_requests_are_refused():
     for fields, message in (
-        ({"kind": "rom"}, "a rom needs a table, whose function it holds"),
-        ({"kind": "int32", "table": "gelu-8"}, "table must be none for int32, not gelu-8"),
-        ({"table": "exp-8", "negate_input": True}, "unsigned_input and negate_input are of loaded tables: .*"),
-        ({"table": "exp-8", "entries": 16}, "entries are of loaded tables: exp-8 has its own"),
-        ({"table": "div-8", "scale": 4}, "scale must be 5 for div-8, not 4"),
-        ({"kind": "fp32", "unsigned_output": True}, "unsigned_input, unsigned_output and negate_input are of int8.*"),
-        ({"specials": False}, "specials are of fp32, not of int8"),
-        ({"table": "gelu-8", "wide": 20}, "wide is for int8 with a table of div or rsqrt, not for int8 with gelu-8"),
-        ({"table": "div-8", "wide": 5, "fraction": 3}, "wide must be 6 or more with a fraction of 3 bits"),
-        ({"fraction": 3}, "fraction is of a wide input"),
+        ({"kind": "rom"}, "table must be div-16, div-8, .* for the kind rom, which holds its function, not none"),
+        ({"kind": "int32", "table": "gelu-8"}, "table must be none for the kind int32, not gelu-8"),
+        (
+            {"table": "exp-8", "negate_input": True},
+            "negate_input must be false for the fixed table exp-8, which has its own, not true",
+        ),
+        (
+            {"table": "exp-8", "unsigned_input": True},
+            "unsigned_input must be false for the fixed table exp-8, which has its own, not true",
+        ),
+        ({"table": "exp-8", "entries": 16}, "entries must be 8 for the fixed table exp-8, which has its own, not 16"),
+        ({"table": "div-8", "scale": 4}, "scale must be 5 for the fixed table div-8, not 4"),
+        ({"kind": "fp32", "unsigned_output": True}, "unsigned_output must be false for the kind fp32, not true"),
+        ({"specials": False}, "specials must be true for the kind int8, not false"),
+        (
+            {"table": "gelu-8", "wide": 20},
+            "wide must be 0 for the kind int8 with the table gelu-8: it is for int8 with div or rsqrt, not 20",
+        ),
+        ({"table": "div-8", "wide": 5, "fraction": 3}, "wide must be 6 or more with a fraction of 3 bits, not 5"),
+        ({"fraction": 3}, "fraction must be 0 without a wide input, not 3"),
         ({"kind": "int4"}, "kind must be one of int8, rom, int32, fp32, not 'int4'"),
     ):
         with pytest.raises(ValueError, match=f"^{message}$"):
