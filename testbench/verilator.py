@@ -1,7 +1,8 @@
 """Verilator programs: a design with cocotb, or with a main program of its own, compiled once and kept.
 
 A program is kept under a hash of all that decides it. What is the same in every program, Verilator's own run time, is
-compiled with the first one and kept as object files, which leaves one or two seconds for each further design.
+compiled with the first one and kept as object files and as a precompiled header, which leaves one or two seconds for
+each further design.
 """
 
 import functools
@@ -40,6 +41,14 @@ _PLACES = ["CURDIR=.", f"VERILATOR_ROOT=../{_VERILATOR_LINK}"]
 # Fast to compile and still fast to run; the initial values and the tables of names are run once. The wheel's makefile
 # does not know how a compiler takes a precompiled header, which large designs are compiled with.
 _MAKE = ["OPT_FAST=-O1", "OPT_SLOW=-O0", "CFG_CXXFLAGS_PCH_I=-include"]
+
+# Verilator's headers, which take longer to read than most designs to compile, and the rule that precompiles them with
+# the flags of a design.
+_HEADERS = f"{_PREFIX}_headers.h"
+_RULE = f"""include {_PREFIX}.mk
+{_HEADERS}.gch: {_HEADERS}
+\t$(CXX) $(OPT_FAST) $(CXXFLAGS) $(CPPFLAGS) -x c++-header -o $@ $<
+"""
 
 
 def check_target(target):
@@ -145,8 +154,11 @@ def _program(design, main, files, options, fst=False):
         build = work / "build"
         for ready in runtime.glob("*.o"):
             shutil.copy(ready, build)
-        variables = [f"CXX={shlex.quote(compiler.command[0])}", *_PLACES, *_MAKE]
-        tools.run([*make.command, "-f", f"{_PREFIX}.mk", "-j2", *variables], build)
+        command = [*make.command, "-f", "design.mk", "-j2", f"CXX={shlex.quote(compiler.command[0])}", *_PLACES, *_MAKE]
+        (build / "design.mk").write_text(_RULE)
+        if "VM_PARALLEL_BUILDS = 0" in (build / f"{_PREFIX}_classes.mk").read_text():
+            command.append(_share_headers(build, runtime, command, "--vpi" in options))
+        tools.run([*command, "sim"], build)
         for made in build.glob("verilated*.o"):
             if not (runtime / made.name).exists():
                 tools.atomic_write(runtime / made.name, made.read_bytes())
@@ -159,6 +171,22 @@ def _root():
     """Folder of Verilator's own files."""
     verilator = tools.find("verilator")
     return Path(tools.run([*verilator.command, "--getenv", "VERILATOR_ROOT"], ".").stdout.strip())
+
+
+def _share_headers(build, runtime, command, vpi):
+    """Give a build the headers as precompiled for an earlier one: the variable that makes the compiler take them.
+
+    A large design has a precompiled header of its own, beside which there can be no other.
+    """
+    names = ["verilated.h", *(["verilated_dpi.h", "verilated_vpi.h"] if vpi else [])]
+    (build / _HEADERS).write_text("".join(f"#include <{name}>\n" for name in names))
+    ready = runtime / f"{_HEADERS}.gch"
+    if not ready.exists():
+        tools.run([*command, ready.name], build)
+        tools.atomic_write(ready, (build / ready.name).read_bytes())
+    else:
+        (build / ready.name).symlink_to(ready.absolute())
+    return f"OPT_FAST=-include {_HEADERS} -O1"
 
 
 def _check_headers(work, compiler):

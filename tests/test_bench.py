@@ -305,9 +305,15 @@ def test_a_program_is_built_once_and_never_half(tmp_path, monkeypatch):
     design = generate(core, core.config())
     calls = []
 
+    def verilated(cwd):
+        (cwd / "build").mkdir()
+        (cwd / "build" / "Vtop_classes.mk").write_text("VM_PARALLEL_BUILDS = 0")
+
     def broken(command, cwd, **_):
         if "--cc" in command:
-            (cwd / "build").mkdir()
+            verilated(cwd)
+        elif command[-1].endswith(".gch"):
+            (cwd / command[-1]).write_text("headers")
         else:
             (cwd / "sim").write_text("half")
             (cwd / "verilated.o").write_text("half")
@@ -316,7 +322,9 @@ def test_a_program_is_built_once_and_never_half(tmp_path, monkeypatch):
     def whole(command, cwd, **_):
         calls.append(command)
         if "--cc" in command:
-            (cwd / "build").mkdir()
+            verilated(cwd)
+        elif command[-1].endswith(".gch"):
+            (cwd / command[-1]).write_text("headers")
         else:
             (cwd / "sim").write_text("whole")
             (cwd / "verilated.o").write_text("object")
@@ -324,13 +332,15 @@ def test_a_program_is_built_once_and_never_half(tmp_path, monkeypatch):
     monkeypatch.setattr(tools, "run", broken)
     with pytest.raises(tools.ToolFailed):
         verilator.build(design)
-    assert not [path for path in (tmp_path / "verilator").rglob("*") if path.is_file()]
+    # What is whole is kept: the headers.
+    assert [path.name for path in (tmp_path / "verilator").rglob("*") if path.is_file()] == ["Vtop_headers.h.gch"]
     monkeypatch.setattr(tools, "run", whole)
     program = verilator.build(design)
     assert program.read_text() == "whole"
     assert verilator.build(design) == program
     assert len(calls) == 2
-    assert [path.name for path in (tmp_path / "verilator").glob("runtime-*/*")] == ["verilated.o"]
+    kept = {path.name for path in (tmp_path / "verilator").glob("runtime-*/*")}
+    assert kept == {"Vtop_headers.h.gch", "verilated.o"}
     assert not list((tmp_path / "verilator").glob(".build-*"))
     assert verilator.build(replace(design, verilog=design.verilog + "\n")) != program
     assert verilator.build(design, ".vcd") != program
