@@ -7,6 +7,7 @@ import numpy as np
 from ..golden import decompose, hgq, lvc, sevedo
 from ..golden import sevedo_core as golden
 from ..golden.hgq_tile import spacing
+from . import sevedo_sums
 from .bench import Failure, Phase, cover_corners, shares
 from .stream import TILE_PROFILES
 
@@ -82,6 +83,8 @@ async def core(bench):
     several = [draw(int(rng.integers(2 * rows)), *draw.sizes()) for _ in range(5)] + [draw(1, *draw.sizes())]
     phases += [busy, phase("layers back to back", several)]
     phases += [phase(f"corners, {name}", [layer], reset=name == "NaN and Inf") for name, layer in draw.corners()]
+    sums = sevedo_sums.layers(config, rng)
+    phases.append(phase("addends that differ in one bit", sums))
     decomposed = _decomposed(config, rng, min(wider, 4 * coarse))
     phases.append(phase("a decomposition", [decomposed], timed=True))
     phases.append(phase("measured", [steady(config, draw)], measured=True, reset=True))
@@ -112,6 +115,9 @@ async def core(bench):
     bench.figure("cycles", f"{taken:,} of layers alone, {taken / least - 1:.1%} above the bound")
     seen = set().union(*(_seen(config, layer, x) for layer, x in sent if len(x)))
     cover_corners(bench, seen, set(_CORNERS))
+    found = set().union(*(sevedo_sums.single_bits(layer, x) for layer, x in sums))
+    wanted = sevedo_sums.wanted(config)
+    bench.cover("bits in which addends of other sign differ alone", len(found & wanted), len(wanted))
 
 
 class Draw:
