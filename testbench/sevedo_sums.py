@@ -1,138 +1,179 @@
-"""Layers whose sums have addends of other sign that differ in a single bit, for the bench of the SeVeDo core.
+"""Layers whose sums random ones seldom have, for the bench of the SeVeDo core.
 
-Two sums make a result: of the residual and the low-rank term, and of that and the bias. Whether the addends are equal,
-or which one is greater, decides each sum's sign and exponent, and random numbers seldom differ in a high bit, or in a
-low one, alone.
+Three sums of FP32 numbers make a result: that of the residual's coarse groups, that of the residual and the low-rank
+term, and that of both and the bias. An adder compares its addends, takes them apart where they have other signs, and
+rounds. So here are, for each sum, addends of other sign that differ in a single bit, which is all that is left of them
+then; and sums that lie halfway between two FP32 numbers, for addends any number of places apart. A result has few bits:
+what the sums before the last one gave must be taken away until their last bits show, or decide its rounding.
 """
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 
 from ..golden import hgq, lvc, sevedo
-from ..golden.sevedo_core import check
 
-__all__ = ["layers", "single_bits", "wanted"]
+__all__ = ["layers", "seen", "wanted"]
 
-#: Exponents of a normal FP16 number.
-_EXPONENTS = range(-14, 16)
-_FRACTION = 23  # bits, of FP32
-_BIAS = 127  # of the exponent of FP32
-_HALF = 13  # lowest bit of FP32 that an FP16 number has
+_FRACTION = 23  # bits of FP32's fraction
+_BIAS = 127  # of its exponent
+_HALF = _FRACTION - 10  # lowest bit of FP32 that an FP16 number of the same exponent has
+_TOP = 15  # exponent of the largest FP16 numbers
+
+#: Places between addends, for ties: the lesser one of the first sum is the residual, which has up to 24 bits; that of
+#: the second one is the residual with its term, or, with 11 bits, the bias.
+_FIRST_PLACES = (*range(1, 11), *range(13, 24))
+_SECOND_PLACES = (*range(1, 12), *range(14, 24))
 
 
 def wanted(config):
-    """Bits of FP32 in which addends are made to differ, for each sum: a set of (sum, bit)."""
-    lowest = 0 if _two_groups(config) else _HALF
+    """What the layers have for a configuration: a set of (kind, sum, bit or places)."""
+    groups = _groups(config)
     # An exponent and another one, 128 higher, are not both in the range of two addends.
-    return {("first", bit) for bit in range(lowest, 30)} | {("second", bit) for bit in range(30)}
+    found = {("bit", "second", bit) for bit in range(30)}
+    found |= {("bit", "first", bit) for bit in range(30 if groups > 1 else 0)}
+    found |= {("bit", "residual", bit) for bit in range(_FRACTION if groups > 2 else 0)}
+    if groups > 1:
+        found |= {("tie", "first", places) for places in _FIRST_PLACES}
+        found |= {("tie", "second", places) for places in _SECOND_PLACES}
+    return found
 
 
-def single_bits(layer, x):
-    """The sums of a layer whose addends have the other sign and differ in one bit: a set of (sum, bit)."""
+def seen(layer, x):
+    """What a layer with its tokens has, as of `wanted`."""
     arranged = sevedo.arrange(x, layer)
     residual, term = sevedo.residual(arranged, layer), lvc.product(arranged, layer.low_rank)
+    sums = [("first", residual, term), ("second", residual + term, layer.bias.astype(np.float32))]
+    w = layer.residual
+    if (ends := w.codes.shape[1] - w.coarse) > 0:
+        before, last = w.codes.copy(), w.codes.copy()
+        before[:, ends:], last[:, :ends] = 0, 0
+        parts = (
+            sevedo.residual(arranged, replace(layer, residual=replace(w, codes=codes))) for codes in (before, last)
+        )
+        sums.append(("residual", *parts))
     found = set()
-    for name, a, b in (("first", residual, term), ("second", residual + term, layer.bias.astype(np.float32))):
-        b = np.broadcast_to(b, a.shape)
-        differ = (a.view(np.uint32) ^ b.view(np.uint32))[(a != 0) & (b != 0)]
-        bits = differ[differ >> 31 == 1] & 0x7FFFFFFF
-        found |= {(name, int(bit).bit_length() - 1) for bit in bits if bit and bit & (bit - 1) == 0}
+    for name, a, b in sums:
+        a, b = np.broadcast_arrays(a, b)
+        both = (a != 0) & (b != 0)
+        a, b = (part[both].astype(np.float32) for part in (a, b))
+        differ = a.view(np.uint32) ^ b.view(np.uint32)
+        single = {int(bits) & 0x7FFFFFFF for bits in differ if bits >> 31}
+        found |= {("bit", name, bits.bit_length() - 1) for bits in single if bits and bits & (bits - 1) == 0}
+        # Exact, if the addends are less than 30 places apart.
+        exact, result = a.astype(np.float64) + b, a + b
+        tie = np.abs(exact - result) * 2 == np.spacing(np.abs(result))
+        places = np.abs(np.frexp(a)[1] - np.frexp(b)[1])
+        found |= {("tie", name, int(count)) for count in places[tie]}
     return found
 
 
 def layers(config, rng):
     """Pairs of `SevedoLayer` and tokens, with all that `wanted` names."""
-    # The tokens have both signs; the bias has not.
-    cases = [_first(rng, bit) for which, bit in sorted(wanted(config)) if which == "first"]
-    cases += [_second(rng, bit, sign) for bit in range(30) for sign in (1, -1)]
-    # Terms of a layer have one gain.
-    cases.sort(key=lambda case: case[0])
+    makers = {"bit": _single_bit, "tie": _tie}
+    cases = []
+    for kind, name, number in sorted(wanted(config)):
+        # Every row and column of the tile has an adder of its own.
+        times, tokens = (config.cols, 2 * config.rows) if name == "residual" else (1, 2)
+        cases += [(tokens, *case) for case in makers[kind](rng, name, number) for _ in range(times)]
     made = []
-    for size, group in itertools.groupby(cases, key=lambda case: case[0]):
-        parts = [parts for _, parts in group]
+    # Terms of a layer have one gain.
+    for (tokens, size), group in itertools.groupby(sorted(cases), key=lambda case: case[:2]):
+        parts = [parts for *_, parts in group]
         for at in range(0, len(parts), config.max_outputs):
-            made.append(_layer(config, size, np.array(parts[at : at + config.max_outputs]).T))
+            made.append(_layer(config, tokens, size, np.array(parts[at : at + config.max_outputs]).T))
     return made
 
 
-def _first(rng, bit):
-    """Residual and term: the terms' size, and an output's parts of both groups, term and bias."""
-    if bit < _HALF:
-        number = _number(rng, 15)
-        return 0, (number, 2.0 ** (15 - _FRACTION + bit), -number, 0)
-    if bit < _FRACTION:
-        residual, term = rng.permutation(_pair(rng, bit))
-        return 0, (residual, 0, -term, 0)
-    low, high = _exponents(bit)
-    number = _number(rng, 0)
-    # The term is the greater one: it has the wider range.
-    return max(high - 15, 0), (np.ldexp(number, low), 0, -np.ldexp(number, high), 0)
+def _single_bit(rng, name, bit):
+    """Outputs whose addends of a sum differ in one bit and the sign.
 
-
-def _second(rng, bit, sign):
-    """The sum of both and the bias, as `_first`; `sign` is that of the former for the activation 1."""
-    if bit < _HALF:
-        number = _number(rng, 15)
-        lowest = 15 - _FRACTION + bit
-        return 0, (sign * number, 0, sign * 2.0**lowest, -sign * number)
-    if bit < _FRACTION:
-        y, bias = rng.permutation(_pair(rng, bit))
-        return 0, (sign * y, 0, 0, -sign * bias)
-    low, high = _exponents(bit)
-    number = _number(rng, 0)
-    return max(high - 15, 0), (0, 0, sign * np.ldexp(number, high), -sign * np.ldexp(number, low))
-
-
-def _number(rng, exponent):
-    """A positive number of that exponent, as FP16 has them."""
-    return np.ldexp(1 + int(rng.integers(1 << 10)) / (1 << 10), exponent)
-
-
-def _pair(rng, bit):
-    """Two large FP16 numbers that differ in one bit of their fraction."""
-    mask = 1 << bit - _HALF
+    An output is the size of its term, for `_layer`, and what it consists of for the activation 1: the parts of three
+    coarse groups, the term, the bias. Tokens have activations of both signs; the bias has one sign.
+    """
+    lowest, mask = 2.0 ** (_TOP - _FRACTION + bit), 1 << max(bit - _HALF, 0)
     fraction = int(rng.integers(1 << 10)) & ~mask
-    return [np.ldexp(1 + f / (1 << 10), 15) for f in (fraction, fraction | mask)]
-
-
-def _exponents(bit):
-    """The exponent of an FP16 number, and a higher one, that differ in one bit of FP32."""
+    number, other = (np.ldexp(1 + f / (1 << 10), _TOP) for f in (fraction, fraction | mask))
+    if name == "residual":
+        return [(0, (number, lowest, -number, 0, 0))]
+    if bit < _HALF:
+        if name == "first":
+            return [(0, (number, lowest, 0, -number, 0))]
+        return [(0, (sign * number, 0, 0, sign * lowest, -sign * number)) for sign in (1, -1)]
+    if bit < _FRACTION:
+        a, b = rng.permutation([number, other])
+        if name == "first":
+            return [(0, (a, 0, 0, -b, 0))]
+        return [(0, (sign * a, 0, 0, 0, -sign * b)) for sign in (1, -1)]
+    # The term is much the greater one: it has the wider range.
     place = 1 << bit - _FRACTION
-    low = next(e for e in _EXPONENTS[14:] if not (e + _BIAS) & place)
-    return low, low + place
+    exponent = next(exponent for exponent in range(_TOP) if not (exponent + _BIAS) & place)
+    a, b = (np.ldexp(number, shift - _TOP) for shift in (exponent, exponent + place))
+    size = max(exponent + place - _TOP, 0)
+    if name == "first":
+        return [(size, (a, 0, 0, -b, 0))]
+    return [(size, (0, 0, 0, sign * b, -sign * a)) for sign in (1, -1)]
 
 
-def _two_groups(config):
-    return config.max_channels >= config.coarse + 2
+def _tie(rng, name, places):
+    """Outputs with a sum that is halfway between two FP32 numbers, as `_single_bit`."""
+    one = 2.0**_TOP
+    less, half = np.ldexp(one, -places), np.ldexp(one, -24)
+    # Even in its last bit, that is bit 10; far from both ends of its exponent, so that no sum leaves it.
+    number = one + np.ldexp(one, -9) * int(rng.integers(1 << 7, 1 << 8)) if places > 1 else one
+    made = []
+    for sign in (1, -1):
+        if name == "first":
+            # The bias takes away what is above the last bits; FP16 numbers have the others, or none is left.
+            bias = number + sign * less if places < 11 else number
+            made += [(0, (sign * less, up * half, 0, number, -bias)) for up in (1, -1)]
+        elif places < 12:
+            # An odd number of halves of the last place of the result, and half a place of FP32.
+            odd = less + np.ldexp(one, -11) if places < 11 else less
+            made += [(0, (sign * odd, 0, 0, sign * half, sign * number))]
+        else:
+            # Halfway between two results; the bias, taken away before, gives half a place of FP32.
+            middle = np.ldexp(one, -11)
+            made += [(0, (sign * number, sign * middle, 0, -sign * less, sign * (less + half)))]
+            made += [(0, (sign * number, sign * middle, 0, sign * less, -sign * (less - half)))]
+    return made
 
 
-def _layer(config, size, parts):
-    """A layer with an output for each column of `parts`, for the activations 1 and -1.
+def _groups(config):
+    """Coarse groups of the layers, each with two channels or more."""
+    return min(3, (config.max_channels - 2) // config.coarse + 1)
+
+
+def _layer(config, tokens, size, parts):
+    """A layer with an output for each column of `parts`, and tokens.
 
     Parameters
     ----------
     config : SevedoCoreConfig
+    tokens : int
+        Even.
     size : int
         Terms are FP16 numbers times 2**size.
-    parts : ndarray, shape (4, N)
-        For the activation 1: the residual's part of the first and of the second coarse group, the term, the bias.
+    parts : ndarray, shape (5, N)
+        Outputs, as of `_single_bit`.
     """
-    first, second, term, bias = parts
-    k, n = config.coarse + 2 if _two_groups(config) else 2, len(bias)
+    *residual, term, bias = parts
+    groups, n = _groups(config), len(bias)
+    k = (groups - 1) * config.coarse + 2
     # A coarse group of activations has its scale from 7 in its first channel; 1 or -1 is in the second one.
-    gain = int(np.clip(size - 7, -32, 31))
-    raw = size - 7 - gain
-    x = np.zeros((2, k))
+    x, signs = np.zeros((tokens, k)), np.resize([1, -1], tokens // 2)
     weight = hgq.quantize(np.zeros((n, k), np.float16), config.coarse, config.fine, config.shift_bits, config.threshold)
-    for group, part in enumerate((first, second)[: 1 + (k > 2)]):
+    for group, part in enumerate(residual[:groups]):
         channel = group * config.coarse
-        x[:, channel], x[:, channel + 1] = 7, [1, -1]
+        x[:, channel], x[:, channel + 1] = 7, np.append(signs, -signs)
         weight.codes[:, channel + 1] = np.sign(part)
         weight.shifts[:, channel // config.fine] = (1 << config.shift_bits) - 1
         weight.scales[:, group] = np.where(part, np.abs(part), 1)
     l1 = np.zeros((k, 1), np.int8)
     l1[1] = 64
+    gain = int(np.clip(size - 7, -32, 31))
+    raw = size - 7 - gain
     low_rank = lvc.LowRank(
         l1,
         (64 * np.sign(term)).astype(np.int8)[None],
@@ -145,12 +186,11 @@ def _layer(config, size, parts):
     )
     layer = sevedo.SevedoLayer(
         np.arange(k, dtype=np.int32),
-        # The term's activations are 2**raw as large as the residual's.
+        # The term's activations are 2**raw times as large as the residual's.
         np.full(k, 2.0**-raw, np.float16),
         weight,
         low_rank,
         bias.astype(np.float16),
         config.threshold,
     )
-    check(layer, config)
     return layer, np.ldexp(x, raw).astype(np.float16)
