@@ -234,7 +234,7 @@ class Link:
         if known:
             self._ask(protocol.SET, 0, payload=number.to_bytes(self.channels.settings_bytes, "little"))
 
-    def exchange(self, inputs, outputs, progress=None):
+    def exchange(self, inputs, outputs, progress=None, late=False):
         """Send bytes into input streams, take bytes from output streams, both at the same time.
 
         No more is sent than the board takes, and nothing twice.
@@ -247,6 +247,8 @@ class Link:
             For some of the output streams, how many bytes come; None: all that come until nothing moves any more.
         progress : callable, optional
             Called with (done, total) bytes of the outputs, or of the inputs where the outputs are not known.
+        late : bool
+            Take nothing as long as an input is taken: the board's FIFOs fill up, and the core stalls.
 
         Returns
         -------
@@ -257,7 +259,7 @@ class Link:
         LinkError
             If the line or the board fails.
         """
-        transfer = _Transfer(self.channels, inputs, outputs)
+        transfer = _Transfer(self.channels, inputs, outputs, late)
         still, since = 0, time.monotonic()
         while True:
             source, sink = transfer.next()
@@ -354,12 +356,13 @@ class Link:
 class _Transfer:
     """What is left to send and to take of one exchange, and whose turn it is."""
 
-    def __init__(self, channels, inputs, outputs):
+    def __init__(self, channels, inputs, outputs, late=False):
         for what, given, known in (("input", inputs, channels.inputs), ("output", outputs, channels.outputs)):
             for name in given:
                 if name not in known:
                     raise ValueError(f"unknown {what} stream {name!r}: the core has {', '.join(known) or 'none'}")
-        self.inputs, self.outputs = inputs, outputs
+        self.inputs, self.outputs, self._late = inputs, outputs, late
+        self._refused = 0
         self._parts = {name: bytearray() for name in outputs}
         self._sent = dict.fromkeys(inputs, 0)
         self._size = dict.fromkeys(inputs, protocol.MAX_PAYLOAD)
@@ -383,10 +386,13 @@ class _Transfer:
 
     def next(self):
         """The input stream and the output stream whose turn it is, or None."""
-        source = next((name for name in self._sources if self._sent[name] < len(self.inputs[name])), None)
+        waiting = [name for name in self._sources if self._sent[name] < len(self.inputs[name])]
+        source = waiting[0] if waiting else None
         if source is not None:
             self._sources.remove(source)
             self._sources.append(source)
+        if self._late and self._refused < len(waiting):
+            return source, None
         # Those that are complete take their turns too: they must not give any more.
         sink = self._sinks[0] if self._sinks else None
         self._sinks = self._sinks[1:] + self._sinks[:1]
@@ -402,6 +408,7 @@ class _Transfer:
     def account(self, source, taken, sink, came):
         """Note what moved."""
         if source is not None:
+            self._refused = 0 if taken else self._refused + 1
             self._sent[source] += taken
             self._size[source] = min(max(2 * taken, _LEAST), protocol.MAX_PAYLOAD)
         if sink is not None:

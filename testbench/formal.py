@@ -26,7 +26,16 @@ from amaranth.lib.wiring import In
 from ..hdl import tools
 from ..hdl.verilog import emit_rtlil
 
-__all__ = ["ProofFailed", "StreamContract", "held", "prove", "prove_emission", "prove_equivalent", "prove_no_path"]
+__all__ = [
+    "ProofFailed",
+    "StreamContract",
+    "held",
+    "prove",
+    "prove_emission",
+    "prove_equivalent",
+    "prove_no_path",
+    "prove_same",
+]
 
 #: What SymbiYosys calls the engines. Two copies of a design share most of their signals: `scorr` merges them first.
 _ENGINES = {"pdr": "abc scorr; pdr", "smtbmc": "smtbmc z3"}
@@ -129,7 +138,7 @@ def prove_equivalent(design, family, timeout=300):
         f"techmap -wb -D EQUIV -autoproc -map {models}",
     ]
     name = f"{design.top}-{family}"
-    return _prove_same(name, {"design.v": design.verilog}, source, [*source, *netlist], design.top, timeout)
+    return prove_same(name, {"design.v": design.verilog}, source, [*source, *netlist], design.top, timeout)
 
 
 def prove_emission(design, component, timeout=300):
@@ -157,7 +166,7 @@ def prove_emission(design, component, timeout=300):
     files = {"design.v": design.verilog, "component.il": rtlil.convert(component, name=design.top, emit_src=False)}
     ends = [f"hierarchy -top {design.top}", "proc", "flatten"]
     source, result = (["read_rtlil component.il", *ends], ["read_verilog design.v", *ends])
-    return _prove_same(f"{design.top}-verilog", files, source, result, design.top, timeout)
+    return prove_same(f"{design.top}-verilog", files, source, result, design.top, timeout)
 
 
 def prove_no_path(component, source, targets, name):
@@ -349,8 +358,32 @@ def _labelled(text):
     )
 
 
-def _prove_same(name, files, source, result, top, timeout):
-    """Prove that two scripts leave designs behind whose outputs never differ."""
+def prove_same(name, files, source, result, top, timeout):
+    """Prove that two scripts leave designs behind whose outputs never differ, from the initial values on.
+
+    Parameters
+    ----------
+    name : str
+        As for `prove`.
+    files : dict of str to str
+        Texts by name, for both scripts.
+    source, result : list of str
+        Commands of Yosys, each of which leaves a flat design.
+    top : str
+        Name of its module.
+    timeout : int
+        Seconds.
+
+    Returns
+    -------
+    Path
+        As for `prove`.
+
+    Raises
+    ------
+    ProofFailed, ToolFailed
+        As for `prove`.
+    """
     script = []
     for label, commands in (("gold", source), ("gate", result)):
         script += [*commands, "async2sync", f"rename {top} {label}", f"design -stash {label}"]

@@ -1,8 +1,10 @@
 """A core's bench without a simulator: its vectors over a link to a board, or to a board's twin.
 
 What a bench compares in every cycle cannot be seen from there. The items of every phase go through the core in its
-order, with its settings and its resets, and all outputs and the sticky flag are compared at the end of each; stalls,
-latency, intervals and capacity are not. Of a phase that a reset cuts short only what comes after the reset is compared.
+order, with its settings and its resets, and all outputs and the sticky flag are compared at the end of each; latency,
+intervals and capacity are not. Where the bench's consumer stalls, outputs are taken late, so that they fill all that is
+between core and host, and the core stalls as well; in which cycles is not known. Of a phase that a reset cuts short
+only what comes after the reset is compared.
 """
 
 import importlib
@@ -214,7 +216,7 @@ def replay(link, recorded, identity=None, progress=None):
             counts["cut"] += 1
             continue
         size = link.channels.outputs["o"].bytes
-        moved = link.exchange(inputs, {"o": size * len(phase.outputs)})
+        moved = link.exchange(inputs, {"o": size * len(phase.outputs)}, late=phase.sink != "eager")
         got = [
             int.from_bytes(moved.outputs["o"][at : at + size], "little")
             for at in range(0, len(moved.outputs["o"]), size)
