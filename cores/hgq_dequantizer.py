@@ -117,7 +117,7 @@ class HgqDequantizer(wiring.Component):
     One transfer a cycle. A coarse group that would end fewer than `lanes` cycles after the one before it, or fewer than
     an addition takes and one, waits; with the default groups that is only one that `last` cut short. A blocked output
     freezes all of it. Latency as `golden.hgq_tile.dequantizer_latency`. No combinational path from `o.ready` to
-    `i.ready`, which depends on the payload's `last`.
+    `i.ready`, which depends on `last` where it is offered.
 
     Shifts up to ``2**shift_bits - 1``, scales positive and normal, dot products of codes from -7 to 7; what comes of
     others is undefined, up to the next reduction. `channel`: reductions of up to 342,392 steps.

@@ -106,8 +106,8 @@ class HgqTile(wiring.Component):
     One transfer a cycle, also between coarse groups and between reductions. A coarse group that would end fewer than
     `lanes` cycles after the one before it, or fewer than an addition takes and one, waits; so does, with `channel`, a
     reduction of fewer than `lanes` transfers, and with `flat` one of fewer than `rows`. A blocked output freezes the
-    tile. Latency as `golden.hgq_tile.latency`. `x.ready` depends on `w.valid` and on both payloads' `last`, and the
-    other way round; there is no combinational path from `o.ready` to either.
+    tile. Latency as `golden.hgq_tile.latency`. `x.ready` depends on `w.valid` and on `last` where either side offers
+    it, and the other way round; there is no combinational path from `o.ready` to either.
 
     Shifts up to ``2**shift_bits - 1``, scales positive and normal, codes from -7 to 7; what comes of others is
     undefined, up to the next reduction. `channel`: reductions of up to 342,392 steps.

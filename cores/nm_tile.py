@@ -131,7 +131,8 @@ class NmTile(wiring.Component):
 
     A blocked output freezes the array; missing operands do not, they leave the multipliers idle. Latency as
     `golden.nm_tile.latency`; one transfer on `w` per cycle, on `a` every N cycles. `a.ready` depends on `w.valid`,
-    both payloads' `last` and `n`, and `w.ready` on `a.valid` and these. No combinational path from `o.ready` to either.
+    `last` where either side offers it, and `n`, and `w.ready` on `a.valid` and these. No combinational path from
+    `o.ready` to either.
 
     Parameters
     ----------

@@ -144,7 +144,7 @@ class SystolicTile(wiring.Component):
     is one step, or two where the operands are packed pairs. The two streams advance together; `last` on either ends
     the reduction, and the next one may begin in the next cycle. Results come one row a transfer, row 0 first. A
     reduction that would end fewer than `rows` steps after the one before it waits until the drain is free. `a.ready`
-    depends on `w.valid` and on both payloads' `last`, and the other way round.
+    depends on `w.valid` and on `last` where either side offers it, and the other way round.
 
     Weight-stationary: a transfer on `w` is one step, or two, of one weight for each column; `last` ends the reduction.
     A transfer on `a` is one row of results: its activations of one block of `rows` steps; `last` marks the last row.

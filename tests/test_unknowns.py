@@ -20,10 +20,11 @@ MORE = {
         "a_format=ovp-int4 w_format=ovp-flint4",
         "rows=1 cols=1 overflow=false",
     ],
-    "anda-tile": ["pe=fp16", "pe=figna"],
+    "anda-tile": ["pe=fp16", "pe=figna", "signs=beside"],
     "anda-compressor": ["rounding=nearest"],
     "hgq-tile": ["scheme=flat", "scheme=channel"],
     "lvc": ["multiplier=blocks"],
+    "pwl-unit": ["table=none", "kind=rom", "kind=fp32 table=none"],
 }
 REQUESTS = [(name, more) for name in CATALOGUE for more in ("", *MORE.get(name, ()))]
 
@@ -91,12 +92,13 @@ endmodule
 
 
 def chosen(phases):
-    """Short phases that run to their end, each with the values of all settings."""
-    found, settings, total = [], {}, 0
+    """Short phases that run to their end and follow each other or a reset, each with the values of all settings."""
+    found, settings, total, follows = [], {}, 0, True
     for phase in phases:
         settings |= phase.ports
         size = max(map(len, (phase.outputs, *phase.inputs.values())))
-        if phase.cut is None and size <= SHORT and total < TOTAL:
+        follows = phase.cut is None and size <= SHORT and (follows or phase.reset)
+        if follows and total < TOTAL:
             found.append(dataclasses.replace(phase, ports=dict(settings)))
             total += size
     return found
