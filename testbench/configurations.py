@@ -10,8 +10,8 @@ import math
 from amaranth.hdl import Fragment, Shape
 from amaranth.hdl._mem import MemoryInstance
 
-from ..cores.generate import ports
 from ..hdl.replicate import unwarned
+from ..hdl.verilog import signature_ports
 
 __all__ = ["draw", "draw_illegal", "propose"]
 
@@ -142,7 +142,7 @@ def _integer(low, high, others, ends, rng):
 def _is_small(component):
     """Whether a component is small enough to be simulated in seconds."""
     # These first: elaboration takes long where they are many.
-    if sum(port.width for port in ports(unwarned(component))) > MOST_PORT_BITS:
+    if sum(len(value) for value, _ in signature_ports(unwarned(component)).values()) > MOST_PORT_BITS:
         return False
     signals, memories = _bits(Fragment.get(component, None))
     return signals <= MOST_SIGNAL_BITS and memories <= MOST_MEMORY_BITS
