@@ -51,12 +51,21 @@ def streams(component, config, interface, widths):
             {
                 "name": name,
                 "direction": "input" if member.flow == In else "output",
-                "about": about,
+                "about": about + _ends(name, member, interface, payload),
                 "payload": _layout_words(config, kind),
                 "fields": [_field(name, member, each, interface, widths) for each in fields(payload.shape())],
             }
         )
     return found
+
+
+def _ends(name, member, interface, payload):
+    """What `tlast` means where the payload has no field for it (`hdl/axis.py`)."""
+    if interface != "axis" or any(field.path == ("last",) for field in fields(payload.shape())):
+        return ""
+    port = f"{prefix(name, member.flow == In)}_tlast"
+    meaning = "is ignored" if member.flow == In else "is always 1: every transfer is a packet of its own"
+    return f" The stream has no ends: {port} {meaning}."
 
 
 def signals(component):

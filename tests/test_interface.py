@@ -156,6 +156,21 @@ def test_verilog_manifest_and_info_say_the_same(interface):
         assert f"//   {text}".rstrip() in header
 
 
+def test_tlast_of_a_stream_without_ends_is_explained():
+    core, decoder = lookup("pwl-unit"), lookup("ovp-decoder")
+    about = {
+        interface: {
+            stream["name"]: stream["about"] for stream in pinout(core, core.config(**options), interface).streams
+        }
+        for interface, options in (("axis", {"table": "gelu-8"}), ("stream", {"table": "gelu-8"}))
+    }
+    assert about["axis"]["i"].endswith(" The stream has no ends: s_axis_tlast is ignored.")
+    always = " The stream has no ends: m_axis_tlast is always 1: every transfer is a packet of its own."
+    assert about["axis"]["o"].endswith(always)
+    assert not any("tlast" in words for words in about["stream"].values())
+    assert not any("no ends" in stream["about"] for stream in pinout(decoder, decoder.config(), "axis").streams)
+
+
 def test_hundreds_of_lanes_are_one_line():
     core = lookup("systolic-tile")
     few, many = (pinout(core, core.config(rows=side, cols=side)).text for side in (2, 256))
