@@ -177,8 +177,8 @@ def pinout(core, config, interface="stream"):
         component, clock, reset = unwarned(AxisWrapper(inner)), "aclk", "aresetn"
     found = _ports(component)
     widths = {port.name: port.width for port in found}
-    streams, signals = describing.streams(inner, config, interface, widths), describing.signals(inner)
-    return Pinout(component, found, clock, reset, streams, signals)
+    streams = describing.streams(inner, config, interface, widths)
+    return Pinout(component, found, clock, reset, streams, describing.signals(inner, widths))
 
 
 def default_name(core, config, interface="stream"):

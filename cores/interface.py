@@ -31,7 +31,7 @@ def streams(component, config, interface, widths):
     interface : str
         `stream` or `axis`: how the ports are named.
     widths : dict of str to int
-        Bits of each port.
+        Bits of each port; what has no bits is none.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def streams(component, config, interface, widths):
             {
                 "name": name,
                 "direction": "input" if member.flow == In else "output",
-                "about": about + _ends(name, member, interface, payload),
+                "about": about,
                 "payload": _layout_words(config, kind),
                 "fields": [_field(name, member, each, interface, widths) for each in fields(payload.shape())],
             }
@@ -59,19 +59,10 @@ def streams(component, config, interface, widths):
     return found
 
 
-def _ends(name, member, interface, payload):
-    """What `tlast` means where the payload has no field for it (`hdl/axis.py`)."""
-    if interface != "axis" or any(field.path == ("last",) for field in fields(payload.shape())):
-        return ""
-    port = f"{prefix(name, member.flow == In)}_tlast"
-    meaning = "is ignored" if member.flow == In else "is always 1: every transfer is a packet of its own"
-    return f" The stream has no ends: {port} {meaning}."
-
-
-def signals(component):
-    """Every port of a core that belongs to no stream: its `name`, and `about` it."""
+def signals(component, widths):
+    """Every port of a core that belongs to no stream: its `name`, and `about` it; `widths` as of `streams`."""
     words = _attributes(component)
-    ports = (name for name, member in component.signature.members.items() if member.is_port)
+    ports = (name for name, member in component.signature.members.items() if member.is_port and name in widths)
     return [{"name": name, "about": words.get(name, ("", ""))[1]} for name in ports]
 
 
@@ -111,7 +102,10 @@ def text(described, others, clock):
     """
     lines = [f"A transfer of a stream happens at a rising edge of {clock} at which its valid and ready are both high."]
     if any(field["port"].endswith("_tdata") for stream in described for field in stream["fields"]):
-        lines += ["Bits of tdata that no field has are zeros at outputs, and of no effect at inputs."]
+        lines += _filled(
+            "Bits of tdata that no field has are zeros at outputs, and of no effect at inputs. "
+            "Where no field is tlast, it is always 1 at outputs, and of no effect at inputs."
+        )
     for stream in described:
         lines += ["", *_filled(f"{stream['direction'].capitalize()} stream {stream['name']}: {stream['about']}")]
         lines += _filled(stream["payload"])
@@ -133,7 +127,7 @@ def _field(name, member, field, interface, widths):
     told = {
         "name": field.name(indices),
         "port": port,
-        "bits": _select(port, widths[port], offset, field, indices),
+        "bits": _select(port, widths.get(port, 0), offset, field, indices),
         "offset": offset,
         "width": field.width,
         "signed": field.signed,
