@@ -225,6 +225,7 @@ WRITERS = {
     "golden/sevedo.py",
     "hdl/pictures.py",
     "hdl/tools.py",
+    "hdl/wasm.py",
     "testbench/bench.py",
     "testbench/formal.py",
     "testbench/runner.py",
