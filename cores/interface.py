@@ -51,12 +51,21 @@ def streams(component, config, interface, widths):
             {
                 "name": name,
                 "direction": "input" if member.flow == In else "output",
-                "about": about,
+                "about": about + _ends(name, member, interface, payload),
                 "payload": _layout_words(config, kind),
                 "fields": [_field(name, member, each, interface, widths) for each in fields(payload.shape())],
             }
         )
     return found
+
+
+def _ends(name, member, interface, payload):
+    """What `tlast` means where the payload has no field for it (`hdl/axis.py`)."""
+    if interface != "axis" or any(field.path == ("last",) for field in fields(payload.shape())):
+        return ""
+    port = f"{prefix(name, member.flow == In)}_tlast"
+    meaning = "is ignored" if member.flow == In else "is always 1: every transfer is a packet of its own"
+    return f" The stream has no ends: {port} {meaning}."
 
 
 def signals(component, widths):
@@ -102,10 +111,7 @@ def text(described, others, clock):
     """
     lines = [f"A transfer of a stream happens at a rising edge of {clock} at which its valid and ready are both high."]
     if any(field["port"].endswith("_tdata") for stream in described for field in stream["fields"]):
-        lines += _filled(
-            "Bits of tdata that no field has are zeros at outputs, and of no effect at inputs. "
-            "Where no field is tlast, it is always 1 at outputs, and of no effect at inputs."
-        )
+        lines += ["Bits of tdata that no field has are zeros at outputs, and of no effect at inputs."]
     for stream in described:
         lines += ["", *_filled(f"{stream['direction'].capitalize()} stream {stream['name']}: {stream['about']}")]
         lines += _filled(stream["payload"])

@@ -103,7 +103,7 @@ def _selected(text, indices, width):
 
 
 class Empty(wiring.Component):
-    """A core with a stream and a port of no bits, and streams without `last`.
+    """A core with a stream and a port of no bits.
 
     Attributes
     ----------
@@ -126,9 +126,6 @@ def test_what_has_no_bits_is_no_port(interface):
     axis = ["s_axis_tdata: none", "m_axis_tdata[3:0]"]
     assert fields == (axis if interface == "axis" else ["i__payload: none", "o__payload"])
     assert pins.signals == []
-    # What tlast is that no field is.
-    said = "Where no field is tlast, it is always 1 at outputs, and of no effect at inputs."
-    assert (said in " ".join(pins.text)) == (interface == "axis")
 
 
 def test_words_come_from_the_docstrings():
@@ -187,6 +184,21 @@ def test_verilog_manifest_and_info_say_the_same(interface):
     assert all(line.startswith("//") for line in header.splitlines())
     for text in design.manifest["template"].splitlines():
         assert f"//   {text}".rstrip() in header
+
+
+def test_tlast_of_a_stream_without_ends_is_explained():
+    core, decoder = lookup("pwl-unit"), lookup("ovp-decoder")
+    about = {
+        interface: {
+            stream["name"]: stream["about"] for stream in pinout(core, core.config(**options), interface).streams
+        }
+        for interface, options in (("axis", {"table": "gelu-8"}), ("stream", {"table": "gelu-8"}))
+    }
+    assert about["axis"]["i"].endswith(" The stream has no ends: s_axis_tlast is ignored.")
+    always = " The stream has no ends: m_axis_tlast is always 1: every transfer is a packet of its own."
+    assert about["axis"]["o"].endswith(always)
+    assert not any("tlast" in words for words in about["stream"].values())
+    assert not any("no ends" in stream["about"] for stream in pinout(decoder, decoder.config(), "axis").streams)
 
 
 def test_hundreds_of_lanes_are_one_line():
