@@ -65,7 +65,7 @@ def lint(core, config, interface):
         said = {"yosys": linters.yosys(file, design.top, library=_LIBRARIES.get(target, ""))}
         # The simulators have no library of a part's primitives.
         if target == "generic":
-            said["verilator"] = linters.verilator(file)
+            said["verilator"] = linters.verilator(file, "-Wall")
             if _has_icarus():
                 said["icarus"] = linters.icarus(file)
     return [

@@ -8,8 +8,8 @@ import hashlib
 import json
 import os
 import re
-import subprocess
 
+import linters
 import pytest
 from amaranth import Module, Signal
 from amaranth.lib import memory, wiring
@@ -74,35 +74,17 @@ def file(design, tmp_path):
     return tmp_path / "design.v"
 
 
-def run(command, folder):
-    """Status and output, standard and error together, of a tool in a folder."""
-    done = subprocess.run(
-        command, cwd=folder, env=tools.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    return done.returncode, done.stdout
-
-
-def lint(folder, *arguments):
-    """Status and warnings of Verilator; its report on what it read is no warning."""
-    status, output = run([*tools.find("verilator").command, "--lint-only", *arguments], folder)
-    return status, [line for line in output.splitlines() if not line.startswith("- ")]
-
-
 def test_verilator_has_nothing_to_say(file):
     """Of any kind: -Wall is all that it says without, and style."""
-    assert lint(file.parent, "-Wall", file.name) == (0, [])
+    assert linters.verilator(file, "-Wall") == (0, [])
 
 
 def test_icarus_has_nothing_to_say(file, icarus):
-    status, output = run([*icarus, "-Wall", "-o", "design.vvp", file.name], file.parent)
-    assert (status, output) == (0, "")
+    assert linters.icarus(file) == (0, [])
 
 
 def test_yosys_has_nothing_to_say_and_sees_the_ports_of_the_manifest(design, file):
-    script = f"read_verilog design.v; hierarchy -check -top {design.top}; proc; check -assert; write_json design.json"
-    status, output = run([*tools.find("yosys").command, "-l", "log.txt", "-p", script], file.parent)
-    assert status == 0, output
-    assert "warning" not in (file.parent / "log.txt").read_text().lower()
+    assert linters.yosys(file, design.top, "write_json design.json") == (0, [])
     modules = json.loads((file.parent / "design.json").read_text())["modules"]
     seen = {name: (port["direction"], len(port["bits"])) for name, port in modules[design.top]["ports"].items()}
     assert seen == {port["name"]: (port["direction"], port["width"]) for port in design.manifest["ports"]}
@@ -142,8 +124,8 @@ def test_other_files_keep_their_warnings(kind, body, stage):
     mine = f"module mine(input [15:0] a, output [7:0] b);\n  {body}\nendmodule\n"
     (stage / "mine.v").write_text(mine)
     (stage / "both.v").write_text((stage / "stage.v").read_text() + mine)
-    for files in (["mine.v"], ["both.v"], ["stage.v", "mine.v"]):
-        _, lines = lint(stage, "-Wall", "-Wno-DECLFILENAME", "--top-module", "mine", *files)
+    for first, *more in (["mine.v"], ["both.v"], ["stage.v", "mine.v"]):
+        _, lines = linters.verilator(stage / first, "-Wall", "-Wno-DECLFILENAME", "--top-module", "mine", *more)
         assert re.findall(r"^%Warning-(\w+)", "\n".join(lines), flags=re.M) == [kind]
 
 
@@ -151,9 +133,9 @@ def test_other_files_keep_their_warnings(kind, body, stage):
 def test_a_time_scale_of_others_is_no_warning(files, stage):
     clock = "`timescale 1ns / 1ps\nmodule clock(input a, output b);\n  assign b = a;\nendmodule\n"
     (stage / "clock.v").write_text(clock)
-    assert lint(stage, "-Wall", "--top-module", "stage", *files) == (0, [])
+    assert linters.verilator(stage / files[0], "-Wall", "--top-module", "stage", files[1]) == (0, [])
     (stage / "all.v").write_text("".join((stage / name).read_text() for name in files))
-    assert lint(stage, "--top-module", "stage", "all.v") == (0, [])
+    assert linters.verilator(stage / "all.v", "--top-module", "stage") == (0, [])
 
 
 class Memories(wiring.Component):
@@ -190,7 +172,7 @@ def memories():
 def test_memories_of_zeros_are_a_few_lines(memories, tmp_path):
     (tmp_path / "memories.v").write_text(memories)
     assert len(memories) < 10_000
-    assert lint(tmp_path, "-Wall", "memories.v") == (0, [])
+    assert linters.verilator(tmp_path / "memories.v", "-Wall") == (0, [])
 
 
 def test_every_word_of_a_memory_has_its_contents_in_a_simulator(memories, tmp_path, icarus):
@@ -265,7 +247,7 @@ class Keywords(wiring.Component):
 
 def test_no_signal_is_called_by_a_keyword(tmp_path):
     (tmp_path / "keywords.v").write_text(emit(Keywords(), "keywords"))
-    assert lint(tmp_path, "-Wall", "keywords.v") == (0, [])
+    assert linters.verilator(tmp_path / "keywords.v", "-Wall") == (0, [])
 
 
 class Renamed(wiring.Component):
