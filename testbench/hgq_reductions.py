@@ -12,6 +12,8 @@ __all__ = ["KINDS", "Draw", "Reduction", "items", "run", "side_by_side"]
 #: Stalls of the producers and of the consumer in the random phases.
 _PROFILES = (("light", "light"), ("heavy", "eager"), ("eager", "heavy"), ("bursts", "bursts"), ("sparse", "patient"))
 
+_SHORT = 512  # transfers of results of reductions of one fine group
+
 _BUSY = 0.99  # of the cycles back to back, in which a transfer must be taken
 
 #: Kinds of operands: any legal codes; all of one sign and the largest; few that are not zero; coarse groups that take
@@ -248,6 +250,11 @@ async def run(bench, draw, fields, cycles, steady, describe):
         phases.append(phase(name, drawn, reset=True, cycles=cycles([steps] * len(drawn))))
     mixed = [draw.steps() for _ in range(12)]
     phases.append(phase("mixed lengths", [draw(steps) for steps in mixed], reset=True, cycles=cycles(mixed)))
+    # More results than there is room for between the core and a host that takes them late (`fpga.link.FIFO_BYTES`), and
+    # few operands for each. Drawing takes longer than all else.
+    short = [draw(1) for _ in range(32)]
+    times = -(-_SHORT // len(fields(short)["outputs"]))
+    phases.append(phase("short reductions", short * times, sink="heavy"))
     # So long that the way in and out is less than a hundredth of it.
     count = -(-100 * (bench.core.latency(config) + 2 * steady) // steady)
     smooth = spacing(config) <= config.groups or config.scheme != "hgq"

@@ -47,7 +47,7 @@ def prove(design, command, name):
     """
     if _alike_in_each_step(design, command):
         return True, "the same in every state"
-    if part := alike_in_a_part(design, flat(design.top), command, name):
+    if part := alike_in_a_part({"design.v": design.verilog}, flat(design.top), design.top, command, name):
         return True, f"the same for any inputs of {part}"
     if _alike_in_lockstep(design, command, name):
         return True, "the same in every state that can be reached"
@@ -95,17 +95,19 @@ def _alike_in_each_step(design, command):
     return True
 
 
-def alike_in_a_part(design, script, command, name):
+def alike_in_a_part(files, script, top, command, name):
     """An instance around the faulty cell that has the same outputs whatever its inputs: seconds to minutes.
 
     The innermost one is tried first, then what that is in, and so on, but for the whole design.
 
     Parameters
     ----------
-    design : object
-        Its `verilog` and `top` are read.
+    files : dict of str to str
+        Texts by name.
     script : list of str
-        Yosys commands that leave the flat design in which `command` makes the mutant.
+        Yosys commands that read them and leave the flat design in which `command` makes the mutant.
+    top : str
+        Name of its module.
     command, name : str
         As of `prove`.
 
@@ -118,23 +120,21 @@ def alike_in_a_part(design, script, command, name):
     *path, _ = re.split(r"\.(?=[\\$])", cell.removeprefix("$flatten"))
     for depth in range(len(path), 0, -1):
         inside = "".join(f"{instance}." for instance in path[:depth])
-        # Yosys makes names of cells that have none; in a pattern `?` stands for a backslash.
-        names = f"c:$flatten{inside}*".replace("\\", "?") + f" c:{inside}*".replace("\\", "")
-        cut = [*script, "memory_collect", f"select -set inside {names}", "submod -name part @inside"]
+        # Yosys makes names of cells that have none; in a pattern `?` stands for a backslash. What it makes of registers
+        # is called otherwise, but drives the instance's wires.
+        made, given = f"$flatten{inside}".replace("\\", "?"), inside.replace("\\", "")
+        cut = [*script, "memory_collect", f"select -set registers w:{given}* %ci1 t:$*ff* %i"]
+        cut += [f"select -set inside c:{made}* c:{given}* @registers", "submod -name part @inside"]
         cut.append("hierarchy -top part")
         try:
-            files = {}
-            for copy, fault in (
-                ("sound", []),
-                ("faulty", [command.replace(f"-module {design.top} ", "-module part ")]),
-            ):
-                lines = [*cut, *fault, *_START, "write_rtlil one.il"]
-                (files[f"{copy}.il"],) = run_yosys({"design.v": design.verilog}, lines, "one.il")
+            parts = {}
+            for copy, fault in (("sound", []), ("faulty", [command.replace(f"-module {top} ", "-module part ")])):
+                (parts[f"{copy}.il"],) = run_yosys(files, [*cut, *fault, *_START, "write_rtlil one.il"], "one.il")
             scripts = (["read_rtlil sound.il"], ["read_rtlil faulty.il"])
-            formal.prove_same(f"{name}-part", files, *scripts, "part", _PART_TIMEOUT)
+            formal.prove_same(f"{name}-part", parts, *scripts, "part", _PART_TIMEOUT)
         except (formal.ProofFailed, tools.ToolFailed):
             continue
-        return inside.replace("\\", "").removesuffix(".")
+        return given.removesuffix(".")
     return ""
 
 

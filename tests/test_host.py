@@ -1,5 +1,6 @@
 """The host's side of the link against a second, plain model of the board's side, and against ports that fail."""
 
+import itertools
 import os
 import random
 import threading
@@ -49,6 +50,26 @@ def test_streams_settings_and_flags(seed):
         assert link.hello()["core"] == "adder" and link.flags == {}
         assert link.exchange(inputs, {"o": 1400}).outputs["o"] == expected(a, w)
         assert link.repeated == 0
+
+
+def test_outputs_are_taken_late():
+    a, w, inputs = numbers(1500)
+    this = board()
+    moves, move = [], this._move
+
+    def noted(source, sink, data):
+        told = move(source, sink, data)
+        moves.append((sink, int.from_bytes(told[:2], "little")))
+        return told
+
+    this._move = noted
+    with served(this) as path, linked(path) as link:
+        link.hello()
+        assert link.exchange(inputs, {"o": 3000}, late=True).outputs["o"] == expected(a, w)
+    # Up to the last byte that was sent, nothing is asked for after a request of which the board took something.
+    sending = moves[: 1 + max(at for at, (_, taken) in enumerate(moves) if taken)]
+    assert all(sink is None for (_, taken), (sink, _) in itertools.pairwise(sending) if taken)
+    assert any(sink is not None for sink, _ in sending)
 
 
 def test_more_than_256_requests():

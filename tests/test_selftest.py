@@ -12,7 +12,7 @@ from bitloom.fpga import target as targets
 from bitloom.fpga.boards import BOARDS
 from bitloom.fpga.host import Link, LinkError, open_port
 from bitloom.hdl import tools
-from bitloom.testbench import selftest, twin
+from bitloom.testbench import mutant_proof, selftest, twin
 
 #: Bytes that a phase of the quick tests may have: a sweep of all FP16 values has more.
 SMALL_PHASE = 50_000
@@ -129,6 +129,11 @@ def test_selftest_of_the_default_of_a_board(name):
 # Faults in the core
 
 
+def flat(top):
+    """Commands that leave a flat board top, without what nothing depends on: a fault there is none."""
+    return ["read_verilog top.v", f"hierarchy -top {top}", "proc", "flatten", "opt", "wreduce", "opt_clean"]
+
+
 def mutated(core, config, count, folder):
     """Twins with one fault each in the core, a list of commands; one program, which `+fault=N` makes N of.
 
@@ -136,12 +141,10 @@ def mutated(core, config, count, folder):
     """
     verilog, top = targets.twin_top(core, config)
     (folder / "top.v").write_text(verilog)
-    # Without what nothing depends on: a fault there is none.
-    flat = ["read_verilog top.v", f"hierarchy -top {top}", "proc", "flatten", "opt", "wreduce", "opt_clean"]
     inside = "c:$flatten*link.?core.?core.*"  # a backslash each
 
     def yosys(*script):
-        (folder / "script.ys").write_text("\n".join([*flat, *script]) + "\n")
+        (folder / "script.ys").write_text("\n".join([*flat(top), *script]) + "\n")
         tools.run([*tools.find("yosys").command, "-q", "script.ys"], folder)
 
     yosys(f"mutate -list {4 * count} -seed 1 -o faults.txt {inside}")
@@ -167,6 +170,19 @@ def mutated(core, config, count, folder):
 
 
 @pytest.mark.long
+def test_selftest_finds_a_part_that_does_not_stall():
+    core = lookup("hgq-dequantizer")
+    config = core.config.parse(core.small)
+    verilog, top = targets.twin_top(core, config)
+    always = re.sub(r"(_scaler scaler \([^;]*?\.en\()en\)", r"\g<1>1'h1)", verilog)
+    assert always != verilog
+    recorded = recorded_for(core, config, 20, SMALL_PHASE)
+    result = run(twin.build(always, top, targets.TWIN_DIVISOR), core, config, recorded)
+    assert not result.passed
+    assert {found["phase"] for found in result.first} == {"short reductions"}
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("core", CATALOGUE.values(), ids=CATALOGUE)
 def test_selftest_finds_faults_in_every_core(core, tmp_path):
     config = core.config.parse(core.small)
@@ -181,4 +197,12 @@ def test_selftest_finds_faults_in_every_core(core, tmp_path):
         except LinkError as error:
             found.append(str(error))
     missed = [command for command, told in zip(commands, found, strict=True) if not told]
+    if len(missed) > 2:
+        # Some are none: the instance around them does the same, whatever comes.
+        verilog, top = targets.twin_top(core, config)
+        missed = [
+            command
+            for command in missed
+            if not mutant_proof.alike_in_a_part({"top.v": verilog}, flat(top), top, command, f"{top}-mutant")
+        ]
     assert len(missed) <= 2, missed
