@@ -112,8 +112,6 @@ def text(described, others, clock):
     lines = [f"A transfer of a stream happens at a rising edge of {clock} at which its valid and ready are both high."]
     if any(field["port"].endswith("_tdata") for stream in described for field in stream["fields"]):
         lines += ["Bits of tdata that no field has are zeros at outputs, and of no effect at inputs."]
-        if not all(any(field["port"].endswith("_tlast") for field in stream["fields"]) for stream in described):
-            lines += ["A tlast that is no field is 1 at outputs, and of no effect at inputs."]
     for stream in described:
         lines += ["", *_filled(f"{stream['direction'].capitalize()} stream {stream['name']}: {stream['about']}")]
         lines += _filled(stream["payload"])

@@ -210,11 +210,3 @@ def test_hundreds_of_lanes_are_one_line():
 def test_an_enumeration_names_its_values():
     field = {"name": "mode", "arrays": [], "signed": False, "values": {"OFF": 0, "ON": 1}}
     assert describing._said(field) == "mode, 0 is OFF, 1 is ON"
-
-
-@pytest.mark.parametrize("name, has_other", [("pwl-unit", True), ("gemm", True), ("ovp-decoder", False)])
-def test_a_tlast_that_is_no_field_is_told(name, has_other):
-    core = lookup(name)
-    said = "// A tlast that is no field is 1 at outputs, and of no effect at inputs.\n"
-    assert (said in generate(core, core.config.parse(core.small), "axis").verilog) == has_other
-    assert said not in generate(core, core.config.parse(core.small)).verilog
