@@ -86,11 +86,8 @@ def test_wrong_requests_are_refused():
 
 def check(parameters, vectors):
     config, result = passes("anda-decompressor", parameters, vectors)
-    # Where values take longer to leave than planes to come, the interval is not one cycle, and nothing is measured.
-    slow = config.load > config.max_mantissa
-    assert (result.latency, result.interval) == (
-        (None, None) if slow else (lookup("anda-decompressor").latency(config), 1)
-    )
+    # Also where values take longer to leave than planes to come: then a set brings more planes than its mantissas have.
+    assert (result.latency, result.interval) == (lookup("anda-decompressor").latency(config), 1)
 
 
 @pytest.mark.parametrize(
