@@ -19,6 +19,7 @@ from .golden import strict_json
 from .hdl import tools
 from .hdl.files import STANDARD_OUTPUT, descriptor, is_plain
 from .missing import sentence
+from .parameters import Real, Whole
 from .progress import bar as _bar
 from .progress import stages as _stages
 
@@ -117,7 +118,7 @@ def _decibels(ratio, form=".2f"):
 
 
 def _is_number(text):
-    return text in ("-", "exact") or text.strip("%x").replace(",", "").replace(".", "").lstrip("+-").isdigit()
+    return text in ("-", "exact") or text.strip("%x").replace(",", "").replace(".", "").lstrip("+-").isdecimal()
 
 
 def _print_json(value):
@@ -157,7 +158,7 @@ _core = click.argument("core", metavar="CORE", callback=lambda context, paramete
 _parameters = click.option(
     "-p", "--parameter", "parameters", multiple=True, metavar="NAME=VALUE", help="Set a parameter; may be repeated."
 )
-_seed = click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Repeat a run; drawn and printed by default.")
+_seed = click.option("--seed", type=Whole(0, 2**32 - 1), help="Repeat a run; drawn and printed by default.")
 _json_file = click.option("--json", "json_file", type=_OUTPUT, metavar="F")
 _interface = click.option(
     "--interface", type=click.Choice(generate.INTERFACES), default="stream", help="Names of the stream ports."
@@ -254,7 +255,7 @@ def generate_verilog(core, parameters, interface, name, output):
 @_command("sim", "bitloom sim ovp-decoder -p normal=flint4 --seed 7")
 @_core
 @_parameters
-@click.option("--vectors", type=click.IntRange(1), metavar="N", help="Random vectors beside the exhaustive ones.")
+@click.option("--vectors", type=Whole(1), metavar="N", help="Random vectors beside the exhaustive ones.")
 @_seed
 @click.option("--waves", type=_OUTPUT, metavar="F", help="Write a waveform (.vcd, .fst).")
 @_json_file
@@ -280,8 +281,8 @@ def sim(core, parameters, vectors, seed, waves, json_file):
 @_command("mutate", "bitloom mutate ovp-decoder --count 10")
 @_core
 @_parameters
-@click.option("--count", type=click.IntRange(1), default=60, show_default=True, help="Number of mutants.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=1, show_default=True, help="Chooses the mutants.")
+@click.option("--count", type=Whole(1), default=60, show_default=True, help="Number of mutants.")
+@click.option("--seed", type=Whole(0, 2**31 - 1), default=1, show_default=True, help="Chooses the mutants.")
 @_json_file
 def mutate(core, parameters, count, seed, json_file):
     """Count how many small faults in a core its bench finds."""
@@ -308,11 +309,11 @@ def mutate(core, parameters, count, seed, json_file):
 @click.option(
     "--liberty", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="F", help="Or: cell library."
 )
-@click.option("--freq", type=click.FloatRange(0, min_open=True), metavar="MHz", help="Exit 1 if the estimate is below.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=1, show_default=True, help="Of place and route.")
+@click.option("--freq", type=Real(0, min_open=True), metavar="MHz", help="Exit 1 if the estimate is below.")
+@click.option("--seed", type=Whole(0, 2**31 - 1), default=1, show_default=True, help="Of place and route.")
 @click.option("--sweep", is_flag=True, help="Measure every combination of the values that NAME=V1,V2,… give.")
 @click.option("--plot", type=_OUTPUT, metavar="F", help="Draw the sweep (.png, .svg, .pdf).")
-@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Points of a sweep at a time; one a CPU by default.")
+@click.option("--jobs", type=Whole(1), metavar="N", help="Points of a sweep at a time; one a CPU by default.")
 @_json_file
 def synth(core, assignments, parameters, target, liberty, freq, seed, sweep, plot, jobs, json_file):
     """Estimate a core's area and speed on an FPGA part or in a cell library.
@@ -392,7 +393,7 @@ def _lookup_board(name):
 @_parameters
 @_board
 @click.option("-o", "--output", type=_OUTPUT, metavar="F", help="Bitstream file.")
-@click.option("--baud", type=int, metavar="N", help="Rate of the serial port; the board's default is 115200.")
+@click.option("--baud", type=Whole(), metavar="N", help="Rate of the serial port; the board's default is 115200.")
 def build(core, parameters, board, output, baud):
     """Make a bitstream of a core behind a UART.
 
@@ -453,7 +454,7 @@ _where = click.option(
     help="rtl, twin, a serial port, or a bitstream; see above.",
 )
 _baud = click.option(
-    "--baud", type=click.IntRange(1), default=115_200, show_default=True, metavar="N", help="Rate of a serial port."
+    "--baud", type=Whole(1), default=115_200, show_default=True, metavar="N", help="Rate of a serial port."
 )
 
 
@@ -750,9 +751,7 @@ def _run_core(core, where, baud, inputs, settings, no_check, parameters, output,
 @_parameters
 @click.option("--on", "where", required=True, metavar="WHERE", help="twin, a serial port, or a bitstream.")
 @_baud
-@click.option(
-    "--vectors", type=click.IntRange(1), default=1000, show_default=True, metavar="N", help="Random ones beside."
-)
+@click.option("--vectors", type=Whole(1), default=1000, show_default=True, metavar="N", help="Random ones beside.")
 @_seed
 @_json_file
 def selftest(core, parameters, where, baud, vectors, seed, json_file):
@@ -806,9 +805,9 @@ def _patterns(option, text):
 @_patterns("--take", "Take a matrix of such a name, outputs x inputs.")
 @_patterns("--transposed", "Take it, inputs x outputs.")
 @_patterns("--skip", "Leave it.")
-@click.option("--coarse", type=int, metavar="N", help="hgq, sevedo: values that share a scale; 128.")
-@click.option("--fine", type=int, metavar="N", help="hgq, sevedo: values that share a shift; 16.")
-@click.option("--rank", type=int, metavar="R", help="sevedo: of the low-rank path; 32.")
+@click.option("--coarse", type=Whole(), metavar="N", help="hgq, sevedo: values that share a scale; 128.")
+@click.option("--fine", type=Whole(), metavar="N", help="hgq, sevedo: values that share a shift; 16.")
+@click.option("--rank", type=Whole(), metavar="R", help="sevedo: of the low-rank path; 32.")
 @click.option(
     "--precision",
     type=click.Choice(["int8", "rank", "channel", "both"]),
@@ -924,7 +923,7 @@ def _model_of(file, what):
 @click.option(
     "--rank",
     "ranks",
-    type=int,
+    type=Whole(),
     multiple=True,
     default=(16, 32, 64),
     show_default=True,
@@ -1084,7 +1083,7 @@ def search():
 )
 @click.option(
     "--tolerance",
-    type=click.FloatRange(0, 1, max_open=True),
+    type=Real(0, 1, max_open=True),
     default=0.01,
     show_default=True,
     metavar="T",
@@ -1097,7 +1096,7 @@ def search():
     show_default=True,
     help="Of the mantissas: the paper's, or our variant.",
 )
-@click.option("--iterations", type=click.IntRange(1), default=32, show_default=True, metavar="N", help="Steps at most.")
+@click.option("--iterations", type=Whole(1), default=32, show_default=True, metavar="N", help="Steps at most.")
 @click.option(
     "-o",
     "--output",
@@ -1194,9 +1193,9 @@ def _recall_search(path, settings, iterations):
     metavar="F",
     help="gelu, hswish, silu, exp, div, rsqrt, div-normalized, rsqrt-normalized, or a NumPy expression in x.",
 )
-@click.option("--range", "interval", type=float, nargs=2, metavar="LOW HIGH", help="Of an expression's x; -4 4.")
-@click.option("--fraction-bits", type=int, metavar="N", help="Of an expression's slopes and intercepts; 6.")
-@click.option("--entries", type=int, default=8, show_default=True, metavar="N", help="Segments, 2 to 64.")
+@click.option("--range", "interval", type=Real(), nargs=2, metavar="LOW HIGH", help="Of an expression's x; -4 4.")
+@click.option("--fraction-bits", type=Whole(), metavar="N", help="Of an expression's slopes and intercepts; 6.")
+@click.option("--entries", type=Whole(), default=8, show_default=True, metavar="N", help="Segments, 2 to 64.")
 @click.option(
     "--method",
     type=click.Choice(["ga", "dp"]),
@@ -1204,7 +1203,7 @@ def _recall_search(path, settings, iterations):
     show_default=True,
     help="The paper's genetic search, or the exact one by dynamic programming.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), metavar="S", help="Of the genetic search; 1.")
+@click.option("--seed", type=Whole(0, 2**32 - 1), metavar="S", help="Of the genetic search; 1.")
 @click.option(
     "-o",
     "--output",
@@ -1270,12 +1269,12 @@ def train():
     metavar="M1,M2,…",
     help="dense, sr-ste-N:M, bdwp-N:M.",
 )
-@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, metavar="N", help="Trainings of each.")
-@click.option("--epochs", type=click.IntRange(1), default=30, show_default=True, metavar="N", help="Of a training.")
+@click.option("--seeds", type=Whole(1), default=3, show_default=True, metavar="N", help="Trainings of each.")
+@click.option("--epochs", type=Whole(1), default=30, show_default=True, metavar="N", help="Of a training.")
 @click.option(
     "--images",
     "count",
-    type=click.IntRange(1, 597),
+    type=Whole(1, 597),
     default=100,
     show_default=True,
     metavar="N",

@@ -3,6 +3,8 @@
 import dataclasses
 from dataclasses import dataclass
 
+from ..hdl import numerals
+
 __all__ = ["Config", "param", "to_text"]
 
 
@@ -134,7 +136,7 @@ def _from_text(field, text):
         return text
     words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
     try:
-        return words[text.lower()] if kind is bool else kind(text)
+        return words[text.lower()] if kind is bool else numerals.whole(text)
     except (KeyError, ValueError):
         raise ValueError(f"{field.name} must be {_allowed(field)}, not {text!r}") from None
 

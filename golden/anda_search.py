@@ -225,8 +225,8 @@ def recall(state, settings, iterations):
         When the state is none, or one of other settings or of more steps; names the first difference.
     """
     try:
-        earlier, reference = dict(state["settings"]), float(state["reference"])
-        known = {tuple(map(int, step["combination"])): float(step["quality"]) for step in state["steps"]}
+        earlier, reference = dict(state["settings"]), _number(state["reference"])
+        known = {tuple(map(_length, step["combination"])): _number(step["quality"]) for step in state["steps"]}
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"it is no record of a precision search: {type(error).__name__} {error}") from None
     for name in sorted(earlier.keys() | settings.keys()):
@@ -235,6 +235,20 @@ def recall(state, settings, iterations):
     if len(known) > iterations:
         raise ValueError(f"it holds a search of {len(known)} steps, more than {iterations}")
     return reference, known
+
+
+def _length(value):
+    """A mantissa's length as JSON has it; not a text or a fraction, of which Python also makes whole numbers."""
+    if type(value) is not int:
+        raise TypeError(f"a length must be a whole number, not {value!r}")
+    return value
+
+
+def _number(value):
+    """A quality as JSON has it."""
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise TypeError(f"a quality must be a number, not {value!r}")
+    return float(value)
 
 
 def _check_macs(macs):

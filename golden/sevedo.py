@@ -253,7 +253,7 @@ def load(path):
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             entries = {key: file[key] for key in sorted(file.files)}
-        version, told = int(entries["version"]), str(entries.pop("sha256"))
+        version, told = _whole(entries["version"]), str(entries.pop("sha256"))
     except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{where} is no file of SeVeDo layers: {error}") from None
     if version != VERSION:
@@ -282,12 +282,19 @@ def content_hash(entries):
     return digest.hexdigest()
 
 
+def _whole(entry):
+    """The whole number that an entry is; not a text or a fraction, of which Python also makes whole numbers."""
+    if entry.dtype.kind not in "iu" or entry.shape:
+        raise ValueError(f"{entry} is no whole number")
+    return int(entry)
+
+
 def _layer(name, entries):
     arrays = {field: entries[f"{name}.{field}"] for field in (_ARRAYS | _TABLES)}
     for field, dtype in (_ARRAYS | _TABLES).items():
         if arrays[field].dtype != dtype:
             raise ValueError(f"{field} must be {np.dtype(dtype)}, not {arrays[field].dtype}")
-    numbers = {field: int(entries[f"{name}.{field}"]) for field in _NUMBERS}
+    numbers = {field: _whole(entries[f"{name}.{field}"]) for field in _NUMBERS}
     groups = tuple(numbers[field] for field in ("coarse", "fine", "shift_bits"))
     shape = (len(arrays["bias"]), len(arrays["order"]))
     return SevedoLayer(

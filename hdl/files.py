@@ -64,7 +64,7 @@ def descriptor(path: str | os.PathLike) -> int | None:
         return 1  # Also where there is no /dev.
     for _ in range(40):  # As many links as Linux follows.
         folder = os.path.realpath(path.parent)
-        if folder == opened and path.name.isdecimal():
+        if folder == opened and path.name.isascii() and path.name.isdecimal():
             return int(path.name)
         if not path.is_symlink():
             return None

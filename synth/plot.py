@@ -83,7 +83,7 @@ def _fill(panels, sweep: Sweep) -> None:
 
 
 def _is_size(values: list[str]) -> bool:
-    return len(values) > 1 and all(value.isdigit() for value in values)
+    return len(values) > 1 and all(value.isdecimal() for value in values)
 
 
 def _unit(name: str) -> str:

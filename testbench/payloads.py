@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..hdl import numerals
+
 __all__ = ["from_bytes", "output_files", "parse_files", "parse_settings", "streams", "to_rows"]
 
 _MOST_BITS = 64  # of a payload that an array can hold as a number
@@ -127,9 +129,9 @@ def parse_settings(texts):
     found = {}
     for text in texts:
         name, equals, value = text.partition("=")
-        if not equals or not value.isdecimal() or name in found:
+        if not equals or not (value.isascii() and value.isdecimal()) or name in found:
             raise ValueError(f"--set must be NAME=N, once for each name, with N 0 or more, not {text!r}")
-        found[name] = int(value)
+        found[name] = numerals.whole(value)
     return found
 
 

@@ -42,6 +42,8 @@ class _Rehearsal:
 
     async def run(self, phases, *, describe, flag=None):
         self.phases = phases
+        # Something must show the latency, and the interval where there is any.
+        assert any(phase.measured and len(phase.outputs) > phase.warm_up for phase in phases)
         for phase in phases:
             assert phase.outputs and all(phase.inputs.values()), phase.name
             assert len(phase.after) == len(phase.outputs), phase.name

@@ -88,6 +88,8 @@ def run(core, config, seed, vectors=VECTORS):
         program = verilator.build(design)
         result = simulate(core, config, vectors=vectors, seed=seed, design=design, timeout=_TIMEOUT)
         message = None if result.passed else result.summary().partition("\n")[2].replace("\n", " / ")
+        if message is None and result.latency is None:
+            message = "the bench measured nothing"
     except Exception as error:
         message = repr(error)
     if program is not None:

@@ -193,7 +193,11 @@ def test_record():
         recall(state, {"model": "m", "tolerance": 1}, 32)
     with pytest.raises(ValueError, match="it holds a search of 2 steps, more than 1"):
         recall(state, {"model": "m"}, 1)
-    for wrong in (None, [], {}, {"settings": 3}, state | {"steps": [{"combination": [1]}]}, state | {"reference": "x"}):
+    # Lengths and qualities are numbers, not texts or fractions that Python makes numbers of.
+    steps = [[{"combination": [length], "quality": quality}] for length, quality in ((1.5, 1), ("1_0", 1), (1, "1"))]
+    references = [state | {"reference": reference} for reference in ("x", "1_0", float("nan"), True)]
+    one = state | {"steps": [{"combination": [1]}]}
+    for wrong in (None, [], {}, {"settings": 3}, one, *references, *(state | {"steps": step} for step in steps)):
         with pytest.raises(ValueError, match="it is no record of a precision search"):
             recall(wrong, {"model": "m"}, 32)
 

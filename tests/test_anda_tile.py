@@ -167,14 +167,19 @@ def test_the_conversion_of_the_paper_overflows():
         ["rows=4", "cols=1", "pe=figna"],
         ["rows=2", "cols=2", "share=2", "pe=fp16", "lanes=2", "output=fp32"],
         ["rows=5", "cols=1", "share=5", "pe=fp16", "lanes=1"],
+        # A group is a single transfer here, and takes a period all the same.
+        ["rows=2", "cols=1", "group=16", "max_mantissa=1", "share=1", "signs=beside"],
+        ["rows=2", "cols=1", "share=1", "adder=5", "pe=fp16", "lanes=1"],
     ],
     ids=" ".join,
 )
 def test_bench(parameters):
     core = lookup(CORE)
-    result = simulate(core, core.config.parse(parameters), vectors=100, seed=2)
+    config = core.config.parse(parameters)
+    result = simulate(core, config, vectors=100, seed=2)
     assert result.passed, result.summary()
     assert result.vectors == 100
+    assert (result.latency, result.interval) == (core.latency(config), core.interval(config))
 
 
 def test_any_seed_of_the_largest_mantissa():

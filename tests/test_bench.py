@@ -56,6 +56,7 @@ MORE = [
     ("ovp-encoder", ["width=8", "fraction=2"]),
     *(("systolic-tile", parameters) for parameters in tiles() if parameters not in MIXED),
     ("systolic-tile", ["rows=1", "cols=1", "overflow=false"]),
+    ("systolic-tile", ["rows=1", "cols=1", "a_format=ovp-int4", "w_format=ovp-int4"]),
     ("systolic-tile", ["rows=5", "cols=6", "block=3", "dataflow=weight-stationary", "overflow=false"]),
 ]
 

@@ -566,6 +566,8 @@ def rewritten(file, hashed=True, **changes):
         ({"a.threshold": np.array(9)}, "layer 'a': threshold must be 4 to 7, not 9"),
         ({"a.shift": None}, "layer 'a': 'a.shift"),
         ({"version": np.array(2)}, "has version 2 of the layer format, not 1"),
+        ({"version": np.array("1_0")}, "is no file of SeVeDo layers: 1_0 is no whole number"),
+        ({"a.shift": np.array(1.5)}, r"layer 'a': 1\.5 is no whole number"),
         ({"version": None}, "is no file of SeVeDo layers: 'version"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
