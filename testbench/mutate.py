@@ -9,6 +9,7 @@ streams' rules, for all inputs and all times, or it has survived.
 import dataclasses
 import itertools
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -22,7 +23,8 @@ __all__ = ["Mutant", "MutationResult", "mutate"]
 _PORT = Port("mutant", "input", 16)
 
 _JOBS = 2  # runs at a time
-_TIMEOUT = 120  # seconds of one run, far above any; a fault may also stop the simulator from ever settling
+#: A run may take so many times as long as one without a fault; a fault may also stop the simulator from ever settling.
+_SLOWER = 20
 
 #: What a mode of Yosys' `mutate` does with a bit.
 _MODES = {
@@ -141,14 +143,14 @@ def mutate(core, config, count=60, seed=1, progress=None):
     commands = _faults(design, count, seed)
     instrumented = _instrumented(design, commands)
 
-    def run(number):
+    def run(number, **limit):
         ports = {_PORT.name: number}
-        return simulate(core, config, seed=seed, design=instrumented, ports=ports, first=True, timeout=_TIMEOUT)
+        return simulate(core, config, seed=seed, design=instrumented, ports=ports, first=True, **limit)
 
     def judge(numbered):
         number, command = numbered
         mutant = _describe(number, command, design.verilog.splitlines())
-        result = run(number)
+        result = run(number, timeout=limit)
         if result.passed:
             same, why = prove(design, command, f"{design.top}-mutant-{number}")
             verdict = "equivalent" if same else "survived"
@@ -157,7 +159,9 @@ def mutate(core, config, count=60, seed=1, progress=None):
         return dataclasses.replace(mutant, verdict=verdict, why=why)
 
     # It also compiles what the runs share.
+    begun = time.monotonic()
     sound = run(0)
+    limit = _SLOWER * (time.monotonic() - begun)
     if not sound.passed:
         said = " ".join(sound.summary().split())
         raise tools.ToolFailed(f"{core.name}: its bench does not pass without a fault: {said}")

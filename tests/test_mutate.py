@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 
 import pytest
 
@@ -138,6 +139,22 @@ def test_a_bench_that_does_not_pass_is_no_measure(monkeypatch):
     core = lookup("ovp-decoder")
     with pytest.raises(tools.ToolFailed, match=r"does not pass without a fault: .*no transfer"):
         mutate(core, core.config(), 2, 1)
+
+
+def test_a_busy_machine_kills_no_mutant(monkeypatch):
+    limits = []
+
+    def simulate(core, config, timeout=None, **_):
+        limits.append(timeout)
+        time.sleep(0 if timeout else 0.2)
+        return Result(core.name, {}, passed=True, failure=None, seed=1)
+
+    monkeypatch.setattr(mutation, "simulate", simulate)
+    monkeypatch.setattr(mutation, "prove", lambda *_: (True, "a proof"))
+    core = lookup("ovp-decoder")
+    assert len(mutate(core, core.config(), 3, 1).of("equivalent")) == 3
+    # A run has as long as it may take, by what the one without a fault took.
+    assert limits[0] is None and min(limits[1:]) > 10 * 0.2
 
 
 @pytest.mark.parametrize(
