@@ -87,7 +87,7 @@ def _emptied(fragment):
     for found in fragments:
         fragments += [inner for inner, *_ in found.subfragments]
     contents = [found._data._init for found in fragments if isinstance(found, MemoryInstance)]
-    kept = [(init, init._raw) for init in contents if not any(init._raw)]
+    kept = [(init, init._raw) for init in contents if len(init._raw) > 1 and not any(init._raw)]
     for init, _ in kept:
         init._raw = []
     try:
@@ -99,7 +99,8 @@ def _emptied(fragment):
 
 # The cell of a memory's contents, where there are none or only zeros; what is before and behind the contents.
 _ZEROS = re.compile(
-    r"^(  cell \$meminit_v2 .*\n(?:    parameter .*\n)*?    parameter \\WIDTH (\d+)\n    parameter \\WORDS (\d+)\n"
+    r"^(  cell \$meminit_v2 .*\n(?:    parameter .*\n)*?    parameter \\WIDTH (\d+)\n"
+    r"    parameter \\WORDS (?!1\n)(\d+)\n"
     r"(?:    .*\n)*?    connect \\DATA )(?:\{  \}|\d+'0+)(\n(?:    .*\n)*  end\n)",
     flags=re.M,
 )
@@ -127,6 +128,9 @@ def emit(component, name, *, ports=None, replicate=True):
             "opt_merge",
             "opt_clean -purge",
             "memory_collect",
+            # A memory of one word is a register, and Yosys warns of it as a memory when it reads the text.
+            "memory_map t:$mem_v2 r:SIZE=1 %i",
+            "opt_clean -purge",
             f"attrmap {_ATTRIBUTES}",
             f"attrmap -modattr {_ATTRIBUTES}",
             "write_verilog -noattr",

@@ -69,6 +69,8 @@ class Phase:
         Items that the core must take while its consumer is not ready at all, which it is not until then.
     vectors : int
         How many of the outputs are random ones.
+    silent : int
+        Cycles in which the core may work without any transfer.
     taken : int or None
         Cycles from the first input transfer to the last output, both included, once it is complete.
     """
@@ -90,6 +92,7 @@ class Phase:
     cut: int | None = None
     capacity: int | None = None
     vectors: int = 0
+    silent: int = 0
     taken: int | None = field(default=None, init=False)
 
     def __post_init__(self):
@@ -291,7 +294,8 @@ class Bench:
         edge, left = self._edge, phase.cut
         while self._pending:
             moved = sum(map(len, accepted.values())), len(shown)
-            chunk = _PATIENCE if left is None else min(left, _PATIENCE)
+            patience = _PATIENCE + phase.silent
+            chunk = patience if left is None else min(left, patience)
             for _ in range(chunk):
                 await edge
                 self.cycle += 1
@@ -306,7 +310,7 @@ class Bench:
                     return False
             if self._pending and moved == (sum(map(len, accepted.values())), len(shown)):
                 raise Failure(
-                    f"no transfer in {_PATIENCE} cycles up to cycle {self.cycle} "
+                    f"no transfer in {patience} cycles up to cycle {self.cycle} "
                     f"(phase {phase.name!r}, {len(leading)} items in, {len(shown)} out of {len(phase.outputs)})"
                 )
         for _ in range(self.core.latency(self.config) + _DRAIN):

@@ -231,6 +231,25 @@ def test_submodules_have_plain_names():
     assert set(re.findall(r"^module \\(\S+)$", text, flags=re.MULTILINE)) == {"top", "top__skid", "top__register"}
 
 
+class OneWord(wiring.Component):
+    """A memory of one word, as a queue of two words has inside."""
+
+    def __init__(self):
+        super().__init__({"w": In(4), "en": In(1), "r": Out(4)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.words = words = memory.Memory(shape=4, depth=1, init=[])
+        write, read = words.write_port(), words.read_port()
+        m.d.comb += [write.data.eq(self.w), write.en.eq(self.en), self.r.eq(read.data)]
+        return m
+
+
+def test_a_memory_of_one_word_is_a_register(tmp_path):
+    (tmp_path / "one.v").write_text(emit(OneWord(), "one"))
+    assert linters.yosys(tmp_path / "one.v", "one") == (0, [])
+
+
 class Keywords(wiring.Component):
     """Signals whose names are words of Verilog, or of SystemVerilog."""
 
