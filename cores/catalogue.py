@@ -5,31 +5,26 @@ from dataclasses import dataclass
 
 from amaranth.lib import wiring
 
-from ..golden import anda_cycles, gemm_jobs, lvc_cycles
-from ..golden import layernorm_unit as layernorm_cycles
-from ..golden import pwl_unit as pwl_cycles
-from ..golden import sevedo_core as sevedo_cycles
-from ..golden import softmax_unit as softmax_cycles
-from . import (
-    anda_buffer,
-    anda_compressor,
-    anda_decompressor,
-    anda_tile,
-    gemm,
-    hgq_dequantizer,
-    hgq_quantizer,
-    hgq_tile,
-    layernorm_unit,
-    lvc,
-    nm_selector,
-    nm_tile,
-    ovp,
-    pwl_unit,
-    sevedo_core,
-    softmax_unit,
-    systolic,
-)
+from ..golden.anda import cycles as anda_cycles
+from ..golden.gqa_lut import layernorm_unit as layernorm_cycles
+from ..golden.gqa_lut import pwl_unit as pwl_cycles
+from ..golden.gqa_lut import softmax_unit as softmax_cycles
+from ..golden.sevedo import core as sevedo_cycles
+from ..golden.sevedo import lvc_cycles
+from ..golden.systolic import gemm as gemm_jobs
+from .anda import buffer as anda_buffer
+from .anda import compressor as anda_compressor
+from .anda import decompressor as anda_decompressor
+from .anda import tile as anda_tile
 from .config import Config
+from .gqa_lut import layernorm_unit, pwl_unit, softmax_unit
+from .olive import ovp
+from .sat import selector as nm_selector
+from .sat import tile as nm_tile
+from .sevedo import core as sevedo_core
+from .sevedo import hgq_dequantizer, hgq_quantizer, hgq_tile, lvc
+from .systolic import gemm
+from .systolic import tile as systolic
 
 __all__ = ["CATALOGUE", "Core", "lookup"]
 
@@ -80,7 +75,7 @@ CATALOGUE = {
             paper="OliVe, ISCA 2023, Figures 6b, 7; flint4's bits: derived; 8-bit mode, order, bias port: our choice",
             config=ovp.OvpDecoderConfig,
             component=ovp.OvpDecoder,
-            bench="ovp:decoder",
+            bench="olive.ovp:decoder",
             latency=lambda config: 1,
             interval=lambda config: 1,
             small=("normal=flint4", "pairs=2"),
@@ -91,7 +86,7 @@ CATALOGUE = {
             paper="OliVe, ISCA 2023, Algorithms 1, 2; flint4's bits: derived; thresholds, ties, hardware: our choice",
             config=ovp.OvpEncoderConfig,
             component=ovp.OvpEncoder,
-            bench="ovp:encoder",
+            bench="olive.ovp:encoder",
             latency=lambda config: 3,
             interval=lambda config: 1,
             small=("normal=flint4", "pairs=2"),
@@ -102,7 +97,7 @@ CATALOGUE = {
             paper="OliVe, ISCA 2023, Section 4; one format at run time, drain, flags, weight-stationary: our choice",
             config=systolic.SystolicConfig,
             component=systolic.SystolicTile,
-            bench="systolic:tile",
+            bench="systolic.tile:tile",
             latency=systolic.golden.latency,
             interval=lambda config: 1 if config.weight_stationary else config.operands[0].steps,
             small=("rows=2", "cols=3", "block=2", "accumulator=18"),
@@ -113,7 +108,7 @@ CATALOGUE = {
             paper="OliVe, ISCA 2023, Section 4, for the tile; memories and jobs: our choice",
             config=gemm.GemmConfig,
             component=gemm.Gemm,
-            bench="gemm:core",
+            bench="systolic.gemm:core",
             latency=gemm_jobs.latency,
             # Of operands on their way into a memory.
             interval=lambda config: 1,
@@ -125,7 +120,7 @@ CATALOGUE = {
             paper="Anda, HPCA 2025, Section IV-C, Figure 12; axis of groups, one count a lane, rounding: our choice",
             config=anda_compressor.AndaCompressorConfig,
             component=anda_compressor.AndaCompressor,
-            bench="anda_compressor:compressor",
+            bench="anda.compressor:compressor",
             latency=anda_cycles.compressor_latency,
             interval=lambda config: 1,
             small=("lanes=2", "group=16", "max_mantissa=4"),
@@ -136,7 +131,7 @@ CATALOGUE = {
             paper="Anda, HPCA 2025, Section III-A, Figure 4; the hardware: our choice",
             config=anda_decompressor.AndaDecompressorConfig,
             component=anda_decompressor.AndaDecompressor,
-            bench="anda_decompressor:decompressor",
+            bench="anda.decompressor:decompressor",
             latency=anda_cycles.decompressor_latency,
             interval=lambda config: 1,
             small=("lanes=2", "group=16", "max_mantissa=4"),
@@ -147,7 +142,7 @@ CATALOGUE = {
             paper="Anda, HPCA 2025, Section IV-B, Figure 10; commands and order in the memory: our choice",
             config=anda_buffer.AndaBufferConfig,
             component=anda_buffer.AndaBuffer,
-            bench="anda_buffer:buffer",
+            bench="anda.buffer:buffer",
             latency=anda_cycles.buffer_latency,
             # Of commands, for one set with one plane.
             interval=lambda config: 3,
@@ -159,7 +154,7 @@ CATALOGUE = {
             paper="Anda, HPCA 2025, III, IV; FIGNA, HPCA 2024; groups along K, symmetric weights, FP32: our choice",
             config=anda_tile.AndaTileConfig,
             component=anda_tile.AndaTile,
-            bench="anda_tile:tile",
+            bench="anda.tile:tile",
             latency=anda_tile.golden.latency,
             interval=anda_tile.golden.interval,
             small=("rows=2", "cols=2", "group=16", "max_mantissa=5", "share=2"),
@@ -170,7 +165,7 @@ CATALOGUE = {
             paper="SeVeDo, 2025, HGQ (Hierarchical Group Quantization); sizes, shifts, roundings, hardware: our choice",
             config=hgq_quantizer.HgqQuantizerConfig,
             component=hgq_quantizer.HgqQuantizer,
-            bench="hgq_quantizer:quantizer",
+            bench="sevedo.hgq_quantizer:quantizer",
             latency=lambda config: config.latency,
             interval=lambda config: 1,
             small=("coarse=8", "fine=4", "lanes=2"),
@@ -181,7 +176,7 @@ CATALOGUE = {
             paper="SeVeDo, 2025, HGQ (Hierarchical Group Quantization); widths, order, hardware: our choice",
             config=hgq_dequantizer.DequantizerConfig,
             component=hgq_dequantizer.HgqDequantizer,
-            bench="hgq_dequantizer:dequantizer",
+            bench="sevedo.hgq_dequantizer:dequantizer",
             latency=hgq_dequantizer.golden.dequantizer_latency,
             interval=lambda config: 1,
             small=("coarse=8", "fine=4", "adder=1"),
@@ -192,7 +187,7 @@ CATALOGUE = {
             paper="SeVeDo, 2025, HGQ (Hierarchical Group Quantization); sizes, dataflow, baselines: our choice",
             config=hgq_tile.HgqTileConfig,
             component=hgq_tile.HgqTile,
-            bench="hgq_tile:tile",
+            bench="sevedo.hgq_tile:tile",
             latency=hgq_tile.golden.latency,
             interval=lambda config: 1,
             small=("rows=2", "cols=2", "coarse=8", "fine=4", "adder=1"),
@@ -203,7 +198,7 @@ CATALOGUE = {
             paper="SAT/BDWP, TCAD 2023: top-N lanes, known from a note; ranks, ties, order, streams: our choice",
             config=nm_selector.NmSelectorConfig,
             component=nm_selector.NmSelector,
-            bench="nm_selector:selector",
+            bench="sat.selector:selector",
             latency=lambda config: nm_selector.golden.LATENCY,
             interval=lambda config: 1,
             small=("lanes=1", "group=4", "format=int4"),
@@ -214,7 +209,7 @@ CATALOGUE = {
             paper="SAT/BDWP, TCAD 2023: the pattern; processing element, streams, schedule: our reconstruction",
             config=nm_tile.NmTileConfig,
             component=nm_tile.NmTile,
-            bench="nm_tile:tile",
+            bench="sat.tile:tile",
             latency=nm_tile.golden.latency,
             # Of slots.
             interval=lambda config: 1,
@@ -226,7 +221,7 @@ CATALOGUE = {
             paper="SeVeDo, 2025, SVD-MP; bit slices: known from a review; formats, sizes, hardware: our choice",
             config=lvc.LvcConfig,
             component=lvc.LowRankVectorCore,
-            bench="lvc:core",
+            bench="sevedo.lvc:core",
             latency=lvc_cycles.latency,
             # Of weights of one block of ranks: a group of outputs, one a cycle.
             interval=lambda config: config.columns,
@@ -238,7 +233,7 @@ CATALOGUE = {
             paper="SeVeDo, 2025: the two paths, HGQ (Hierarchical Group Quantization), SVD-MP; all else: our choice",
             config=sevedo_core.SevedoCoreConfig,
             component=sevedo_core.SevedoCore,
-            bench="sevedo_core:core",
+            bench="sevedo.core:core",
             latency=sevedo_cycles.latency,
             # Of the residual's weights.
             interval=lambda config: 1,
@@ -262,7 +257,7 @@ CATALOGUE = {
             paper="GQA-LUT, DAC 2024, by its code and summaries; wide ranges: derived; loading, ROM: our choice",
             config=pwl_unit.PwlUnitConfig,
             component=pwl_unit.PwlUnit,
-            bench="pwl_unit:unit",
+            bench="gqa_lut.pwl_unit:unit",
             latency=pwl_cycles.latency,
             interval=lambda config: 1,
             small=("table=gelu-8",),
@@ -273,7 +268,7 @@ CATALOGUE = {
             paper="GQA-LUT, DAC 2024, for exp and 1/x; the composition and the hardware: our choice",
             config=softmax_unit.SoftmaxUnitConfig,
             component=softmax_unit.SoftmaxUnit,
-            bench="softmax_unit:unit",
+            bench="gqa_lut.softmax_unit:unit",
             latency=softmax_cycles.latency,
             interval=lambda config: 1,
             small=("max_length=8", "mask=true"),
@@ -284,7 +279,7 @@ CATALOGUE = {
             paper="GQA-LUT, DAC 2024, for 1/sqrt(x); the composition and the hardware: our choice",
             config=layernorm_unit.LayernormUnitConfig,
             component=layernorm_unit.LayernormUnit,
-            bench="layernorm_unit:unit",
+            bench="gqa_lut.layernorm_unit:unit",
             latency=layernorm_cycles.latency,
             interval=lambda config: 1,
             small=("max_length=8",),

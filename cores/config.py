@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
-from ..hdl import numerals
+from ..tools import numerals
 
 __all__ = ["Config", "param", "to_text"]
 

@@ -13,12 +13,13 @@ from amaranth.lib import wiring
 
 from .. import __version__
 from ..golden import strict_json
-from ..hdl import identifiers, tools
-from ..hdl.axis import AxisWrapper
-from ..hdl.files import is_plain
-from ..hdl.named_dsp import WARNING, is_named
-from ..hdl.replicate import unwarned
-from ..hdl.verilog import emit, signature_ports
+from ..hdl.emission import identifiers
+from ..hdl.emission.named_dsp import WARNING, is_named
+from ..hdl.emission.replicate import unwarned
+from ..hdl.emission.verilog import emit, signature_ports
+from ..hdl.stream.axis import AxisWrapper
+from ..tools import external
+from ..tools.files import is_plain
 from . import interface as describing
 
 __all__ = ["INTERFACES", "Design", "Pinout", "Port", "default_name", "files", "generate", "pinout", "write"]
@@ -155,7 +156,7 @@ def generate(core, config, interface="stream", name=None):
         "tools": {
             "bitloom": __version__,
             "amaranth": importlib.metadata.version("amaranth"),
-            "yosys": tools.find("yosys").version,
+            "yosys": external.find("yosys").version,
         },
         "sha256": hashlib.sha256(verilog.encode()).hexdigest(),
     }
@@ -259,9 +260,9 @@ def write(design, path):
     written = files(path)
     texts = (design.verilog, strict_json.dumps(design.manifest, indent=2) + "\n", _fusesoc(design, Path(path).name))
     for target in written:
-        tools.check_writable(target)
+        external.check_writable(target)
     for target, text in zip(written, texts, strict=False):
-        tools.atomic_write(target, text)
+        external.atomic_write(target, text)
     return written
 
 

@@ -10,8 +10,8 @@ import textwrap
 
 from amaranth.lib.wiring import In
 
-from ..hdl.axis import prefix
 from ..hdl.fields import fields
+from ..hdl.stream.axis import prefix
 
 __all__ = ["signals", "streams", "template", "text"]
 
@@ -60,7 +60,7 @@ def streams(component, config, interface, widths):
 
 
 def _ends(name, member, interface, payload):
-    """What `tlast` means where the payload has no field for it (`hdl/axis.py`)."""
+    """What `tlast` means where the payload has no field for it (`hdl/stream/axis.py`)."""
     if interface != "axis" or any(field.path == ("last",) for field in fields(payload.shape())):
         return ""
     port = f"{prefix(name, member.flow == In)}_tlast"

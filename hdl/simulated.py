@@ -10,6 +10,7 @@ def simulated(platform):
     """Whether a portable description must stand for a part's primitives, with the same values in the same cycles.
 
     So it is where `elaborate` gets no platform: in Amaranth's simulator, and in `amaranth.back.verilog.convert`, where
-    any other `platform` than None, such as `WRITTEN`, names the primitives. `hdl/verilog.py` and the boards name them.
+    any other `platform` than None, such as `WRITTEN`, names the primitives. `hdl/emission/verilog.py` and the boards
+    name them.
     """
     return platform is None

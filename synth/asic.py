@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from ..golden import strict_json
-from ..hdl import tools
+from ..tools import external
 from .jobs import Progress, count_cells, kept, run_yosys, stage
 from .liberty import Library
 from .report import Area, Report
@@ -35,12 +35,12 @@ def _map_to_library(design, library: Library, work: Path, log: Path) -> str:
 
 def measure_area(design, library: Library, progress: Progress) -> Report:
     """Area of a design with the cells of a library; see `flow.synthesize`."""
-    yosys = tools.find("yosys", override=True)
+    yosys = external.find("yosys", override=True)
     stage(progress, f"mapping to {library.name} (Yosys {yosys.version})")
     make = functools.partial(_map_to_library, design, library)
     try:
         result = json.loads(kept(make, "library", design.verilog, design.top, library.text, yosys.key))
-    except tools.ToolFailed as error:
+    except external.ToolFailed as error:
         if re.search(r"libert|\.lib\b|ABC|legalized", str(error), re.IGNORECASE):
             raise ValueError(f"{library.path} cannot be used: {error}") from None
         raise

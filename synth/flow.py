@@ -15,8 +15,8 @@ import re
 from pathlib import Path
 
 from ..golden import strict_json
-from ..hdl import tools
-from ..hdl.named_dsp import HIDE, SHOW, is_named
+from ..hdl.emission.named_dsp import HIDE, SHOW, is_named
+from ..tools import external
 from .asic import measure_area
 from .gowin import make_timed
 from .harness import PINS, harness
@@ -74,11 +74,11 @@ def _place_and_route(
     (work / "netlist.json").write_text(strict_json.dumps(netlist))
     pins = zip(PINS, target.pins, strict=False)
     (work / "pins.cst").write_text("".join(f'IO_LOC "{name}" {pin};\n' for name, pin in pins))
-    command = [*tools.find(target.nextpnr).command, *target.arguments, "--json", "netlist.json", "--seed", str(seed)]
+    command = [*external.find(target.nextpnr).command, *target.arguments, "--json", "netlist.json", "--seed", str(seed)]
     command += ["--report", "report.json", "--write", "placed.json", "--timing-allow-fail"]
     try:
-        tools.run(command, work, log=log)
-    except tools.ToolFailed as error:
+        external.run(command, work, log=log)
+    except external.ToolFailed as error:
         if not is_full(str(error)):
             raise
         lacking = overfull(log.read_text(errors="replace"))
@@ -86,15 +86,15 @@ def _place_and_route(
         raise TooSmall(design.name, target.name, uses, lacking, placed=True) from None
     report = json.loads((work / "report.json").read_text())
     if not report["fmax"]:
-        raise tools.ToolFailed(f"{target.nextpnr} found no path from register to register")
+        raise external.ToolFailed(f"{target.nextpnr} found no path from register to register")
     (placed,) = json.loads((work / "placed.json").read_text())["modules"].values()
     fmax = min(clock["achieved"] for clock in report["fmax"].values())
     return strict_json.dumps({"fmax": fmax, **read_path(report, placed)})
 
 
 def _fpga(design, target: Target, freq: float | None, seed: int, progress: Progress) -> Report:
-    yosys = tools.find("yosys", override=True)
-    nextpnr = tools.find(target.nextpnr)
+    yosys = external.find("yosys", override=True)
+    nextpnr = external.find(target.nextpnr)
     verilog, around = design.verilog, harness(design, _harness_name(design))
     stage(progress, f"synthesis for {target.name} (Yosys {yosys.version})")
     make = functools.partial(_synthesize_core, design, target, verilog, around)

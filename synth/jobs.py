@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..golden import strict_json
-from ..hdl import tools
+from ..tools import external
 
 __all__ = ["Progress", "count_cells", "kept", "run_yosys", "stage"]
 
@@ -32,36 +32,38 @@ def kept(make: Callable[[Path, Path], str], *key: object) -> str:
     An entry is packed, so it carries a checksum, and is renamed into place: half of one is never read.
     """
     digest = hashlib.sha256(strict_json.dumps([_code(), *key]).encode()).hexdigest()
-    entry = tools.cache_dir("synth") / f"{digest}.gz"
+    entry = external.cache_dir("synth") / f"{digest}.gz"
     try:
         return gzip.decompress(entry.read_bytes()).decode()
     except (FileNotFoundError, EOFError, zlib.error, gzip.BadGzipFile):
         pass
-    log = tools.cache_dir("synth", "logs") / f"{digest}.log"
-    work = Path(tempfile.mkdtemp(dir=tools.cache_dir("synth", "work")))
+    log = external.cache_dir("synth", "logs") / f"{digest}.log"
+    work = Path(tempfile.mkdtemp(dir=external.cache_dir("synth", "work")))
     try:
         text = make(work, log)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     log.unlink(missing_ok=True)
-    tools.atomic_write(entry, gzip.compress(text.encode(), mtime=0))
+    external.atomic_write(entry, gzip.compress(text.encode(), mtime=0))
     return text
 
 
 def run_yosys(script: list[str], work: Path, log: Path) -> None:
     """Run a Yosys script in the folder `work`; the wheel's Yosys gets a larger stack."""
     (work / "run.ys").write_text("\n".join(script) + "\n")
-    yosys = tools.find("yosys", override=True)
+    yosys = external.find("yosys", override=True)
     command = yosys.command if yosys.origin == "path" else [sys.executable, str(Path(__file__).with_name("yosys.py"))]
     # The script that gives the wheel's Yosys its stack is no program that `run` knows.
-    tools.prepare(yosys.command[0])
+    external.prepare(yosys.command[0])
     options = ["-q", "-l", "yosys.log", "run.ys"]
     try:
-        tools.run([*command, *options], work, log=log, transcript=work / "yosys.log", name="Yosys")
-    except tools.ToolFailed as error:
+        external.run([*command, *options], work, log=log, transcript=work / "yosys.log", name="Yosys")
+    except external.ToolFailed as error:
         if "call stack exhausted" not in str(error):
             raise
-        raise tools.ToolFailed(f"{error}; a native Yosys, named by the variable YOSYS, takes deeper designs") from None
+        raise external.ToolFailed(
+            f"{error}; a native Yosys, named by the variable YOSYS, takes deeper designs"
+        ) from None
 
 
 def count_cells(work: Path) -> dict[str, int]:

@@ -3,7 +3,7 @@
 import itertools
 import os
 
-from ..hdl.pictures import picture
+from ..tools.pictures import picture
 from .report import Report
 from .sweep import Sweep
 

@@ -55,7 +55,7 @@ class Target:
     core_options : str
         What is added to it for the core alone: no pads.
     nextpnr : str
-        Name of the place and route tool in `hdl.tools`.
+        Name of the place and route tool in `tools.external`.
     arguments : tuple of str
         Its arguments.
     pins : tuple of int

@@ -10,8 +10,8 @@ import math
 from amaranth.hdl import Fragment, Shape
 from amaranth.hdl._mem import MemoryInstance
 
-from ..hdl.replicate import unwarned
-from ..hdl.verilog import signature_ports
+from ..hdl.emission.replicate import unwarned
+from ..hdl.emission.verilog import signature_ports
 
 __all__ = ["draw", "draw_illegal", "propose"]
 

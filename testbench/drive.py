@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..hdl import tools
+from ..tools import external
 from . import verilator
 from .progress import watched
 
@@ -177,7 +177,7 @@ def drive(
         # Verilator wants a seed above 0, of 31 bits.
         command = [str(program), "+verilator+rand+reset+2", f"+verilator+seed+{seed % ((1 << 31) - 1) + 1}"]
         with watched(work / "progress", progress or (lambda done, total: None)):
-            tools.run(command, work, name="the simulation")
+            external.run(command, work, name="the simulation")
         report = json.loads((work / "report.json").read_text())
         payloads = {
             name: np.fromfile(work / f"{name}.out", np.uint8).reshape(-1, _bytes(bits)) for name, bits in sinks.items()

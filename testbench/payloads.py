@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..hdl import numerals
+from ..tools import numerals
 
 __all__ = ["from_bytes", "output_files", "parse_files", "parse_settings", "streams", "to_rows"]
 

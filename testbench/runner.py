@@ -14,7 +14,7 @@ import numpy as np
 
 from ..cores.generate import generate
 from ..golden import strict_json
-from ..hdl import tools
+from ..tools import external
 from . import verilator
 from .progress import watched
 
@@ -133,7 +133,7 @@ class Result:
         """
         keys = ("core", "parameters", "seed", "failure")
         report = {key: getattr(self, key) for key in keys} | {"mismatches": self.mismatches}
-        tools.atomic_write(path, strict_json.dumps(report, indent=2) + "\n")
+        external.atomic_write(path, strict_json.dumps(report, indent=2) + "\n")
 
 
 def simulate(
@@ -199,7 +199,7 @@ def simulate(
             raise ValueError(f"waves must be a file that ends in {' or '.join(verilator.TRACES)}, not {str(waves)!r}")
         if waves.is_dir():
             raise ValueError(f"waves must be a file, {str(waves)!r} is a folder")
-        tools.check_writable(waves)
+        external.check_writable(waves)
     seed = secrets.randbits(32) if seed is None else seed
     design = design or generate(core, config)
     program = verilator.build(design, waves.suffix if waves else None)
@@ -208,7 +208,7 @@ def simulate(
         # The seed also decides values that the Verilog leaves unknown; Verilator wants one above 0, of 31 bits.
         command = [str(program), "+verilator+rand+reset+2", f"+verilator+seed+{seed % ((1 << 31) - 1) + 1}"]
         if waves:
-            trace = stack.enter_context(tools.replacing(waves))
+            trace = stack.enter_context(external.replacing(waves))
             command += ["--trace", "--trace-file", str(trace)]
         if codes is not None:
             np.save(work / "codes.npy", codes)
@@ -228,8 +228,8 @@ def simulate(
         report = {"failure": None}
         try:
             environment = _environment(design, request, work)
-            log = tools.run(command, work, timeout=timeout, env=environment, name="the simulation").stdout
-        except tools.ToolFailed as error:
+            log = external.run(command, work, timeout=timeout, env=environment, name="the simulation").stdout
+        except external.ToolFailed as error:
             report, log = {"failure": str(error)}, ""
         if (work / "result.json").is_file():
             report = json.loads((work / "result.json").read_text()) | {k: v for k, v in report.items() if v}
@@ -257,11 +257,11 @@ def _environment(design, request, work):
 
     libpython = find_libpython.find_libpython()
     if libpython is None:
-        raise tools.ToolMissing(
+        raise external.ToolMissing(
             "cocotb needs Python's shared library, which this Python has not; install it with: apt install "
             "libpython3-dev, or build Python with --enable-shared"
         )
-    environment = tools.environment()
+    environment = external.environment()
     searched = filter(None, (str(verilator.libraries()), environment.get("LD_LIBRARY_PATH")))
     return {
         **environment,

@@ -9,7 +9,7 @@ import itertools
 
 import numpy as np
 
-__all__ = ["PROFILES", "TILE_PROFILES", "Stream", "join", "signed", "sink", "source", "split", "stalls", "with_last"]
+__all__ = ["PROFILES", "STALL_PAIRS", "Stream", "join", "signed", "sink", "source", "split", "stalls", "with_last"]
 
 _PATTERN = 4096  # cycles after which a stall pattern repeats
 _BLOCK = 4096  # payloads that are joined at a time
@@ -18,8 +18,8 @@ _BLOCK = 4096  # payloads that are joined at a time
 #: every fourth cycle exactly; "bursts" goes and stalls for several cycles each; "patient" (outputs only) is ready only
 #: after valid, as a design may not wait for it.
 PROFILES = ("eager", "light", "heavy", "sparse", "bursts", "patient")
-#: Of a tile's inputs and of its output, what is tried together.
-TILE_PROFILES = (
+#: Of the inputs and of the output, what is tried together.
+STALL_PAIRS = (
     ("light", "light"),
     ("heavy", "eager"),
     ("eager", "heavy"),

@@ -17,7 +17,7 @@ from pathlib import Path
 import cocotb_tools
 import cocotb_tools.config
 
-from ..hdl import tools
+from ..tools import external
 
 __all__ = ["TRACES", "build", "build_with", "check_target", "libraries"]
 
@@ -128,20 +128,20 @@ def _program(design, main, files, options, fst=False):
     """The program of a design and a main program; `files` are theirs, by name, those of Verilator end in .vlt."""
     check_target(design.manifest.get("parameters", {}).get("target", "generic"))
     options = [*_VERILATOR, *options]
-    compiler, make = tools.find("g++"), tools.find("make")
+    compiler, make = external.find("g++"), external.find("make")
     # What decides Verilator's own object files.
     toolset = [
         *options,
         *_MAKE,
-        *(tools.find(name).key for name in ("verilator", "g++")),
+        *(external.find(name).key for name in ("verilator", "g++")),
         importlib.metadata.version("cocotb"),
     ]
     digest = _digest(*toolset, main.read_text(), *files.items(), design.verilog)
-    program = tools.cache_dir("verilator") / f"{design.top}-{digest}"
+    program = external.cache_dir("verilator") / f"{design.top}-{digest}"
     if program.is_file():
         return program
-    runtime = tools.cache_dir("verilator", f"runtime-{_digest(*toolset)}")
-    with tempfile.TemporaryDirectory(dir=tools.cache_dir("verilator"), prefix=".build-") as folder:
+    runtime = external.cache_dir("verilator", f"runtime-{_digest(*toolset)}")
+    with tempfile.TemporaryDirectory(dir=external.cache_dir("verilator"), prefix=".build-") as folder:
         work = Path(folder)
         if fst:
             _check_headers(work, compiler)
@@ -149,8 +149,8 @@ def _program(design, main, files, options, fst=False):
             (work / name).write_text(text)
         (work / _COCOTB_LINK).symlink_to(libraries())
         (work / _VERILATOR_LINK).symlink_to(_root())
-        command = [*tools.find("verilator").command, *options, "--Mdir", "build", "--top-module", design.top]
-        tools.run([*command, main.name, *(name for name in files if name.endswith(".vlt")), "design.v"], work)
+        command = [*external.find("verilator").command, *options, "--Mdir", "build", "--top-module", design.top]
+        external.run([*command, main.name, *(name for name in files if name.endswith(".vlt")), "design.v"], work)
         build = work / "build"
         for ready in runtime.glob("*.o"):
             shutil.copy(ready, build)
@@ -158,10 +158,10 @@ def _program(design, main, files, options, fst=False):
         (build / "design.mk").write_text(_RULE)
         if "VM_PARALLEL_BUILDS = 0" in (build / f"{_PREFIX}_classes.mk").read_text():
             command.append(_share_headers(build, runtime, command, "--vpi" in options))
-        tools.run([*command, "sim"], build)
+        external.run([*command, "sim"], build)
         for made in build.glob("verilated*.o"):
             if not (runtime / made.name).exists():
-                tools.atomic_write(runtime / made.name, made.read_bytes())
+                external.atomic_write(runtime / made.name, made.read_bytes())
         os.replace(build / "sim", program)
     return program
 
@@ -169,8 +169,8 @@ def _program(design, main, files, options, fst=False):
 @functools.cache
 def _root():
     """Folder of Verilator's own files."""
-    verilator = tools.find("verilator")
-    return Path(tools.run([*verilator.command, "--getenv", "VERILATOR_ROOT"], ".").stdout.strip())
+    verilator = external.find("verilator")
+    return Path(external.run([*verilator.command, "--getenv", "VERILATOR_ROOT"], ".").stdout.strip())
 
 
 def _share_headers(build, runtime, command, vpi):
@@ -182,8 +182,8 @@ def _share_headers(build, runtime, command, vpi):
     (build / _HEADERS).write_text("".join(f"#include <{name}>\n" for name in names))
     ready = runtime / f"{_HEADERS}.gch"
     if not ready.exists():
-        tools.run([*command, ready.name], build)
-        tools.atomic_write(ready, (build / ready.name).read_bytes())
+        external.run([*command, ready.name], build)
+        external.atomic_write(ready, (build / ready.name).read_bytes())
     else:
         (build / ready.name).symlink_to(ready.absolute())
     return f"OPT_FAST=-include {_HEADERS} -O1"
@@ -193,9 +193,9 @@ def _check_headers(work, compiler):
     """Refuse FST where Verilator's writer of it would not compile, before the long compilation."""
     (work / "headers.cpp").write_text("#include <lz4.h>\n#include <zlib.h>\n")
     try:
-        tools.run([*compiler.command, "-fsyntax-only", "headers.cpp"], work)
-    except tools.ToolFailed:
-        raise tools.ToolMissing(
+        external.run([*compiler.command, "-fsyntax-only", "headers.cpp"], work)
+    except external.ToolFailed:
+        raise external.ToolMissing(
             "waves in the FST format need the headers of lz4 and zlib; install them with: apt install liblz4-dev "
             "zlib1g-dev, or name a file that ends in .vcd"
         ) from None

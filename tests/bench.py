@@ -16,21 +16,27 @@ from pathlib import Path
 
 import numpy as np
 
-from bitloom.cores.anda_accumulator import Accumulator, Scaler
-from bitloom.cores.anda_pe import Fp16Pe, ParallelPe, SerialPe
+from bitloom.cores.anda.accumulator import Accumulator, Scaler
+from bitloom.cores.anda.pe import Fp16Pe, ParallelPe, SerialPe
 from bitloom.cores.catalogue import CATALOGUE, lookup
 from bitloom.cores.generate import Design, generate
-from bitloom.cores.hgq_feed import Drain, Feed
-from bitloom.cores.hgq_pe import DotProduct
-from bitloom.cores.hgq_unit import Unit
-from bitloom.fpga.boards import BOARDS
-from bitloom.fpga.build import build
-from bitloom.golden import anda_tile, hgq, hgq_tile, nm_tile, ovp, systolic
-from bitloom.golden import gemm as gemm_model
-from bitloom.hdl.verilog import emit
+from bitloom.cores.sevedo.hgq_feed import Drain, Feed
+from bitloom.cores.sevedo.hgq_pe import DotProduct
+from bitloom.cores.sevedo.hgq_unit import Unit
+from bitloom.fpga.bitstream.boards import BOARDS
+from bitloom.fpga.bitstream.build import build
+from bitloom.golden.anda import tile as anda_tile
+from bitloom.golden.olive import ovp
+from bitloom.golden.sat import tile as nm_tile
+from bitloom.golden.sevedo import hgq, hgq_tile
+from bitloom.golden.systolic import tile as systolic
+from bitloom.golden.workloads.product import prepare
+from bitloom.hdl.emission.verilog import emit
 from bitloom.synth import energy, flow
 from bitloom.synth.room import TooSmall
-from bitloom.testbench import gemm_run, hgq_stimuli, runner
+from bitloom.testbench import runner
+from bitloom.testbench.sevedo import hgq_stimuli
+from bitloom.testbench.systolic import product as gemm_run
 
 TARGETS = ("ice40-up5k", "ice40-hx8k", "ecp5-25k", "ecp5-85k", "gowin-gw1n-9")
 #: Configurations of each core; its default one where none is listed.
@@ -151,7 +157,7 @@ def tile_runs():
     for dataflow in systolic.DATAFLOWS:
         for formats in (["a_format=int8", "w_format=int8"], ["a_format=ovp-int4", "w_format=ovp-flint4"]):
             tile = ["rows=16", "cols=16", "partials=128", f"dataflow={dataflow}"]
-            problem = gemm_model.prepare(
+            problem = prepare(
                 rng.integers(-8, 8, (m, k)), rng.integers(-8, 8, (k, n)), core.config.parse([*tile, *formats])
             )
             result = gemm_run.run(problem.a, problem.w, core.config.parse([*tile, *formats]), k=k)

@@ -20,10 +20,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from bitloom.cores.catalogue import lookup
-from bitloom.fpga import host
-from bitloom.fpga import target as targets
-from bitloom.golden import ovp
-from bitloom.testbench import twin
+from bitloom.fpga.session import host, twin
+from bitloom.fpga.session import target as targets
+from bitloom.golden.olive import ovp
 
 CORE = lookup("ovp-decoder")
 #: Kinds of faults that come several times in a job.

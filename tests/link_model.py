@@ -1,4 +1,4 @@
-"""A second oracle of the host link: the board's side of `bitloom.fpga.protocol`, in plain Python behind a pty.
+"""A second oracle of the host link: the board's side of `bitloom.fpga.link.protocol`, in plain Python behind a pty.
 
 Written from the protocol's text alone. It knows no clock: a core is a function that moves payloads between queues.
 """
@@ -10,9 +10,9 @@ import select
 import threading
 import tty
 
-from bitloom.fpga import protocol
-from bitloom.fpga.link_map import LinkMap, LinkStream
-from bitloom.fpga.protocol import Frame
+from bitloom.fpga.link import protocol
+from bitloom.fpga.link.map import LinkMap, LinkStream
+from bitloom.fpga.link.protocol import Frame
 
 FIFO_BYTES = 512
 

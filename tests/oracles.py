@@ -26,7 +26,7 @@ def float32(value):
 
 
 def codes(rng, operand, lanes, k):
-    """Random codes of a `golden.systolic.Operand`, the illegal ones included."""
+    """Random codes of a `golden.systolic.tile.Operand`, the illegal ones included."""
     if operand.pairs:
         return rng.integers(0, 256, (lanes, -(-k // 2) * operand.bits // 4), dtype=np.uint8)
     low, high = operand.limits

@@ -22,10 +22,10 @@ import numpy as np
 
 from bitloom.cores.catalogue import CATALOGUE, lookup
 from bitloom.cores.generate import INTERFACES, generate
-from bitloom.hdl import tools
 from bitloom.testbench import verilator
 from bitloom.testbench.configurations import draw
 from bitloom.testbench.runner import simulate
+from bitloom.tools import external
 
 VECTORS = 20
 
@@ -123,8 +123,8 @@ def _words(command, core, config):
 
 def _has_icarus():
     try:
-        return tools.find("iverilog")
-    except tools.ToolMissing:
+        return external.find("iverilog")
+    except external.ToolMissing:
         return None
 
 

@@ -30,7 +30,7 @@ def packed(file):
         return True
     for package, patterns in PROJECT["tool"]["setuptools"]["package-data"].items():
         where = package.removeprefix("bitloom").removeprefix(".")
-        if any(fnmatch.fnmatch(file, f"{where}/{pattern}") for pattern in patterns):
+        if any(fnmatch.fnmatch(file, f"{where.replace('.', '/')}/{pattern}") for pattern in patterns):
             return True
     lines = [line.split() for line in (ROOT / "MANIFEST.in").read_text().splitlines()]
     return any(

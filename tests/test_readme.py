@@ -20,9 +20,9 @@ from pathlib import Path
 
 import pytest
 
-from bitloom import cli
-from bitloom.fpga import boards
-from bitloom.golden.example_data import arrays
+from bitloom.cli import commands as cli
+from bitloom.fpga.bitstream import boards
+from bitloom.golden.workloads.example_data import arrays
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCKS = [(kind, text) for kind, text in re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.M | re.S)]

@@ -1,0 +1,273 @@
+"""Integer LayerNorm of rows of any length, with the piecewise-linear 1/sqrt(x) of GQA-LUT (DAC 2024) inside.
+
+Two passes over a row, each one element a cycle, while a memory of a little more than the longest row holds it. Nothing
+is divided by the length C: of a row with the sum s1 and the sum of squares s2, ``(C q - s1) / sqrt(C s2 - s1**2)`` is
+the same. Nor is anything that wide multiplied: C s2 - s1**2 is the sum of the squared differences of all pairs, and
+element n adds ``s2 + q (n q - 2 s1)`` of those before it. The composition is our choice.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from amaranth import Cat, Module, Mux, Shape, Signal, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ...golden.gqa_lut import pwl
+from ...hdl.floating.formats import stage
+from ...hdl.integer.bits import resize
+from ...hdl.integer.leading_one import align_leading_one
+from ...hdl.integer.rounding import saturate
+from ...hdl.stream.pipeline import registered
+from ..config import Config, param
+from .pwl_datapath import PwlDatapath
+from .row_buffer import RowBuffer
+
+__all__ = ["LayernormUnit", "LayernormUnitConfig"]
+
+#: Scale of the table: the leading pair of bits with a one, and six bits.
+_ROOT = 6
+
+
+@dataclass(frozen=True)
+class LayernormUnitConfig(Config):
+    """Parameters of `LayernormUnit`."""
+
+    max_length: int = param(1008, "longest row; the memory has 16 words more", low=1, high=1 << 16)
+    out_shift: int = param(5, "fraction bits of the output; 5 cover 4 standard deviations", low=0, high=7)
+    epsilon: int = param(1, "added to C**2 times the variance", low=1, high=1 << 32)
+    entries: int = param(8, "of the table of 1/sqrt(x)", choices=(8, 16))
+
+    @property
+    def table(self):
+        """Of 1/sqrt(x)."""
+        return pwl.shipped(f"rsqrt-normalized-{self.entries}")[_ROOT]
+
+    @property
+    def in_layout(self):
+        """Payload of the input: `element`; `last` one of the row."""
+        return data.StructLayout({"element": signed(8), "last": 1})
+
+    @property
+    def out_layout(self):
+        """Payload of the output: `element`, in units of ``2**-out_shift``; `last` one of the row."""
+        return self.in_layout
+
+    @property
+    def sum_shape(self):
+        """Of the sum of a row."""
+        return Shape.cast(range(-128 * self.max_length, 128 * self.max_length))
+
+    @property
+    def spread_bits(self):
+        """Of C**2 times the variance, and epsilon: elements are no more than 127.5 from the middle."""
+        return (((255 * self.max_length) ** 2 >> 2) + self.epsilon).bit_length()
+
+    @property
+    def row_layout(self):
+        """What the second pass knows of a row: `places` to shift by; `count`; `sum`; `root`, of 1/sqrt."""
+        root = int(pwl.accumulate(np.arange(64, 256), self.table, _ROOT).max()).bit_length()
+        places = max(1, (-(-max(self.spread_bits, 8) // 2) - 1).bit_length())
+        count = self.max_length.bit_length()
+        return data.StructLayout({"places": places, "count": count, "sum": self.sum_shape, "root": root})
+
+
+class LayernormUnit(wiring.Component):
+    """LayerNorm of rows of INT8 codes without scale and shift of channels, bit for bit
+    `golden.gqa_lut.integer_ops.layernorm`.
+
+    Latency 19 cycles from the last element of a row to its first output. One element per cycle, of rows of equal and of
+    other lengths, but while some nine wait behind a longer one, no further one comes in. No combinational path from
+    `o.ready` to `i.ready`.
+
+    Parameters
+    ----------
+    config : LayernormUnitConfig
+
+    Attributes
+    ----------
+    i : in stream of `config.in_layout`
+        Elements, one a transfer, row after row. A row ends with the element number `max_length`, marked or not.
+    o : out stream of `config.out_layout`
+        Elements of the normalized row, in order.
+    error : out 1
+        High after a row that is too long, until reset.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        super().__init__(
+            {
+                "i": In(stream.Signature(config.in_layout)),
+                "o": Out(stream.Signature(config.out_layout)),
+                "error": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        row = config.row_layout
+        m.submodules.elements = elements = RowBuffer(signed(8), row, config.max_length)
+        m.submodules.root = root = PwlDatapath(
+            config.table, _ROOT, unsigned_codes=True, tag=row.size - row["root"].width
+        )
+        self._spread(m, self._elements(m, elements.i), root.i)
+        m.d.comb += [
+            elements.rows.valid.eq(root.o.valid),
+            root.o.ready.eq(elements.rows.ready),
+            elements.rows.payload.eq(Cat(root.o.payload.tag, root.o.payload.value[: row["root"].width])),
+        ]
+        self._normalize(m, elements.o)
+        return m
+
+    def _elements(self, m, elements):
+        """First pass: elements into the memory, and with their places into what comes out here."""
+        config, coming = self.config, self.i.payload
+        place, last, taken = Signal(range(config.max_length)), Signal(), Signal()
+        full = place == config.max_length - 1
+        both = stream.Signature(1).create()
+        element = registered(m, "element", both, element=coming.element, place=place, last=last)
+        m.d.comb += [
+            last.eq(coming.last | full),
+            self.i.ready.eq(elements.ready & both.ready),
+            taken.eq(self.i.valid & self.i.ready),
+            elements.valid.eq(taken),
+            elements.payload.element.eq(coming.element),
+            elements.payload.last.eq(last),
+            both.valid.eq(taken),
+        ]
+        with m.If(taken):
+            m.d.sync += place.eq(Mux(last, 0, place + 1))
+            with m.If(full & ~coming.last):
+                m.d.sync += self.error.eq(1)
+        return element
+
+    def _spread(self, m, element, codes):
+        """Still the first pass: the sum of squared differences, and of each row, its leading one."""
+        config, row = self.config, self.config.row_layout
+        found = element.payload
+        before = self._running(m, "sum", element, found.place == 0, found.element, config.sum_shape)
+        sums = registered(m, "sums", element, element=found.element, place=found.place, last=found.last, before=before)
+        found = sums.payload
+        products = registered(
+            m,
+            "products",
+            sums,
+            counted=found.element * found.place,
+            square=(found.element * found.element)[:15].as_unsigned(),
+            **_fields(found, "element", "place", "last", "before"),
+        )
+        found = products.payload
+        distances = registered(
+            m,
+            "distances",
+            products,
+            distance=found.counted - (found.before << 1),
+            sum=resize(found.before + found.element, config.sum_shape.width),
+            **_fields(found, "element", "place", "last", "square"),
+        )
+        found = distances.payload
+        squares = self._running(
+            m, "squares", distances, found.place == 0, found.square, unsigned((config.max_length << 14).bit_length())
+        )
+        crossed = registered(
+            m,
+            "crossed",
+            distances,
+            product=found.element * found.distance,
+            squares=squares,
+            **_fields(found, "place", "last", "sum"),
+        )
+        found = crossed.payload
+        increments = registered(
+            m,
+            "increments",
+            crossed,
+            # Never below zero: of each element before this one, the squared difference.
+            increment=(found.product + found.squares)[: config.spread_bits].as_unsigned(),
+            **_fields(found, "place", "last", "sum"),
+        )
+        found = increments.payload
+        spread, whole = Signal(config.spread_bits, reset_less=True), Signal(config.spread_bits)
+        row_end = stream.Signature(1).create()
+        whole_register = registered(m, "spread", row_end, spread=whole, count=found.place + 1, sum=found.sum)
+        m.d.comb += [
+            whole.eq(Mux(found.place == 0, config.epsilon, spread) + found.increment),
+            row_end.valid.eq(increments.valid & found.last),
+            increments.ready.eq(row_end.ready | ~found.last),
+        ]
+        with m.If(increments.valid & increments.ready):
+            m.d.sync += spread.eq(whole)
+
+        found = whole_register.payload
+        aligned, places = align_leading_one(m, "spread", found.spread, _ROOT + 2, step=2)
+        tag = Cat(places[: row["places"].width], found.count[: row["count"].width], found.sum)
+        normalized = registered(m, "normalized", whole_register, code=aligned, tag=tag)
+        m.d.comb += [
+            codes.valid.eq(normalized.valid),
+            normalized.ready.eq(codes.ready),
+            codes.payload.code.eq(normalized.payload.code),
+            codes.payload.tag.eq(normalized.payload.tag),
+        ]
+
+    def _running(self, m, name, source, first, value, shape):
+        """Sum of the values of a row before the one that `source` shows."""
+        held = Signal(shape, name=f"{name}_held", reset_less=True)
+        before = stage(m, f"{name}_before", None, value=Mux(first, 0, held)).value
+        before = before.as_signed() if shape.signed else before
+        with m.If(source.valid & source.ready):
+            m.d.sync += held.eq(before + value)
+        return before
+
+    def _normalize(self, m, elements):
+        """Second pass: deviations from the mean over the standard deviation."""
+        row, table = elements.payload.row, self.config.table
+        operands = registered(
+            m,
+            "operands",
+            elements,
+            element=elements.payload.element,
+            last=elements.payload.last,
+            **_fields(row, "places", "count", "sum", "root"),
+        )
+        found = operands.payload
+        counted = registered(
+            m,
+            "counted",
+            operands,
+            counted=found.element * found.count,
+            **_fields(found, "places", "sum", "root", "last"),
+        )
+        found = counted.payload
+        deviation = registered(
+            m,
+            "deviation",
+            counted,
+            deviation=(found.counted - found.sum)[: self.config.sum_shape.width + 1].as_signed(),
+            **_fields(found, "places", "root", "last"),
+        )
+        found = deviation.payload
+        product = registered(
+            m, "product", deviation, product=found.deviation * found.root, **_fields(found, "places", "last")
+        )
+        # One bit below the last one, for the half.
+        drop = table.fraction_bits + _ROOT - self.config.out_shift - 1
+        shifted = product.payload.product[drop:].as_signed()
+        for index, bit in enumerate(product.payload.places):
+            value = Mux(bit, shifted.shift_right(1 << index), shifted)
+            shifted = stage(m, f"product_by_{1 << index}", None, value=value).value
+        shifted = registered(m, "shifted", product, value=shifted, last=product.payload.last)
+        rounded = stage(m, "rounded", None, value=(shifted.payload.value + 1).shift_right(1)).value
+        output = registered(m, "output", shifted, element=saturate(rounded, signed(8)), last=shifted.payload.last)
+        m.d.comb += [
+            self.o.valid.eq(output.valid),
+            output.ready.eq(self.o.ready),
+            self.o.payload.element.eq(output.payload.element),
+            self.o.payload.last.eq(output.payload.last),
+        ]
+
+
+def _fields(payload, *names):
+    """Fields of a payload by name."""
+    return {name: payload[name] for name in names}

@@ -1,0 +1,251 @@
+"""The integer datapath of a piecewise-linear unit: compare, select, multiply, add, and round to the output's scale.
+
+Each step ends in a register that holds when the next one does. The comparison and the selection share a cycle, so the
+table is looked at in the one cycle in which a code is taken, and may change in the next one.
+"""
+
+import functools
+import operator
+
+from amaranth import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ...hdl.floating.formats import stage
+from ...hdl.integer.bits import resize
+from ...hdl.integer.rounding import saturate
+from ...hdl.stream.pipeline import registered
+
+__all__ = ["PwlDatapath", "round_shift_saturate", "select"]
+
+
+def select(m, name, passed, rows):
+    """The row of a table that increasing thresholds choose.
+
+    Each row is gated by its own line, and all are joined: multiplexers behind comparators would let synthesis share the
+    comparators, one after the other, which is smaller by little and slower by much.
+
+    Parameters
+    ----------
+    m : Module
+    name : str
+        Begins the names of the signals.
+    passed : list of Value
+        For each threshold, whether the code is beyond it.
+    rows : list of Value
+        One more.
+
+    Returns
+    -------
+    Value
+        Row n where n thresholds are passed, for thresholds that do not decrease.
+    """
+    lines = [above & ~below for above, below in zip([Const(1, 1), *passed], [*passed, Const(0, 1)], strict=True)]
+    lines = vars(stage(m, f"{name}_line", None, **{f"row_{n}": line for n, line in enumerate(lines)})).values()
+    gated = [row & line.replicate(len(row)) for row, line in zip(rows, lines, strict=True)]
+    return functools.reduce(operator.or_, gated)
+
+
+def round_shift_saturate(m, name, value, shift, left, shape):
+    """``value * 2**(left - shift)``, rounded half up, then saturated.
+
+    Bits that no output needs any more are dropped after each level of the shifter, and noted: a shift of up to 15 of a
+    20-bit value to 8 bits takes 51 multiplexers in place of 80, and no comparison.
+
+    Parameters
+    ----------
+    m : Module
+    name : str
+        Begins the names of the signals.
+    value : Value
+        Signed.
+    shift : Value
+        Unsigned.
+    left : int
+        0 or more.
+    shape : Shape
+        Of the result.
+
+    Returns
+    -------
+    Value
+    """
+    whole = shape.width + (not shape.signed)
+    # One bit below the last one, for the half.
+    moved, beyond = Cat(Const(0, left + 1), value).as_signed(), Const(0, 1)
+    sign = value[-1]
+    for place in reversed(range(len(shift))):
+        by = 1 << place
+        keep = min(len(moved), whole + by)
+        over = {False: _is_beyond(moved, keep), True: _is_beyond(moved[min(by, len(moved) - 1) :].as_signed(), keep)}
+        moved, beyond = (
+            Mux(shift[place], resize(moved.shift_right(by), keep), resize(moved, keep)).as_signed(),
+            beyond | Mux(shift[place], over[True], over[False]),
+        )
+        found = stage(m, f"{name}_by_{by}", None, moved=moved, beyond=beyond)
+        moved, beyond = found.moved.as_signed(), found.beyond
+    keep = min(len(moved), whole + 1)
+    beyond = stage(m, f"{name}_beyond", None, any=beyond | _is_beyond(moved, keep)).any
+    rounded = stage(m, f"{name}_rounded", None, value=(resize(moved, keep) + 1).shift_right(1)).value
+    low = -(1 << (shape.width - 1)) if shape.signed else 0
+    edge = Mux(sign, Const(low, shape), Const((1 << (shape.width - shape.signed)) - 1, shape))
+    return Mux(beyond, edge, saturate(rounded, shape))[: shape.width]
+
+
+def _offset(code):
+    """Unsigned bits in the order of a code: a comparison of those is a carry, one with signs is more."""
+    return Cat(code[:-1], ~code[-1]) if code.shape().signed else code
+
+
+def _is_beyond(value, keep):
+    """Whether a signed value needs more than `keep` bits."""
+    if len(value) <= keep:
+        return Const(0, 1)
+    top = value[keep - 1 :]
+    return top.any() & ~top.all()
+
+
+class PwlDatapath(wiring.Component):
+    """Piecewise-linear function of a stream of codes, with tags that go along.
+
+    Latency 3 cycles, one more with an output scale; one code per cycle. `o.ready` has a path to `i.ready`.
+
+    Parameters
+    ----------
+    table : PwlTable or None
+        Fixed table; None takes it from ports.
+    s : int or None
+        Fixed scale of the codes, 0 to `width` - 1.
+    width : int
+        Bits of codes, thresholds, slopes and intercepts.
+    entries : int
+        Of a table from ports: a power of two.
+    unsigned_codes, negate : bool
+        Whether codes are unsigned; whether their negatives are multiplied.
+    shift : int or None
+        Fixed output shift, as of `golden.gqa_lut.pwl.evaluate`.
+    left : int
+        The output shifts by ``shift - left`` bits, where that comes from a port.
+    out : Shape or None
+        Of the output; None gives the sum itself, exact.
+    tag : int
+        Bits that go along.
+
+    Attributes
+    ----------
+    i : in stream
+        `code` and `tag`.
+    o : out stream
+        `value` and `tag`.
+    busy : out 1
+        Whether a code is inside whose output is not yet known.
+    thresholds, slopes, intercepts : in
+        The table, where none is fixed; taken with each code.
+    known : in 1
+        Where it is low, the sum is 0.
+    scale, shift : in
+        Must hold while `busy`.
+    """
+
+    def __init__(
+        self,
+        table=None,
+        s=None,
+        *,
+        width=8,
+        entries=8,
+        unsigned_codes=False,
+        negate=False,
+        shift=None,
+        left=0,
+        out=None,
+        tag=0,
+    ):
+        self.table, self.s, self.width, self.shift_bits, self.left = table, s, width, shift, left
+        self.negate, self.out, self.entries = negate, out, entries if table is None else len(table.slopes)
+        self.code = unsigned(width) if unsigned_codes else signed(width)
+        factor = signed(width + (unsigned_codes or negate))
+        self.factor = factor
+        # Codes and slopes are below 2**(factor.width - 1) and 2**(width - 1) in magnitude, or equal: a bit for the sum.
+        self.sum = signed(2 * width + (unsigned_codes and width == 8))
+        ports = {
+            "i": In(stream.Signature(data.StructLayout({"code": self.code, "tag": tag}))),
+            "o": Out(stream.Signature(data.StructLayout({"value": out or self.sum, "tag": tag}))),
+            "busy": Out(1),
+        }
+        if table is None:
+            ports |= {
+                "thresholds": In(data.ArrayLayout(self.code, entries - 1)),
+                "slopes": In(data.ArrayLayout(signed(width), entries)),
+                "intercepts": In(data.ArrayLayout(signed(width), entries)),
+                "known": In(1),
+                "scale": In(range(width)),
+                "shift": In(range(2 * width)),
+            }
+        super().__init__(ports)
+
+    def elaborate(self, platform):
+        m = Module()
+        width, code = self.width, self.i.payload.code
+        if self.table is None:
+            slopes, intercepts, scale = self.slopes, self.intercepts, self.scale
+            passed = [_offset(code) > _offset(threshold) for threshold in self.thresholds]
+        else:
+            passed = [code > threshold for threshold in self.table.thresholds]
+            slopes, intercepts = (
+                [Const(value, signed(width)) for value in values]
+                for values in (self.table.slopes, self.table.intercepts)
+            )
+            scale = Const(self.s, max(1, self.s.bit_length()))
+        passed = stage(m, "passed", None, **{f"threshold_{n}": beyond for n, beyond in enumerate(passed)})
+        rows = [Cat(slope, intercept) for slope, intercept in zip(slopes, intercepts, strict=True)]
+        row = select(m, "select", list(vars(passed).values()), rows)
+        if self.table is None:
+            row = row & self.known.replicate(2 * width)
+        factor = Signal(self.factor)
+        m.d.comb += factor.eq(-code if self.negate else code)
+
+        chosen = registered(
+            m,
+            "chosen",
+            self.i,
+            slope=row[:width].as_signed(),
+            intercept=row[width:].as_signed(),
+            factor=factor,
+            tag=self.i.payload.tag,
+        )
+        product = registered(
+            m,
+            "product",
+            chosen,
+            product=chosen.payload.slope * chosen.payload.factor,
+            intercept=chosen.payload.intercept,
+            tag=chosen.payload.tag,
+        )
+        shifted = Value.cast(product.payload.intercept)
+        for place, bit in enumerate(scale):
+            moved = Mux(bit, Cat(Const(0, 1 << place), shifted).as_signed(), shifted)
+            shifted = stage(m, f"intercept_by_{1 << place}", None, moved=moved).moved
+        total = registered(
+            m,
+            "total",
+            product,
+            total=resize(product.payload.product + shifted, self.sum.width),
+            tag=product.payload.tag,
+        )
+        m.d.comb += self.busy.eq(chosen.valid | product.valid | total.valid)
+        last = total
+        value = total.payload.total
+        if self.out is not None:
+            left = self.left if self.table is None else max(0, -self.shift_bits)
+            shift = self.shift if self.table is None else Const(self.shift_bits + left)
+            value = round_shift_saturate(m, "output", value, shift, left, self.out)
+            last = registered(m, "rounded", total, value=value, tag=total.payload.tag)
+            value = last.payload.value
+        m.d.comb += [
+            self.o.valid.eq(last.valid),
+            last.ready.eq(self.o.ready),
+            self.o.payload.value.eq(value),
+            self.o.payload.tag.eq(last.payload.tag),
+        ]
+        return m

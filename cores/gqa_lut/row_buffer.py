@@ -1,0 +1,73 @@
+"""A queue of the elements of rows, which waits until a value of each row has come.
+
+It is what a second pass over a row needs: while the elements of one row leave, those of the next one come in, and the
+memory holds little more than one row of the greatest length. The values of four rows wait, that of the row that leaves
+included: equal rows follow each other without gaps, and so do others until three wait behind a longer one.
+"""
+
+from amaranth import Module, Value
+from amaranth.lib import data, fifo, stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from ...golden.gqa_lut.row_cycles import ROWS, SPARE
+from ...hdl.stream.stages import Stage
+
+__all__ = ["RowBuffer"]
+
+
+class RowBuffer(wiring.Component):
+    """Join elements with a value of their row.
+
+    Latency 2 cycles from either input. One element per cycle.
+
+    Parameters
+    ----------
+    element, row : Layout
+        Shapes of an element and of a row's value.
+    length : int
+        Of the longest row; the memory has `golden.gqa_lut.row_cycles.SPARE` words more.
+
+    Attributes
+    ----------
+    i : in stream
+        `element`, and `last` of the row.
+    rows : in stream of `row`
+        One for each row.
+    o : out stream
+        `element`, `row`, `last`.
+    """
+
+    def __init__(self, element, row, length):
+        self.length = length
+        layout = {"element": element, "last": 1}
+        super().__init__(
+            {
+                "i": In(stream.Signature(data.StructLayout(layout))),
+                "rows": In(stream.Signature(row)),
+                "o": Out(stream.Signature(data.StructLayout({"element": element, "row": row, "last": 1}))),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        entry = Value.cast(self.i.payload)
+        m.submodules.elements = elements = fifo.SyncFIFOBuffered(width=len(entry), depth=self.length + SPARE)
+        source = flipped(self.rows)
+        for index in range(ROWS):
+            m.submodules[f"rows_{index}"] = stage = Stage(self.rows.payload.shape())
+            connect(m, source, stage.i)
+            source = stage.o
+        first = data.View(self.i.payload.shape(), elements.r_data)
+        taken = self.o.valid & self.o.ready
+        m.d.comb += [
+            elements.w_data.eq(entry),
+            elements.w_en.eq(self.i.valid),
+            self.i.ready.eq(elements.w_rdy),
+            self.o.valid.eq(elements.r_rdy & source.valid),
+            self.o.payload.element.eq(first.element),
+            self.o.payload.last.eq(first.last),
+            self.o.payload.row.eq(source.payload),
+            elements.r_en.eq(taken),
+            source.ready.eq(taken & first.last),
+        ]
+        return m

@@ -1,0 +1,1 @@
+"""OliVe (ISCA 2023): decoder and encoder of outlier-victim pairs."""

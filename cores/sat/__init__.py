@@ -1,0 +1,1 @@
+"""SAT/BDWP (TCAD 2023): N:M selector and sparse tile."""

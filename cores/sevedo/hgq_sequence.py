@@ -1,0 +1,144 @@
+"""Control of HGQ's dequantization units: coarse groups and reductions, the turns of the lanes, and the waits."""
+
+from amaranth import Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from ...golden.sevedo import hgq_tile as golden
+from .hgq_unit import control_layout, token_layout
+
+__all__ = ["Frame", "hold", "sequence"]
+
+
+class Frame(wiring.Component):
+    """Follow coarse groups and reductions, and hold back what would come too early for the floating-point half.
+
+    Parameters
+    ----------
+    config : DequantizerConfig
+
+    Attributes
+    ----------
+    en : in 1
+        Cycles count where it is high.
+    take : in 1
+        A transfer is taken; only while `en` and `go` are high.
+    last : in 1
+        The next transfer ends its reduction.
+    go : out 1
+        The next transfer need not wait.
+    fresh, ended : out 1
+        It is the first one, the last one of its coarse group.
+    first : out 1
+        Its coarse group is the first one of its reduction.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        inputs, outputs = ("en", "take", "last"), ("go", "fresh", "ended", "first")
+        super().__init__(dict.fromkeys(inputs, In(1)) | dict.fromkeys(outputs, Out(1)))
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        fresh, first = Signal(init=1), Signal(init=1)
+        if config.scheme == "hgq":
+            place = Signal(range(config.groups))
+            with m.If(self.take):
+                m.d.sync += place.eq(Mux(self.ended, 0, place + 1))
+            m.d.comb += self.ended.eq(self.last | (place == config.groups - 1))
+        else:
+            m.d.comb += self.ended.eq(self.last | (config.scheme == "flat"))
+        gate = self.ended if config.scheme == "hgq" else self.last
+        m.d.comb += [self.fresh.eq(fresh), self.first.eq(first)]
+        with m.If(self.take):
+            m.d.sync += fresh.eq(self.ended)
+            with m.If(self.ended):
+                m.d.sync += first.eq(self.last)
+
+        # A register, because it decides about `ready`.
+        spaced, wait = Signal(init=1), golden.spacing(config)
+        m.d.comb += self.go.eq(spaced | ~gate)
+        if wait > 1:
+            left = Signal(range(wait))
+            with m.If(self.take & gate):
+                m.d.sync += [left.eq(wait - 1), spaced.eq(0)]
+            with m.Elif(self.en):
+                m.d.sync += [left.eq(left - 1), spaced.eq(spaced | (left == 1))]
+        return m
+
+
+def sequence(m, config, en, take, fresh, ended, first, last):
+    """Control of the units, from the operands of a cycle whose dot products are there in the next one.
+
+    Parameters
+    ----------
+    m : Module
+    config : DequantizerConfig
+    en : Value
+        All registers load where it is high.
+    take, fresh, ended, first, last : Value
+        Operands are there; the first or last ones of a coarse group; which is the first or last one of its reduction.
+
+    Returns
+    -------
+    Signal
+        Of `control_layout(config)`.
+    """
+    control = Signal(control_layout(config))
+    flags = Signal(data.StructLayout({"first": 1, "last": 1}), reset_less=True)
+    step, ends = Signal(), Signal()
+    opens = Signal(reset_less=True)
+    with m.If(en):
+        m.d.sync += [step.eq(take), ends.eq(take & ended), opens.eq(fresh), flags.first.eq(first), flags.last.eq(last)]
+    turn = Signal(token_layout(config.unit_lanes))
+    if config.scheme == "flat":
+        m.d.comb += [turn.valid.eq(step), turn.first.eq(flags.first), turn.last.eq(flags.last)]
+    else:
+        more = turn.index != config.unit_lanes - 1
+        with m.If(en & ends):
+            m.d.sync += [turn.valid.eq(1), turn.index.eq(0), turn.first.eq(flags.first), turn.last.eq(flags.last)]
+        with m.Elif(en):
+            m.d.sync += [turn.valid.eq(turn.valid & more), turn.index.eq(turn.index + (turn.valid & more))]
+    tokens = [turn]
+    for number in range(1, golden.TERM + golden.adder(config) + 1):
+        tokens.append(Signal(token_layout(config.unit_lanes), name=f"token_{number}"))
+        with m.If(en):
+            m.d.sync += tokens[number].eq(tokens[number - 1])
+    m.d.comb += [
+        control.step.eq(step),
+        control.fresh.eq(opens),
+        control.ended.eq(ends),
+        control.turn.eq(turn),
+        control.add.eq(tokens[golden.TERM]),
+        control.write.eq(tokens[-1]),
+    ]
+    return control
+
+
+def hold(m, config, en, control, scales, name):
+    """Registers for scales that belong to the dot products, for as long as their lanes have their turns.
+
+    Parameters
+    ----------
+    m : Module
+    config : DequantizerConfig
+    en : Value
+        All registers load where it is high.
+    control : Signal
+        Of `control_layout(config)`.
+    scales : Value
+        Beside the dot products.
+    name : str
+
+    Returns
+    -------
+    Value
+        `scales` themselves for `flat`.
+    """
+    if config.scheme == "flat":
+        return scales
+    held = Signal(len(scales), name=name, reset_less=True)
+    with m.If(en & control.ended):
+        m.d.sync += held.eq(scales)
+    return held

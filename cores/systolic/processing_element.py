@@ -1,0 +1,482 @@
+"""The processing element of the systolic tile: products of a block's operands, and the adders of their sums.
+
+A product of plain integers goes through `hdl/integer/multiply.py` alone. One of decoded outlier-victim pairs is OliVe's
+(ISCA 2023, Section 4.4 and Figure 8): `<ea, ia> x <eb, ib> = (ia * ib) << (ea + eb)`. The 8-bit mode splits each
+operand as `<e, x> = <e + 4, high> + <e, low>`, makes the four products on four 4-bit multipliers with their shifters,
+and adds them; that the low nibble is unsigned is derived. The paper's array switches between 4 and 8 bits at run time;
+ours has the one mode that it was generated for (our choice).
+"""
+
+from amaranth import Cat, Const, Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from ...hdl.emission.replicate import Replica
+from ...hdl.integer.accumulate import Ecp5GatedAdder, GatedAdder
+from ...hdl.integer.bits import shift_left
+from ...hdl.integer.multiply import Ecp5OuterProduct, GowinOuterProduct, Ice40OuterProduct, OuterProduct, ecp5_packing
+
+__all__ = [
+    "CONTROL",
+    "WEIGHT_CONTROL",
+    "Accumulator",
+    "Ecp5ExponentTerms",
+    "ExponentTerms",
+    "IntegerTerms",
+    "PartialSum",
+    "QuadTerms",
+    "Terms",
+    "carries",
+    "moving_layout",
+    "operand_shape",
+    "result_layout",
+    "settled",
+    "terms",
+]
+
+#: What the accumulators of a block do: `keep` adds to the sum instead of starting a new one; `load` takes the sums into
+#: the drain; `move` moves the drain by one row, or loads it.
+CONTROL = data.StructLayout({"keep": 1, "load": 1, "move": 1})
+
+#: What a row does with its stationary weights: `load` takes spare ones; `swap` puts the spare ones into use, or zeros
+#: unless they are `full`.
+WEIGHT_CONTROL = data.StructLayout({"load": 1, "swap": 1, "full": 1})
+
+
+def operand_shape(operand):
+    """An operand inside the array: an integer, or the integer and the exponent of a decoded pair's value."""
+    if not operand.pairs:
+        return signed(operand.bits)
+    # The paper draws 4 bits of exponent; 4-bit pairs need 3.
+    largest = max(int(table[0].max()) for table in (operand.pairs.normal_table, operand.pairs.outlier_table))
+    return data.StructLayout({"integer": signed(operand.bits), "exponent": largest.bit_length()})
+
+
+def result_layout(config):
+    """One result in the drain: `sum`, and `overflow` where the config asks for it."""
+    return data.StructLayout({"sum": signed(config.accumulator)} | ({"overflow": 1} if config.overflow else {}))
+
+
+def moving_layout(config):
+    """What moves down a column: a result in the drain, or weight-stationary a partial sum.
+
+    A partial sum has one bit more than a result where the config asks for flags. Where it differs from the result's
+    sign, the last addition left the range; it is looked at a cycle later, so that nothing follows the carry chain but
+    registers.
+    """
+    if not config.weight_stationary:
+        return result_layout(config)
+    return data.StructLayout(result_layout(config).members | {"sum": signed(config.accumulator + config.overflow)})
+
+
+def settled(moving, config):
+    """The result that moves, as of `result_layout`: a dict of its fields."""
+    fields = {"sum": moving.sum[: config.accumulator].as_signed()}
+    if config.overflow:
+        left = moving.sum[-1] ^ moving.sum[config.accumulator - 1]
+        fields["overflow"] = moving.overflow | left
+    return fields
+
+
+def carries(config):
+    """Whether a term comes in two parts, the second one a carry."""
+    if config.target != "ecp5":
+        return False
+    a, w = config.operands
+    if a.pairs:
+        return a.bits == 4
+    return ecp5_packing(operand_shape(a), operand_shape(w), 2, 2) != (1, 1)
+
+
+def terms(config, rows, cols):
+    """The component that makes the terms of a block of `rows` x `cols` results."""
+    a, _ = config.operands
+    if not a.pairs:
+        return IntegerTerms(config, rows, cols)
+    if a.bits == 8:
+        return QuadTerms(config, rows, cols)
+    return (Ecp5ExponentTerms if config.target == "ecp5" else ExponentTerms)(config, rows, cols)
+
+
+class Terms(wiring.Component):
+    """Terms of a block of results: one from each row's and each column's operand.
+
+    Parameters
+    ----------
+    config : SystolicConfig
+    rows, cols : int
+        Size of the block.
+
+    Attributes
+    ----------
+    en : in 1
+        All registers load where it is high.
+    a : in, array of `rows` of `config.a_shape`
+    w : in, array of `cols` of `config.w_shape`
+        Operands.
+    terms : out, array of `rows` arrays of `cols` of signed(`config.term_bits`)
+        Their products, `golden.systolic.tile.term_latency` enabled cycles later.
+    carries : out, array of `rows` arrays of `cols` of 1
+        Only where `carries(config)`: to be added to the terms.
+    """
+
+    def __init__(self, config, rows, cols):
+        self.config = (config, rows, cols)
+        ports = {
+            "en": In(1),
+            "a": In(data.ArrayLayout(config.a_shape, rows)),
+            "w": In(data.ArrayLayout(config.w_shape, cols)),
+            "terms": Out(data.ArrayLayout(data.ArrayLayout(signed(config.term_bits), cols), rows)),
+        }
+        if carries(config):
+            ports["carries"] = Out(data.ArrayLayout(data.ArrayLayout(1, cols), rows))
+        super().__init__(ports)
+
+
+class IntegerTerms(Terms):
+    """Products of two's complement integers."""
+
+    def elaborate(self, platform):
+        m = Module()
+        config, block_rows, block_cols = self.config
+        kind, height, width = _multiplier(config, block_rows, block_cols)
+        for row in range(0, block_rows, height):
+            for col in range(0, block_cols, width):
+                rows, cols = min(height, block_rows - row), min(width, block_cols - col)
+                multiplier = kind(config.a_shape, config.w_shape, rows, cols, config.term_bits)
+                m.submodules[f"multiply_{row}_{col}"] = Replica(multiplier)
+                m.d.comb += multiplier.en.eq(self.en)
+                m.d.comb += [multiplier.a[i].eq(self.a[row + i]) for i in range(rows)]
+                m.d.comb += [multiplier.b[j].eq(self.w[col + j]) for j in range(cols)]
+                for i in range(rows):
+                    m.d.comb += [self.terms[row + i][col + j].eq(multiplier.products[i][j]) for j in range(cols)]
+                    if carries(config):
+                        m.d.comb += [self.carries[row + i][col + j].eq(multiplier.carries[i][j]) for j in range(cols)]
+        return m
+
+
+def _multiplier(config, rows, cols):
+    """Class of the multipliers of a block, and rows and columns that one of them serves."""
+    if config.target == "ice40":
+        # Two products a block, whichever operand they share.
+        return Ice40OuterProduct, *((1, 2) if cols > 1 else (2, 1))
+    if config.target == "ecp5":
+        return Ecp5OuterProduct, *ecp5_packing(config.a_shape, config.w_shape, rows, cols)
+    return GowinOuterProduct if config.target == "gowin" else OuterProduct, 1, 1
+
+
+class ExponentTerms(Terms):
+    """Products of decoded 4-bit pairs: exponent adder, multiplier, shifter, each in each processing element."""
+
+    def elaborate(self, platform):
+        m = Module()
+        config, rows, cols = self.config
+        for row in range(rows):
+            for col in range(cols):
+                a, w = self.a[row], self.w[col]
+                term = ShiftedProduct(a.integer.shape(), w.integer.shape(), len(a.exponent), config.term_bits)
+                m.submodules[f"term_{row}_{col}"] = Replica(term)
+                m.d.comb += [
+                    term.en.eq(self.en),
+                    Cat(term.a, term.a_exponent).eq(Cat(a.integer, a.exponent)),
+                    Cat(term.b, term.b_exponent).eq(Cat(w.integer, w.exponent)),
+                    self.terms[row][col].eq(term.term),
+                ]
+        return m
+
+
+class Ecp5ExponentTerms(Terms):
+    """`ExponentTerms` with the multipliers in MULT18X18D blocks, up to four in one.
+
+    No integer of a decoded 4-bit pair is -8, so the blocks multiply 3-bit magnitudes. A term that is negative leaves as
+    its ones' complement, which costs no LUT behind the shifter, and a carry.
+    """
+
+    def elaborate(self, platform):
+        m = Module()
+        config, rows, cols = self.config
+        multiplier = Ecp5OuterProduct(unsigned(3), unsigned(3), rows, cols)
+        m.submodules.multiply = Replica(multiplier)
+        m.d.comb += multiplier.en.eq(self.en)
+        sides = []
+        for name, values, magnitudes in (("a", self.a, multiplier.a), ("w", self.w, multiplier.b)):
+            sides.append([])
+            for lane, value in enumerate(values):
+                sign = Signal(name=f"{name}_sign_{lane}", reset_less=True)
+                exponent = Signal.like(value.exponent, name=f"{name}_exponent_{lane}", reset_less=True)
+                m.d.comb += magnitudes[lane].eq(Mux(value.integer < 0, -value.integer, value.integer))
+                with m.If(self.en):
+                    m.d.sync += [sign.eq(value.integer < 0), exponent.eq(value.exponent)]
+                sides[-1].append((sign, exponent))
+        for row, (a_sign, a_exponent) in enumerate(sides[0]):
+            for col, (w_sign, w_exponent) in enumerate(sides[1]):
+                shifter = SignedShift(len(multiplier.products[0][0]), len(a_exponent), config.term_bits)
+                m.submodules[f"shift_{row}_{col}"] = Replica(shifter)
+                m.d.comb += [
+                    shifter.en.eq(self.en),
+                    shifter.signs.eq(Cat(a_sign, w_sign)),
+                    shifter.a_exponent.eq(a_exponent),
+                    shifter.b_exponent.eq(w_exponent),
+                    shifter.product.eq(multiplier.products[row][col]),
+                    self.terms[row][col].eq(shifter.term),
+                    self.carries[row][col].eq(shifter.carry),
+                ]
+        return m
+
+
+class SignedShift(wiring.Component):
+    """`product << (a_exponent + b_exponent)` with a sign, as a term and a carry that is to be added.
+
+    Parameters
+    ----------
+    product_bits : int
+        Bits of the product, unsigned.
+    exponent_bits : int
+        Bits of either exponent.
+    width : int
+        Bits of the term.
+
+    Attributes
+    ----------
+    en : in 1
+        All registers load where it is high.
+    signs, a_exponent, b_exponent : in
+        Signs and exponents of the operands.
+    product : in
+        Product of the magnitudes, an enabled cycle later.
+    term : out, signed(`width`)
+    carry : out 1
+        Another cycle later.
+    """
+
+    def __init__(self, product_bits, exponent_bits, width):
+        self.config = (product_bits, exponent_bits, width)
+        super().__init__(
+            {
+                "en": In(1),
+                "signs": In(2),
+                "a_exponent": In(exponent_bits),
+                "b_exponent": In(exponent_bits),
+                "product": In(product_bits),
+                "term": Out(signed(width)),
+                "carry": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        width = len(self.term)
+        shift = Signal(len(self.a_exponent) + 1, reset_less=True)
+        sign, carry = Signal(reset_less=True), Signal(name="carry_q", reset_less=True)
+        term = Signal(signed(width), name="term_q", reset_less=True)
+        m.d.comb += [self.term.eq(term), self.carry.eq(carry)]
+        with m.If(self.en):
+            m.d.sync += [
+                shift.eq(self.a_exponent + self.b_exponent),
+                sign.eq(self.signs.xor()),
+                term.eq(shift_left(self.product, shift, width) ^ sign.replicate(width)),
+                carry.eq(sign),
+            ]
+        return m
+
+
+class QuadTerms(Terms):
+    """Products of decoded 8-bit pairs, each on four 4-bit multipliers with their shifters and one adder."""
+
+    def elaborate(self, platform):
+        m = Module()
+        config, rows, cols = self.config
+        for row in range(rows):
+            for col in range(cols):
+                a, w = self.a[row], self.w[col]
+                parts = []
+                for a_at, a_part in enumerate(_nibbles(a.integer)):
+                    for w_at, w_part in enumerate(_nibbles(w.integer)):
+                        term = ShiftedProduct(
+                            a_part.shape(), w_part.shape(), len(a.exponent), config.term_bits, 4 * (a_at + w_at)
+                        )
+                        m.submodules[f"term_{row}_{col}_{a_at}{w_at}"] = Replica(term)
+                        m.d.comb += [
+                            term.en.eq(self.en),
+                            Cat(term.a, term.a_exponent).eq(Cat(a_part, a.exponent)),
+                            Cat(term.b, term.b_exponent).eq(Cat(w_part, w.exponent)),
+                        ]
+                        parts.append(term.term)
+                total = Signal(signed(config.term_bits), name=f"total_{row}_{col}", reset_less=True)
+                with m.If(self.en):
+                    m.d.sync += total.eq((parts[0] + parts[1]) + (parts[2] + parts[3]))
+                m.d.comb += self.terms[row][col].eq(total)
+        return m
+
+
+def _nibbles(integer):
+    """Low nibble, unsigned, and high nibble, signed."""
+    return integer[:4], integer[4:].as_signed()
+
+
+class ShiftedProduct(wiring.Component):
+    """`(a * b) << (a_exponent + b_exponent + offset)` in 3 cycles: operands, product, shift.
+
+    Parameters
+    ----------
+    a_shape, b_shape : Shape
+        Integers.
+    exponent_bits : int
+        Bits of either exponent.
+    width : int
+        Bits of the term; a larger one wraps.
+    offset : int
+        Constant that is added to the exponents.
+    """
+
+    def __init__(self, a_shape, b_shape, exponent_bits, width, offset=0):
+        self.config = (a_shape, b_shape, exponent_bits, width, offset)
+        self.offset = offset
+        super().__init__(
+            {
+                "en": In(1),
+                "a": In(a_shape),
+                "b": In(b_shape),
+                "a_exponent": In(exponent_bits),
+                "b_exponent": In(exponent_bits),
+                "term": Out(signed(width)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.multiply = multiply = OuterProduct(self.a.shape(), self.b.shape())
+        width = len(self.term)
+        shifts = [Signal(len(self.a_exponent) + 1, name=f"shift_{stage}", reset_less=True) for stage in range(2)]
+        term = Signal(signed(width), name="term_q", reset_less=True)
+        product = multiply.products[0][0]
+        # The exponents' sum is registered beside the operands, then beside the product.
+        offset = Cat(Const(0, self.offset), product)
+        extended = offset.as_signed() if product.shape().signed else offset
+        m.d.comb += [
+            multiply.en.eq(self.en),
+            multiply.a[0].eq(self.a),
+            multiply.b[0].eq(self.b),
+            self.term.eq(term),
+        ]
+        with m.If(self.en):
+            m.d.sync += [
+                shifts[0].eq(self.a_exponent + self.b_exponent),
+                shifts[1].eq(shifts[0]),
+                term.eq(shift_left(extended, shifts[1], width)),
+            ]
+        return m
+
+
+def _add(m, config, base, port, keep):
+    """`base` if `keep`, plus the term and the carry of `port`; a bit wider than a result where flags are asked for."""
+    width = config.accumulator + config.overflow
+    kind = Ecp5GatedAdder if config.target == "ecp5" else GatedAdder
+    m.submodules.adder = Replica(adder := kind(width, carries(config)))
+    m.d.comb += [adder.a.eq(base), adder.b.eq(port.term), adder.keep.eq(keep)]
+    if carries(config):
+        m.d.comb += adder.carry.eq(port.carry)
+    return adder.sum
+
+
+class Accumulator(wiring.Component):
+    """Accumulate the terms of one result, and take it down to the edge of the array when it is complete.
+
+    Parameters
+    ----------
+    config : SystolicConfig
+
+    Attributes
+    ----------
+    en : in 1
+        All registers load where it is high.
+    term : in, signed(`config.term_bits`)
+        What to add.
+    carry : in 1
+        Only where `carries(config)`: 1 to add.
+    control : in, `CONTROL`
+        For the sum and for the drain.
+    above : in, `result_layout(config)`
+        The drain's register in the row above.
+    drain : out, `result_layout(config)`
+        This row's register of the drain.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        super().__init__(
+            {
+                "en": In(1),
+                "term": In(signed(config.term_bits)),
+                "control": In(CONTROL),
+                "above": In(result_layout(config)),
+                "drain": Out(result_layout(config)),
+                **({"carry": In(1)} if carries(config) else {}),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        result = Signal(result_layout(config), reset_less=True)
+        drain = Signal(result_layout(config), name="drain_q", reset_less=True)
+        # One bit more than the sum has: where it differs from the sum's sign, the sum left its range. It is looked at a
+        # cycle later, so that nothing follows the carry chain but registers.
+        total = _add(m, config, result.sum, self, self.control.keep)
+        m.d.comb += self.drain.eq(drain)
+        complete = Signal.like(result, name="complete")
+        m.d.comb += complete.eq(result)
+        with m.If(self.en):
+            m.d.sync += result.sum.eq(total)
+        if config.overflow:
+            sign = Signal(reset_less=True)
+            m.d.comb += complete.overflow.eq(result.overflow | (sign ^ result.sum[-1]))
+            with m.If(self.en):
+                m.d.sync += [sign.eq(total[-1]), result.overflow.eq(self.control.keep & complete.overflow)]
+        with m.If(self.en & self.control.move):
+            m.d.sync += drain.eq(Mux(self.control.load, complete, self.above))
+        return m
+
+
+class PartialSum(wiring.Component):
+    """Add a term to the partial sum from the row above.
+
+    Parameters
+    ----------
+    config : SystolicConfig
+
+    Attributes
+    ----------
+    en : in 1
+        All registers load where it is high.
+    term : in, signed(`config.term_bits`)
+        What to add.
+    carry : in 1
+        Only where `carries(config)`: 1 to add.
+    above, below : in, out, `moving_layout(config)`
+        Sum without and, an enabled cycle later, with the term.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        super().__init__(
+            {
+                "en": In(1),
+                "term": In(signed(config.term_bits)),
+                "above": In(moving_layout(config)),
+                "below": Out(moving_layout(config)),
+                **({"carry": In(1)} if carries(config) else {}),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        above = settled(self.above, self.config)
+        result = Signal.like(self.below, name="result", reset_less=True)
+        m.d.comb += self.below.eq(result)
+        total = _add(m, self.config, above["sum"], self, Const(1))
+        with m.If(self.en):
+            m.d.sync += result.sum.eq(total)
+            if self.config.overflow:
+                m.d.sync += result.overflow.eq(above["overflow"])
+        return m

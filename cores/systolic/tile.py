@@ -1,0 +1,241 @@
+"""The systolic tile: rows x cols processing elements for many operand formats (OliVe, ISCA 2023, Section 4.4).
+
+Output-stationary: each processing element keeps one result. Operands enter at two edges, every cycle one step of the
+reduction, and move on by one block of processing elements a cycle; finished sums move down a drain, row by row, while
+the next reduction runs. Nothing but the operands of a block is registered on the way, so blocks larger than 1 x 1 save
+registers and skew where a multiplier has operand registers of its own.
+
+Weight-stationary: each row of processing elements keeps one step of the reduction, each processing element one weight
+of it. Activations enter on the left, every cycle those of one row of results, and the sums move down, one row a cycle.
+A reduction that is longer than the array has rows goes through in blocks of `rows` steps: partial sums that come out
+below wait in a memory and go in again above, so that they grow in the order of the steps and the flags are those of the
+other dataflow. Weights of the next block go in while this one runs. Our choice; OliVe's array is output-stationary.
+
+Formats are chosen when the tile is generated (our choice); OliVe's array switches between 4 and 8 bits at run time.
+"""
+
+from dataclasses import dataclass
+
+from amaranth import Cat, Module, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from ...golden.systolic import tile as golden
+from ...hdl.emission.replicate import Replica
+from ...hdl.stream.stages import Stage
+from ..config import Config, param
+from .array import SystolicArray
+from .block import OutputBlock, WeightBlock
+from .feed import IntegerFeed, PairFeed
+from .processing_element import operand_shape, settled
+from .sequence import output_stationary, weight_stationary
+from .weight_feed import IntegerWeightFeed, PairWeightFeed
+
+__all__ = ["SystolicConfig", "SystolicTile", "assemble"]
+
+
+@dataclass(frozen=True)
+class SystolicConfig(Config):
+    """Parameters of `SystolicTile`."""
+
+    rows: int = param(8, "rows of results; weight-stationary: steps of the reduction at a time", low=1, high=256)
+    cols: int = param(8, "columns of results, one weight each", low=1, high=256)
+    a_format: str = param("int8", "format of the activations", choices=tuple(golden.FORMATS))
+    w_format: str = param("int8", "format of the weights", choices=tuple(golden.FORMATS))
+    accumulator: int = param(32, "bits of an accumulator, at least those of a product", low=8, high=48)
+    overflow: bool = param(True, "give a flag with each result whose running sum left the accumulator's range")
+    block: int = param(4, "rows and columns of processing elements that share one operand register", low=1, high=16)
+    dataflow: str = param("output-stationary", "what stays in the array", choices=golden.DATAFLOWS)
+    partials: int = param(64, "weight-stationary: rows of results of a reduction longer than `rows`", low=2, high=65536)
+    target: str = param(
+        "generic", "part whose primitives are named; generic: none", choices=("generic", "ecp5", "gowin", "ice40")
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        needed = golden.term_bits(self)
+        if self.accumulator < needed:
+            formats = f"{self.a_format} x {self.w_format}"
+            raise ValueError(f"accumulator must be {needed} or more for {formats}, not {self.accumulator}")
+        if self.weight_stationary and self.rows % self.operands[0].steps:
+            raise ValueError(f"rows must be even for weight-stationary pairs, not {self.rows}")
+
+    @property
+    def weight_stationary(self):
+        """Whether the weights stay in the array."""
+        return self.dataflow == "weight-stationary"
+
+    @property
+    def operands(self):
+        """Formats of activations and weights, two `Operand`."""
+        return golden.check_formats(self.a_format, self.w_format)
+
+    @property
+    def a_shape(self):
+        """An activation inside the array."""
+        return operand_shape(self.operands[0])
+
+    @property
+    def w_shape(self):
+        """A weight inside the array."""
+        return operand_shape(self.operands[1])
+
+    @property
+    def term_bits(self):
+        """Bits of a product: what any two codes can give, wrapped to the accumulator; all that a DSP block has."""
+        if self.target == "ecp5" and not self.operands[0].pairs:
+            return min(self.accumulator + self.overflow, 36)
+        return min(golden.term_bits(self, legal=False), self.accumulator)
+
+    @property
+    def a_layout(self):
+        """Payload of the stream `a`.
+
+        Output-stationary: `lanes`, one operand or packed pair a row, row 0 lowest; `last`, the end of the reduction.
+        Weight-stationary: `lanes`, the operands or packed pairs of `rows` steps, the first step lowest; `last` row of
+        results. A packed pair has the value of its first step in the low half.
+        """
+        steps = self.operands[0].steps if self.weight_stationary else 1
+        return _edge_layout(self.operands[0], self.rows // steps)
+
+    @property
+    def w_layout(self):
+        """Payload of the stream `w`: `lanes`, one operand or packed pair a column; `last`, the end of the reduction.
+
+        Column 0 is lowest. A packed pair has the value of its first step in the low half.
+        """
+        return _edge_layout(self.operands[1], self.cols)
+
+    @property
+    def o_layout(self):
+        """Payload of the stream `o`: `sums`, one a column; `overflow`, one flag a column, if any; `last` row.
+
+        Column 0 is lowest in each.
+        """
+        fields = {"sums": data.ArrayLayout(signed(self.accumulator), self.cols)}
+        if self.overflow:
+            fields["overflow"] = self.cols
+        return data.StructLayout(fields | {"last": 1})
+
+    @property
+    def row_blocks(self):
+        """Rows of each block, top down."""
+        return _blocks(self.rows, self.block)
+
+    @property
+    def col_blocks(self):
+        """Columns of each block, left to right."""
+        return _blocks(self.cols, self.block)
+
+
+def _blocks(lanes, size):
+    return [min(size, lanes - start) for start in range(0, lanes, size)]
+
+
+def _edge_layout(operand, lanes):
+    lane = operand.lane_bits if operand.pairs else signed(operand.bits)
+    return data.StructLayout({"lanes": data.ArrayLayout(lane, lanes), "last": 1})
+
+
+class SystolicTile(wiring.Component):
+    """Systolic array with its edges.
+
+    Output-stationary: a step is one activation for each row and one weight for each column; a transfer on `a` and `w`
+    is one step, or two where the operands are packed pairs. The two streams advance together; `last` on either ends
+    the reduction, and the next one may begin in the next cycle. Results come one row a transfer, row 0 first. A
+    reduction that would end fewer than `rows` steps after the one before it waits until the drain is free. `a.ready`
+    depends on `w.valid` and on `last` where either side offers it, and the other way round.
+
+    Weight-stationary: a transfer on `w` is one step, or two, of one weight for each column; `last` ends the reduction.
+    A transfer on `a` is one row of results: its activations of one block of `rows` steps; `last` marks the last row.
+    The blocks of a reduction come one after the other, the last of them with as many steps as are left: activations
+    beyond these count as zeros. All have the same number of rows, any if there is one block, else at most
+    `config.partials`; what comes of others is undefined until reset. Results come one row a transfer, in the order of
+    the activations. A block's activations wait for its last weight, its weights for the first activations of the block
+    before it, and a partial sum can go in again `rows + 2` cycles after it began: nothing idles between blocks of
+    `rows + 2` rows of results, nor between reductions of one block with `rows` of them. `w.ready` depends on `a.valid`
+    for plain integers.
+
+    A blocked output freezes the array; missing operands do not, they leave the multipliers idle. Latency as
+    `golden.systolic.tile.latency`; one transfer per cycle, one per two cycles for packed pairs whose values go in one
+    after the other. No combinational path from `o.ready` to `a.ready` or `w.ready`.
+
+    Parameters
+    ----------
+    config : SystolicConfig
+
+    Attributes
+    ----------
+    a : in stream of `config.a_layout`
+        Activations. Output-stationary: of one step of the reduction a transfer, for packed pairs of two, in the order
+        of the steps. Weight-stationary: of `rows` steps and one row of results a transfer; all rows of results of the
+        first `rows` steps, then of the next ones.
+    w : in stream of `config.w_layout`
+        Weights of one step of the reduction a transfer, for packed pairs of two, in the order of the steps.
+    o : out stream of `config.o_layout`
+        Results, one row a transfer: row 0 first, or weight-stationary in the order of the activations. Equal to
+        `golden.systolic.tile.matmul`.
+    illegal : out 1
+        Only for packed pairs: high from the first illegal pair on, until reset.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        ports = {
+            "a": In(stream.Signature(config.a_layout)),
+            "w": In(stream.Signature(config.w_layout)),
+            "o": Out(stream.Signature(config.o_layout)),
+        }
+        if config.operands[0].pairs:
+            ports["illegal"] = Out(1)
+        super().__init__(ports)
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        feeds = (IntegerWeightFeed, PairWeightFeed) if config.weight_stationary else (IntegerFeed, PairFeed)
+        feed = feeds[bool(config.operands[0].pairs)](config)
+        if config.weight_stationary:
+            assemble(m, self, feed, WeightBlock, weight_stationary)
+        else:
+            assemble(m, self, feed, OutputBlock, output_stationary)
+        return m
+
+
+def assemble(m, tile, feed, kind, sequence):
+    """Put a tile together: its streams `a` and `w`, the feed, the array with its control, the stream `o`.
+
+    Parameters
+    ----------
+    m : Module
+        Of the tile.
+    tile : wiring.Component
+        With the three streams, a `config` and, for packed pairs, `illegal`.
+    feed : systolic_feed.Feed
+        Operands of the array from the streams.
+    kind : type
+        Class of the array's blocks.
+    sequence : callable
+        Of `systolic_sequence`.
+    """
+    config = tile.config
+    m.submodules.egress = Replica(egress := Stage(config.o_layout), config.o_layout)
+    connect(m, egress.o, flipped(tile.o))
+    # The array advances while the output's spare register can take what is at the array's lower edge.
+    en = egress.i.ready
+
+    m.submodules.feed = feed
+    connect(m, flipped(tile.a), feed.a)
+    connect(m, flipped(tile.w), feed.w)
+    m.d.comb += feed.en.eq(en)
+    if config.operands[0].pairs:
+        m.d.comb += tile.illegal.eq(feed.illegal)
+
+    m.submodules.array = Replica(array := SystolicArray(config, kind))
+    m.d.comb += [array.en.eq(en), array.w.eq(feed.weights)]
+    valid, last = sequence(m, config, feed, array)
+    m.d.comb += [egress.i.valid.eq(valid), egress.i.payload.last.eq(last)]
+    results = [settled(moving, config) if config.weight_stationary else moving for moving in array.drain]
+    m.d.comb += egress.i.payload.sums.eq(Cat(result["sum"] for result in results))
+    if config.overflow:
+        m.d.comb += egress.i.payload.overflow.eq(Cat(result["overflow"] for result in results))

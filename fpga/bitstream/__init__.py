@@ -1,0 +1,1 @@
+"""Boards and their bitstreams: build, flash, read back."""

@@ -1,0 +1,281 @@
+# amaranth: UnusedElaboratable=no
+"""Bitstreams: a core behind a top level, through Yosys, nextpnr and the packer of the board's part."""
+
+import hashlib
+import importlib.metadata
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ... import __version__
+from ...cores.generate import generate
+from ...golden import strict_json
+from ...hdl.emission.named_dsp import HIDE, SHOW
+from ...tools import external
+from ..link.core import LinkTop
+from ..link.protocol import identity
+from .dfu import with_suffix
+from .top import OnBoard
+
+__all__ = ["BuildResult", "bitstream_path", "build", "core_identity", "read_description"]
+
+_NAME = "top"  # of the design, and so of its files
+_REPORT = f"{_NAME}.report.json"
+_RESULT = "result.json"  # written last: a work folder that has it is complete
+_STEPS = {"yosys": "synthesis", "nextpnr": "place and route"}
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """A bitstream, and what the tools said of it.
+
+    Attributes
+    ----------
+    bitstream : Path
+        The file.
+    description : Path
+        The JSON file beside it: all of this, and the core, its parameters, the board and the baud rate.
+    clock_mhz : float
+        The board's clock.
+    fmax_mhz : float
+        nextpnr's estimate of the highest clock frequency.
+    met : bool
+        Whether every clock is at least as fast as it must be.
+    utilization : mapping of str to (int, int)
+        nextpnr's name of a resource to (used, available), for all that are used.
+    tools : mapping of str to str
+        Tool to version.
+    notes : tuple of str
+        What has to be said when `fmax_mhz` is quoted.
+    work : Path
+        Folder with the design, the logs and the reports.
+    cached : bool
+        Whether all this was there already.
+    """
+
+    bitstream: Path
+    description: Path
+    clock_mhz: float
+    fmax_mhz: float
+    met: bool
+    utilization: Mapping[str, tuple[int, int]]
+    tools: Mapping[str, str]
+    notes: tuple[str, ...]
+    work: Path
+    cached: bool
+
+
+def bitstream_path(core, board, out_dir="build"):
+    """Where the bitstream of a core goes: `<core>-<board>` and the family's suffix.
+
+    Parameters
+    ----------
+    core : Core
+        Entry of the catalogue.
+    board : Board
+        The board.
+    out_dir : path-like
+        Folder.
+    """
+    return Path(out_dir) / f"{core.name}-{board.name}{board.family.suffix}"
+
+
+def build(core, config, board, out_dir="build", *, output=None, baud=None, top=LinkTop, progress=None):
+    """Make the bitstream of a core for a board.
+
+    The work is done in the cache folder. The same design with the same tools is not built twice.
+
+    Parameters
+    ----------
+    core : Core
+        Entry of the catalogue.
+    config : Config or None
+        Of the type `core.config`; None takes the board's default.
+    board : Board
+        One of `boards.BOARDS`.
+    out_dir : path-like
+        Folder for the bitstream and its description; made where it is missing.
+    output : path-like or None
+        File for the bitstream, in place of `bitstream_path(core, board, out_dir)`; the description's suffix is `.json`.
+    baud : int or None
+        Rate of the serial port; None takes the board's default.
+    top : callable
+        Takes the core's component, the identity, the clock in Hz and the baud rate; gives a component with the ports of
+        `LinkTop`.
+    progress : callable or None
+        Called with what begins: "synthesis", "place and route", "bitstream".
+
+    Returns
+    -------
+    BuildResult
+        Also when the timing is not met: see `met`.
+
+    Raises
+    ------
+    ValueError
+        If the core, the rate or the file name does not suit; for a core that the board has no default of, before any
+        tool runs.
+    ToolMissing, ToolFailed
+        If a tool is not there, or fails (a design that is too large for the part ends so).
+    """
+    config = board.config(core) if config is None else config
+    baud = board.baud if baud is None else baud
+    bitstream = Path(output) if output is not None else bitstream_path(core, board, out_dir)
+    suffix = board.family.suffix
+    if bitstream.suffix != suffix:
+        raise ValueError(f"a bitstream for {board.name} must end in {suffix}, not {bitstream.name!r}")
+    for path in (bitstream, bitstream.with_suffix(".json")):
+        external.check_writable(path)
+    told = core_identity(core, config)
+    design = OnBoard(top(core.component(config), told, board.clock_hz, baud), board)
+    plan = _plan(design, board, getattr(config, "target", "generic"))
+    found = {command[0]: external.find(command[0], override=True) for command in _commands(plan)}
+    versions = {"amaranth": importlib.metadata.version("amaranth"), **{name: f.version for name, f in found.items()}}
+    keys = versions | {name: tool.key for name, tool in found.items()}
+    key = hashlib.sha256(strict_json.dumps([plan.digest().hex(), keys], sort_keys=True).encode()).hexdigest()[:16]
+    work = external.cache_dir("build") / f"{core.name}-{board.name}-{key}"
+    cached = (work / _RESULT).is_file()
+    if not cached:
+        _execute(plan, found, work, progress or (lambda step: None))
+    numbers = json.loads((work / _RESULT).read_text())
+    content = (work / f"{_NAME}{suffix}").read_bytes()
+    if board.dfu:
+        content = with_suffix(content, *(int(number, 16) for number in board.usb))
+    description = {
+        "core": core.name,
+        "parameters": config.to_dict(),
+        "board": board.name,
+        "baud": baud,
+        "identity": json.loads(told),
+        "clock_mhz": board.clock_hz / 1e6,
+        **numbers,
+        "notes": [board.family.note] if board.family.note else [],
+        "tools": {"bitloom": __version__, **versions},
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    external.atomic_write(bitstream, content)
+    external.atomic_write(bitstream.with_suffix(".json"), strict_json.dumps(description, indent=2) + "\n")
+    return BuildResult(
+        bitstream=bitstream,
+        description=bitstream.with_suffix(".json"),
+        clock_mhz=description["clock_mhz"],
+        fmax_mhz=numbers["fmax_mhz"],
+        met=numbers["met"],
+        utilization={name: tuple(counts) for name, counts in numbers["utilization"].items()},
+        tools=description["tools"],
+        notes=tuple(description["notes"]),
+        work=work,
+        cached=cached,
+    )
+
+
+def read_description(bitstream, *names):
+    """What `build` wrote beside a bitstream.
+
+    Parameters
+    ----------
+    bitstream : Path
+        The file.
+    *names : str
+        Entries that the description must have.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    ValueError
+        If there is none with these entries, or it is that of another bitstream.
+    """
+    file = bitstream.with_suffix(".json")
+    try:
+        description = json.loads(file.read_text())
+        digest = [description[name] for name in (*names, "sha256")][-1]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ValueError(f"{str(file)!r} does not describe {bitstream.name}: build it again") from None
+    if digest != hashlib.sha256(bitstream.read_bytes()).hexdigest():
+        raise ValueError(f"{str(bitstream)!r} is not what {file.name} describes: build it again")
+    return description
+
+
+def core_identity(core, config):
+    """What a board says of itself when this core is on it, as `protocol.identity` makes it.
+
+    Parameters
+    ----------
+    core : Core
+        Entry of the catalogue.
+    config : Config
+        Of the type `core.config`.
+    """
+    return identity(core.name, config.assignments(), generate(core, config).manifest["sha256"][:16])
+
+
+def _plan(design, board, target):
+    """Amaranth's build plan: files, and commands that read and write them."""
+    hide, show = ("\n".join(["", *HIDE]), {"script_after_synth": "\n".join(SHOW)}) if target == "ice40" else ("", {})
+    options = {
+        "synth_opts": board.synth_options,
+        # A net `x[0]` beside a vector `x` stops ABC9 in Yosys 0.70 and before (its issues 4349 and 5274).
+        "script_after_read": r"rename -hide w:*\[*\]" + hide,
+        **show,
+        # A design that is too slow still gets its report.
+        "nextpnr_opts": f"--report {_REPORT} --timing-allow-fail --seed 1",
+    }
+    # Amaranth prefers its variables, AMARANTH_nextpnr_opts and the like, to what it is told here.
+    with external.unset("AMARANTH_"):
+        # Source locations would put this machine's paths into the design, and into the key of the cache.
+        return board.make_platform().prepare(design, _NAME, emit_src=False, **options)
+
+
+def _commands(plan):
+    return json.loads(plan.files[f"{plan.script}.json"])["commands"]
+
+
+def _execute(plan, found, work, progress):
+    """Run the plan in a folder beside `work`, and rename that when all is done."""
+    beside = Path(tempfile.mkdtemp(dir=work.parent, prefix=f"{work.name}."))
+    try:
+        for name, content in plan.files.items():
+            external.atomic_write(beside / name, content)
+        for program, *arguments in _commands(plan):
+            progress(_STEPS.get(program.split("-")[0], "bitstream"))
+            log = beside / f"{program}.log"
+            transcript = beside / f"{_NAME}.rpt" if program == "yosys" else None
+            command = [*found[program].command, *arguments]
+            external.run(command, cwd=beside, log=log, transcript=transcript, name=program)
+        report = json.loads((beside / _REPORT).read_text())
+        external.atomic_write(beside / _RESULT, strict_json.dumps(_numbers(report), indent=2) + "\n")
+        try:
+            beside.rename(work)
+        except OSError:
+            # Another process may have built the same meanwhile.
+            if not (work / _RESULT).is_file():
+                raise
+            shutil.rmtree(beside)
+    except external.ToolFailed:
+        # The message names a log in this folder.
+        raise
+    except BaseException:
+        shutil.rmtree(beside)
+        raise
+
+
+def _numbers(report):
+    """What a report of nextpnr says: the clock that is nearest to failing, and what is used."""
+    clocks = report["fmax"].values()
+    tightest = min(clocks, key=lambda clock: clock["achieved"] / clock["constraint"])
+    return {
+        "fmax_mhz": round(tightest["achieved"], 2),
+        "met": all(clock["achieved"] >= clock["constraint"] for clock in clocks),
+        "utilization": {
+            name: [counts["used"], counts["available"]]
+            for name, counts in sorted(report["utilization"].items())
+            # What none is available of is counted under another name too: a Gowin pad is an IOB and its kind of buffer.
+            if counts["used"] and counts["available"]
+        },
+    }

@@ -1,0 +1,1 @@
+"""The host link: frames, both ends, the serial port."""

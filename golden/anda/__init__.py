@@ -1,0 +1,1 @@
+"""Anda (HPCA 2025): bit planes, products and cycles."""

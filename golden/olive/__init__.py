@@ -1,0 +1,1 @@
+"""OliVe (ISCA 2023): formats, encoder, decoder and exact product."""

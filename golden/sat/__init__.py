@@ -1,0 +1,1 @@
+"""SAT/BDWP (TCAD 2023): N:M sparse weights, products and cycles."""

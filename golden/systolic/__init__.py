@@ -1,0 +1,1 @@
+"""Systolic tiles: operand formats, exact products, tiling, jobs and cycles."""

@@ -1,0 +1,1 @@
+"""Checkpoints, whole models, searches and training: what stands on the systems."""

@@ -1,0 +1,199 @@
+"""Verilog text of a component: the same bytes for the same request, on any machine."""
+
+import re
+from contextlib import contextmanager
+
+from amaranth import Value
+from amaranth.back import rtlil
+from amaranth.hdl import Fragment
+from amaranth.hdl._ir import PortDirection
+from amaranth.hdl._mem import MemoryInstance
+from amaranth.lib.wiring import In
+
+from ...tools import external
+from ..simulated import WRITTEN
+from .replicate import Modules, merge
+
+__all__ = ["emit", "emit_rtlil", "signature_ports"]
+
+# What Verilator would say of the text; it is silenced here and, by `lint_restore`, only here. Amaranth's arithmetic
+# makes operands of unlike widths, and Verilog's extension rules give what is meant; a payload whose fields depend on
+# each other looks like a loop to a tool that does not split vectors; a multiplexer with a select line for each input is
+# a casez in which the first match counts. With -Wall: bits of intermediate results that nobody needs, arguments of
+# functions, which are called a, b and s, and several modules in one file. Where other modules have a time scale: that
+# these have none, as they have no delays. Families go by their older names, which all versions of Verilator know.
+_SILENCED = ("WIDTH", "UNOPTFLAT", "CASEOVERLAP", "UNUSED", "VARHIDDEN", "DECLFILENAME", "TIMESCALEMOD")
+_BEFORE = "/* verilator lint_save */\n" + "".join(f"/* verilator lint_off {name} */\n" for name in _SILENCED)
+_AFTER = "\n/* verilator lint_restore */\n"
+
+# Words that one loop fills with zeros. Yosys unrolls loops, in a time that grows with the square of their length.
+_LOOP = 256
+
+# What Amaranth writes into its RTLIL for people and tools that read RTLIL; some of it holds paths of this machine.
+_ATTRIBUTES = "-remove generator -remove top -remove src -remove amaranth.hierarchy -remove amaranth.decoding"
+
+
+def signature_ports(component):
+    """Ports of a component as `Fragment.prepare` takes them: name to (value, direction), streams as `i__payload`.
+
+    A member of no bits, as the index of the only row of a tile, is no port: Verilog has none of that width.
+    """
+    ports = {}
+    for path, member, value in component.signature.flatten(component):
+        direction = PortDirection.Input if member.flow == In else PortDirection.Output
+        if len(value := Value.cast(value)):
+            ports["__".join(map(str, path))] = (value, direction)
+    return ports
+
+
+def emit_rtlil(component, name, *, ports=None, replicate=True):
+    """RTLIL text of a component.
+
+    Parameters
+    ----------
+    component : wiring.Component
+        What to elaborate.
+    name : str
+        Name of the top module.
+    ports : dict, optional
+        Port name to (value, direction or None); by default the members of the signature.
+    replicate : bool
+        Emit what is alike once (`hdl/emission/replicate.py`); False gives every submodule a module of its own, as
+        Amaranth does.
+    """
+    if not replicate:
+        return _convert(component, name, WRITTEN, ports)
+    modules = Modules(f"{name}__shared", _convert, signature_ports)
+    text = _convert(component, name, modules, ports)
+    return merge(text + modules.text)
+
+
+def _convert(component, name, platform, ports=None):
+    """RTLIL text of a component and its plain submodules; replicas go to `platform`."""
+    ports = signature_ports(component) if ports is None else ports
+    fragment = Fragment.get(component, platform)
+    with _emptied(fragment):
+        text, _ = rtlil.convert_fragment(fragment, ports, name, emit_src=False)
+    text = _ZEROS.sub(_filled, text)
+    # Submodules are named after their place in the hierarchy, with dots that other tools would have to escape.
+    return re.sub(
+        r"^(module|  cell) (\\\w+(?:\.\w+)+)", lambda m: f"{m[1]} {m[2].replace('.', '__')}", text, flags=re.M
+    )
+
+
+@contextmanager
+def _emptied(fragment):
+    """Memories full of zeros without contents for a while: Amaranth would take seconds to write them bit by bit."""
+    fragments = [fragment]
+    for found in fragments:
+        fragments += [inner for inner, *_ in found.subfragments]
+    contents = [found._data._init for found in fragments if isinstance(found, MemoryInstance)]
+    kept = [(init, init._raw) for init in contents if len(init._raw) > 1 and not any(init._raw)]
+    for init, _ in kept:
+        init._raw = []
+    try:
+        yield
+    finally:
+        for init, raw in kept:
+            init._raw = raw
+
+
+# The cell of a memory's contents, where there are none or only zeros; what is before and behind the contents.
+_ZEROS = re.compile(
+    r"^(  cell \$meminit_v2 .*\n(?:    parameter .*\n)*?    parameter \\WIDTH (\d+)\n"
+    r"    parameter \\WORDS (?!1\n)(\d+)\n"
+    r"(?:    .*\n)*?    connect \\DATA )(?:\{  \}|\d+'0+)(\n(?:    .*\n)*  end\n)",
+    flags=re.M,
+)
+
+
+def _filled(match):
+    bits = int(match[2]) * int(match[3])
+    return f"{match[1]}{bits}'{'0' * bits}{match[4]}"
+
+
+def emit(component, name, *, ports=None, replicate=True):
+    """Verilog text of a component; parameters as for `emit_rtlil`.
+
+    Yosys writes it, always the wheel's, as another version would format it otherwise.
+    """
+    source = emit_rtlil(component, name, ports=ports, replicate=replicate)
+    script = "\n".join(
+        [
+            f"read_rtlil <<end_of_rtlil\n{_ZEROS.sub('', source)}\nend_of_rtlil",
+            # Registers with their enables and resets as one statement each, and no wires that only rename others.
+            "proc -norom",
+            "opt_expr",
+            "opt_clean -purge",
+            "opt_dff",
+            "opt_merge",
+            "opt_clean -purge",
+            "memory_collect",
+            # A memory of one word is a register, and Yosys warns of it as a memory when it reads the text.
+            "memory_map t:$mem_v2 r:SIZE=1 %i",
+            "opt_clean -purge",
+            f"attrmap {_ATTRIBUTES}",
+            f"attrmap -modattr {_ATTRIBUTES}",
+            "write_verilog -noattr",
+        ]
+    )
+    done = external.communicate([*external.find("yosys").command, "-q", "-"], script)
+    if done.returncode:
+        raise external.ToolFailed(
+            f"Yosys could not write the Verilog of {name}: {done.stderr.strip().splitlines()[-1]}"
+        )
+    text = re.sub(r"/\* Generated by .*?\*/\n", "", done.stdout)
+    # As an attribute, which Verilog knows: about the comment Yosys itself warns when it reads the text again.
+    text = re.sub(r"casez \(s\) // \w+ parallel_case$", "(* parallel_case *)\n    casez (s)", text, flags=re.M)
+    text = _plain_names(text)
+    # In the declaration, Verilator takes an initial value for an assignment beside the one at the clock.
+    text = re.sub(r"^(  reg (?:signed )?(?:\[\S+ )?(\w+)) = (\S+);$", r"\1;\n  initial \2 = \3;", text, flags=re.M)
+    return _BEFORE + "\n" + _with_zeros(text).strip() + "\n" + _AFTER
+
+
+def _with_zeros(text):
+    """Fill every memory that has no contents with zeros, in loops: a line for each word would be megabytes."""
+    taken = set(re.findall(r"\w+", text))
+
+    def filled(match):
+        width, name, depth = int(match[1] or 0) + 1, match[2], int(match[3]) + 1
+        part, word, block = (_free(f"{name}_{suffix}", taken) for suffix in ("part", "word", "zeros"))
+        return f"""{match[0]}  genvar {part};
+  generate
+    for ({part} = 0; {part} < {depth}; {part} = {part} + {_LOOP}) begin : {block}
+      integer {word};
+      initial
+        for ({word} = {part}; {word} < {part} + {_LOOP} && {word} < {depth}; {word} = {word} + 1)
+          {name}[{word}] = {width}'h0;
+    end
+  endgenerate
+"""
+
+    return re.sub(r"^  reg (?:\[(\d+):0\] )?(\w+) \[(\d+):0\];\n(?!  initial begin\n)", filled, text, flags=re.M)
+
+
+def _free(name, taken):
+    """The name, or one like it that is not taken."""
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _plain_names(text):
+    """Write `\\x[3].y ` as `x_3_y`.
+
+    Not for looks only: a net called `x[3]` beside a vector `x` stops ABC9 in Yosys 0.70 and before (its issues 4349 and
+    5274), so that every `synth_*` command fails on it.
+    """
+    taken, names = set(re.findall(r"(?<![\\\w$])[A-Za-z_][\w$]*", text)), {}
+
+    def plain(match):
+        if match[1] not in names:
+            name = re.sub(r"\W+", "_", match[1].replace("]", "")).strip("_")
+            # What needs no escape is a keyword.
+            name += "_" * (name == match[1])
+            names[match[1]] = _free(name if name[:1].isalpha() else f"n{name}", taken)
+            taken.add(names[match[1]])
+        return names[match[1]]
+
+    return re.sub(r"\\(\S+) ", plain, text)

@@ -1,0 +1,1 @@
+"""Floating point: formats, addition, multiplication, conversion."""

@@ -1,0 +1,1 @@
+"""Integers: multipliers, accumulators, shifts, rounding, selection."""

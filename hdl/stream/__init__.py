@@ -1,0 +1,1 @@
+"""Valid/ready streams: registers, pipelines, delays, AXI4-Stream names."""

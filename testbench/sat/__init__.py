@@ -1,0 +1,1 @@
+"""Benches of SAT's cores, and models through them."""

@@ -1,0 +1,1 @@
+"""Benches of SeVeDo's cores, and layers through them."""

@@ -1,0 +1,1 @@
+"""Benches of the systolic cores, and products through them."""

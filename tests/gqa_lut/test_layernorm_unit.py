@@ -1,0 +1,88 @@
+"""The layernorm unit against its golden model, its cycles, and its streams."""
+
+import itertools
+
+import numpy as np
+import pytest
+from benches import passes
+
+from bitloom.cores.catalogue import lookup
+from bitloom.cores.gqa_lut.layernorm_unit import LayernormUnit, LayernormUnitConfig
+from bitloom.golden.gqa_lut import layernorm_unit as golden
+from bitloom.testbench.formal import prove_no_path
+
+CORE = lookup("layernorm-unit")
+
+
+def test_the_sum_of_squared_differences():
+    """What an element adds, and that the sum is C s2 - s1**2, as the unit has it."""
+    rng = np.random.default_rng(0)
+    for length in (1, 2, 3, 10, 50):
+        row = rng.integers(-128, 128, length).tolist()
+        spread = s1 = s2 = 0
+        for n, q in enumerate(row):
+            increment = s2 + q * (n * q - 2 * s1)
+            assert increment == sum((q - before) ** 2 for before in row[:n])
+            spread, s1, s2 = spread + increment, s1 + q, s2 + q * q
+        assert spread == length * s2 - s1**2 == sum((a - b) ** 2 for a, b in itertools.combinations(row, 2))
+
+
+def test_widths_hold_the_extremes():
+    for length in (1, 2, 3, 16, 1008, 1 << 16):
+        for epsilon in (1, 1 << 32):
+            config = LayernormUnitConfig(max_length=length, epsilon=epsilon)
+            half = length // 2
+            s1 = 127 * half - 128 * (length - half)
+            s2 = 127**2 * half + 128**2 * (length - half)
+            assert (length * s2 - s1**2 + epsilon).bit_length() <= config.spread_bits
+            assert config.sum_shape.width >= (128 * length - 1).bit_length() + 1
+
+
+def test_cycles():
+    config = LayernormUnitConfig()
+    assert golden.latency(config) == 19
+    for length in (1, 2, 7, 100, 1008):
+        for count in (1, 2, 5):
+            assert golden.cycles(config, [length] * count) == 19 + (count + 1) * length - 1
+    assert golden.cycles(config, [100, 1, 1, 1, 50]) == 19 + 153 + 99
+    # Some rows behind a longer one wait without a gap; of more, all that follow wait until it has left.
+    assert golden.cycles(config, [100, *[1] * 8, 100]) == 19 + 208 + 99
+    assert golden.cycles(config, [100, *[1] * 10, 100]) == 19 + 210 + 99 + 99
+
+
+def test_wrong_requests_are_refused():
+    with pytest.raises(ValueError, match=r"^out_shift must be 0 to 7, not 8$"):
+        LayernormUnitConfig(out_shift=8)
+    with pytest.raises(ValueError, match=r"^epsilon must be 1 to 4294967296, not 0$"):
+        LayernormUnitConfig(epsilon=0)
+
+
+def test_no_path_from_ready_to_ready():
+    core = LayernormUnit(LayernormUnitConfig(max_length=2))
+    prove_no_path(core, "o__ready", ["i__ready", "o__valid", "o__payload", "error"], "layernorm_unit")
+
+
+def check(parameters, vectors, seed=1):
+    config, result = passes(CORE.name, parameters, vectors, seed)
+    assert (result.latency, result.interval) == (golden.latency(config), 1)
+
+
+@pytest.mark.parametrize("parameters", (["max_length=40"], ["max_length=1", "out_shift=7"]), ids=" ".join)
+def test_unit_matches_its_golden_model(parameters):
+    check(parameters, 1500)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "parameters",
+    (
+        ["out_shift=5"],
+        ["out_shift=7", "entries=16", "max_length=384"],
+        ["out_shift=0", "max_length=3"],
+        ["max_length=2", "epsilon=4294967296"],
+        ["max_length=4096", "epsilon=1000000"],
+    ),
+    ids=" ".join,
+)
+def test_unit_matches_its_golden_model_long(parameters):
+    check(parameters, 20_000, seed=2)

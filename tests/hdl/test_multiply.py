@@ -1,0 +1,148 @@
+"""Vendor multipliers and adders: equal to the portable ones, cycle by cycle, in the vendor's simulation models."""
+
+import re
+import subprocess
+
+import pytest
+from amaranth import Shape, signed, unsigned
+
+from bitloom.hdl.emission.verilog import emit
+from bitloom.hdl.integer.accumulate import Ecp5GatedAdder, GatedAdder
+from bitloom.hdl.integer.multiply import Ecp5OuterProduct, GowinOuterProduct, Ice40OuterProduct, OuterProduct
+from bitloom.tools import external
+
+BENCH = """
+module bench;
+  localparam WIDTH = {width}, COUNT = {count};
+  reg clk = 0, rst = 0, en = 1;
+  reg [{a_bits}-1:0] a = 0; reg [{b_bits}-1:0] b = 0;
+  wire [WIDTH*COUNT-1:0] generic_p, vendor_p;
+  wire [COUNT-1:0] carries;
+  reg [WIDTH*COUNT-1:0] sums;
+  generic generic_i(.clk(clk), .rst(rst), .en(en), .a(a), .b(b), .products(generic_p));
+  vendor vendor_i(.clk(clk), .rst(rst), .en(en), .a(a), .b(b), .products(vendor_p){carries});
+  integer cycle, at;
+  initial begin
+    for (cycle = 0; cycle < {cycles}; cycle = cycle + 1) begin
+      #5 for (at = 0; at < COUNT; at = at + 1) sums[WIDTH*at +: WIDTH] = vendor_p[WIDTH*at +: WIDTH] + {carry};
+      if (cycle > 8 && generic_p !== sums) begin
+        $display("DIFFERENT in cycle %0d: %h, not %h", cycle, sums, generic_p); $finish;
+      end
+      {operands}
+      #5 clk = 1; #5 clk = 0;
+    end
+    $display("EQUAL"); $finish;
+  end
+endmodule
+"""
+
+RANDOM = """a = cycle % 3 ? {$random, $random} : {8{$random}} & {16{8'h80}}; b = {$random, $random};
+      en = cycle < 4 || $random % 4 != 0;"""
+
+EVERY = "{a, b} = cycle;"
+
+
+@pytest.mark.parametrize(
+    "shapes, width", [((signed(8), signed(8)), 25), ((signed(8), signed(4)), None), ((unsigned(4), signed(5)), 36)]
+)
+def test_ecp5_multiplier(shapes, width, tmp_path, icarus, primitives):
+    vendor = Ecp5OuterProduct(*shapes, 2, 2, width)
+    compare(OuterProduct(*shapes, 2, 2, width), vendor, primitives["ecp5"], tmp_path, icarus)
+
+
+INT4, INT8, MAGNITUDE = signed(4), signed(8), unsigned(3)
+
+
+@pytest.mark.parametrize(
+    "shapes, size", [((INT8, INT4), (1, 2)), ((INT4, INT8), (2, 1)), ((INT4, INT4), (1, 2)), ((MAGNITUDE,) * 2, (2, 2))]
+)
+def test_ecp5_products_that_share_a_block(shapes, size, tmp_path, icarus, primitives):
+    """All operands."""
+    vendor = Ecp5OuterProduct(*shapes, *size)
+    assert vendor.packing == size
+    assert len(re.findall(r"^  MULT18X18D #", emit(vendor, "vendor"), flags=re.M)) == 1
+    compare(OuterProduct(*shapes, *size), vendor, primitives["ecp5"], tmp_path, icarus, every=True)
+
+
+@pytest.mark.parametrize(
+    "shapes, size, width, packing",
+    [
+        ((INT8, INT4), (2, 5), 25, (1, 2)),
+        ((INT4, INT8), (3, 2), 12, (2, 1)),
+        ((MAGNITUDE,) * 2, (3, 3), None, (1, 3)),
+        ((MAGNITUDE,) * 2, (3, 4), None, (2, 2)),
+        ((MAGNITUDE,) * 2, (1, 4), 20, (1, 2)),
+        ((signed(2), signed(2)), (3, 2), 6, (3, 2)),
+        ((signed(4), unsigned(3)), (2, 2), None, (2, 2)),
+    ],
+)
+def test_ecp5_packing(shapes, size, width, packing, tmp_path, icarus, primitives):
+    """Arrays that the packing does not divide, widths beside that of a product, and several signs in a block."""
+    vendor = Ecp5OuterProduct(*shapes, *size, width)
+    assert vendor.packing == packing
+    compare(OuterProduct(*shapes, *size, width), vendor, primitives["ecp5"], tmp_path, icarus)
+
+
+@pytest.mark.parametrize(
+    "shapes, cols", [((signed(8), signed(8)), 2), ((signed(4), signed(8)), 1), ((unsigned(8), unsigned(7)), 3)]
+)
+def test_ice40_multiplier(shapes, cols, tmp_path, icarus, primitives):
+    block = primitives["ice40"]
+    compare(OuterProduct(*shapes, 1, cols), Ice40OuterProduct(*shapes, 1, cols), block, tmp_path, icarus)
+
+
+@pytest.mark.parametrize("shapes, width", [((INT8, INT8), None), ((signed(9), unsigned(9)), 20), ((INT4, INT8), 25)])
+def test_gowin_multiplier(shapes, width, tmp_path, icarus, primitives):
+    vendor = GowinOuterProduct(*shapes, 2, 1, width)
+    compare(OuterProduct(*shapes, 2, 1, width), vendor, primitives["gowin"], tmp_path, icarus)
+
+
+def test_ice40_makes_two_products_a_block():
+    verilog = emit(Ice40OuterProduct(signed(8), signed(8), 1, 2), "pair")
+    assert len(re.findall(r"^  SB_MAC16 #", verilog, flags=re.M)) == 1
+
+
+@pytest.mark.parametrize("width, carry", [(1, False), (6, False), (7, False), (1, True), (6, True), (7, True)])
+def test_ecp5_gated_adder(width, carry, tmp_path):
+    """For all operands: proved."""
+    for name, kind in (("gold", GatedAdder), ("gate", Ecp5GatedAdder)):
+        (tmp_path / f"{name}.v").write_text(emit(kind(width, carry), name))
+    script = (
+        "read_verilog -overwrite +/ecp5/cells_sim.v; read_verilog gold.v gate.v; hierarchy -top gate; proc; flatten; "
+        "clean; read_verilog gold.v; proc; miter -equiv -flatten -make_assert gold gate miter; hierarchy -top miter; "
+        "opt; tee -o proof sat -verify -prove-asserts miter"
+    )
+    run = subprocess.run([*external.find("yosys").command, "-p", script], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "SAT proof finished - no model found: SUCCESS!" in (tmp_path / "proof").read_text()
+
+
+def test_what_does_not_fit_a_block_is_refused():
+    with pytest.raises(ValueError, match="up to 18 bits with sign, not unsigned\\(18\\)"):
+        emit(Ecp5OuterProduct(unsigned(18), signed(8)), "wide")
+    with pytest.raises(ValueError, match="up to 9 bits, not unsigned\\(10\\)"):
+        emit(GowinOuterProduct(signed(8), unsigned(10)), "wide")
+    with pytest.raises(ValueError, match="up to 8 bits, not signed\\(9\\)"):
+        emit(Ice40OuterProduct(signed(9), signed(8)), "wide")
+
+
+def compare(portable, vendor, models, folder, icarus, every=False):
+    """Simulate both with random operands and enables, extremes among them, or with every operand."""
+    bits = {port: len(getattr(portable, port).as_value()) for port in ("a", "b", "products")}
+    assert bits == {port: len(getattr(vendor, port).as_value()) for port in bits}
+    assert Shape.cast(portable.products.shape()) == Shape.cast(vendor.products.shape())
+    two_parts = hasattr(vendor, "carries")
+    bench = BENCH.format(
+        a_bits=bits["a"],
+        b_bits=bits["b"],
+        width=portable.product_shape.width,
+        count=portable.rows * portable.cols,
+        cycles=(1 << (bits["a"] + bits["b"])) + 12 if every else 5000,
+        carries=", .carries(carries)" if two_parts else "",
+        carry="carries[at]" if two_parts else "0",
+        operands=EVERY if every else RANDOM,
+    )
+    sources = [emit(portable, "generic"), emit(vendor, "vendor"), models, bench]
+    (folder / "bench.v").write_text("\n".join(sources))
+    external.run([*icarus, "-g2012", "-o", "bench.vvp", "bench.v"], folder)
+    assert external.run(["vvp", "-n", "bench.vvp"], folder).stdout.strip() == "EQUAL"

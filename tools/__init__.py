@@ -1,0 +1,1 @@
+"""Nothing of hardware: external programs, files, pictures, numbers that people type."""
