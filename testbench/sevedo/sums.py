@@ -3,8 +3,12 @@
 Three sums of FP32 numbers make a result: that of the residual's coarse groups, that of the residual and the low-rank
 term, and that of both and the bias. An adder compares its addends, takes them apart where they have other signs, and
 rounds. So here are, for each sum, addends of other sign that differ in a single bit, which is all that is left of them
-then; and sums that lie halfway between two FP32 numbers, for addends any number of places apart. A result has few bits:
-what the sums before the last one gave must be taken away until their last bits show, or decide its rounding.
+then; sums that lie halfway between two FP32 numbers, for addends any number of places apart; and sums a little more
+than halfway, above an even number. A result has few bits: what the sums before the last one gave must be taken away
+until their last bits show, or decide its rounding.
+
+Before these, a coarse group's integers are added, fine group by fine group. So here are integers of few bits, which a
+result has all of, and integers near the largest one.
 """
 
 import itertools
@@ -21,6 +25,7 @@ _FRACTION = 23  # bits of FP32's fraction
 _BIAS = 127  # of its exponent
 _HALF = _FRACTION - 10  # lowest bit of FP32 that an FP16 number of the same exponent has
 _TOP = 15  # exponent of the largest FP16 numbers
+_SHOWN = 6  # bits of an integer that a result shows, whatever else is in it
 
 #: Places between addends, for ties: the lesser one of the first sum is the residual, which has up to 24 bits; that of
 #: the second one is the residual with its term, or, with 11 bits, the bias.
@@ -38,6 +43,11 @@ def wanted(config):
     if groups > 1:
         found |= {("tie", "first", places) for places in _FIRST_PLACES}
         found |= {("tie", "second", places) for places in _SECOND_PLACES}
+        found |= {("above", "first", 0), ("above", "second", 0)}
+    if _fine_groups(config) > 1:
+        found |= {("integer", "sum", bit) for bit in range(_SHOWN)}
+    if 1 < config.coarse // config.fine == _fine_groups(config):
+        found |= {("integer", "large", bit) for bit in _high_bits(config.coarse, config.shift_bits)}
     return found
 
 
@@ -67,14 +77,37 @@ def seen(layer, x):
         tie = np.abs(exact - result) * 2 == np.spacing(np.abs(result))
         places = np.abs(np.frexp(a)[1] - np.frexp(b)[1])
         found |= {("tie", name, int(count)) for count in places[tie]}
-    return found
+        # Rounded up by a quarter of a place at the most, from an even number.
+        up = np.abs(result) - np.abs(exact)
+        up = (up > 0) & (up * 4 <= np.spacing(np.abs(result))) & ((result.view(np.uint32) & 1) != 0)
+        found |= {("above", name, 0)} if up.any() else set()
+    return found | _integers_seen(arranged, layer)
+
+
+def _integers_seen(arranged, layer):
+    """Bits of the integers before the last fine group, where the result has them all; and of large integers."""
+    w = layer.residual
+    x = hgq.quantize(arranged, w.coarse, w.fine, w.shift_bits, layer.threshold)
+    if len(w.scales.T) > 1 or layer.low_rank.l2.any() or layer.bias.any() or w.coarse == w.fine:
+        return set()
+    parts = [q.codes.astype(np.int64).reshape(-1, w.coarse // w.fine, w.fine) for q in (x, w)]
+    shifts = x.shifts[:, None].astype(np.int64) + w.shifts[None]
+    dots = np.einsum("tgf,ngf->tng", *parts) << shifts
+    integers = dots.sum(axis=-1)
+    whole = (np.abs(integers) <= 1 << 11) & (x.scales == 1) & (w.scales.T == 1)
+    before = (dots.cumsum(axis=-1)[..., -2])[whole]
+    found = {("integer", "sum", bit) for bit in range(_SHOWN) if (before >> bit & 1).any()}
+    bits = _high_bits(w.coarse, w.shift_bits)
+    large = np.abs(integers[np.abs(integers) >> bits[-1] != 0])
+    both = (bit for bit in bits if len(np.unique(large >> bit & 1)) == 1 + (bit < bits[-1]))
+    return found | {("integer", "large", bit) for bit in both}
 
 
 def layers(config, rng):
     """Pairs of `SevedoLayer` and tokens, with all that `wanted` names."""
-    makers = {"bit": _single_bit, "tie": _tie}
+    makers = {"bit": _single_bit, "tie": _tie, "above": _above}
     cases = []
-    for kind, name, number in sorted(wanted(config)):
+    for kind, name, number in sorted(kind for kind in wanted(config) if kind[0] in makers):
         # Every row and column of the tile has an adder of its own.
         times, tokens = (config.cols, 2 * config.rows) if name == "residual" else (1, 2)
         cases += [(tokens, *case) for case in makers[kind](rng, name, number) for _ in range(times)]
@@ -84,6 +117,8 @@ def layers(config, rng):
         parts = [parts for *_, parts in group]
         for at in range(0, len(parts), config.max_outputs):
             made.append(_layer(config, tokens, size, np.array(parts[at : at + config.max_outputs]).T))
+    if _fine_groups(config) > 1:
+        made += [_small_integers(config, rng), _large_integers(config, rng)]
     return made
 
 
@@ -139,6 +174,90 @@ def _tie(rng, name, places):
             made += [(0, (sign * number, sign * middle, 0, -sign * less, sign * (less + half)))]
             made += [(0, (sign * number, sign * middle, 0, sign * less, -sign * (less - half)))]
     return made
+
+
+def _above(rng, name, _):
+    """Outputs with a sum a quarter of a place of FP32 above halfway, above an even number, as `_single_bit`."""
+    one, made = 2.0**_TOP, []
+    for sign in (1, -1):
+        number = one + np.ldexp(one, -9) * int(rng.integers(1 << 7, 1 << 8))
+        more = np.ldexp(one, -24) + np.ldexp(one, -25)
+        if name == "first":
+            made.append((0, (sign * more, 0, 0, sign * number, -sign * number)))
+        else:
+            # One place above the middle of two results, of which the lower one is even.
+            made.append((0, (sign * np.ldexp(one, -11), sign * more, 0, 0, sign * number)))
+    return made
+
+
+def _fine_groups(config):
+    """Fine groups of a coarse group that a layer can fill."""
+    return min(config.max_channels, config.coarse) // config.fine
+
+
+def _high_bits(coarse, shift_bits):
+    """Bits of a coarse group's integer that a result shows where the highest one, the last of them, is set."""
+    shifts = 2 * ((1 << shift_bits) - 1)
+    bits = shifts + (49 * coarse).bit_length()
+    return range(max(shifts, bits - 11), bits)
+
+
+def _small_integers(config, rng):
+    """A layer and tokens whose integers are the results' digits: no shifts, few products, scales of 1.
+
+    The activation that the scale is from is the last fine group's first one, and has no weight.
+    """
+    k, n, tokens = (
+        _fine_groups(config) * config.fine,
+        min(config.max_outputs, 4 * config.cols),
+        max(16, 2 * config.rows),
+    )
+    codes = rng.integers(-7, 8, (tokens, k))
+    codes[:, k - config.fine :] = 0
+    x = codes / (1 << (1 << config.shift_bits) - 1)
+    x[:, k - config.fine] = 7
+    weights = rng.integers(-7, 8, (n, k)) * (rng.random((n, k)) < min(1, 32 / k))
+    weights[:, k - config.fine] = 0
+    return _of_residual(config, x, weights, 0)
+
+
+def _large_integers(config, rng):
+    """A layer and tokens whose integers are above half of the largest one: the widest shifts, large codes."""
+    k, n, tokens = (
+        _fine_groups(config) * config.fine,
+        min(config.max_outputs, 4 * config.cols),
+        max(16, 2 * config.rows),
+    )
+    # Some of the largest codes alone, some of lesser ones, too.
+    x, weights = (rng.integers(rng.integers(5, 8, (rows, 1)), 8, (rows, k)) for rows in (tokens, n))
+    x[:, 0] = x[0] = weights[0] = 7
+    signs = rng.choice([-1, 1], (n, 1))
+    return _of_residual(config, x.astype(float), weights * signs, (1 << config.shift_bits) - 1)
+
+
+def _sizes(config):
+    """Tokens and outputs, several for each processing element, and channels, of whole fine groups."""
+    return max(16, 2 * config.rows), min(config.max_outputs, 4 * config.cols), _fine_groups(config) * config.fine
+
+
+def _of_residual(config, x, codes, shift):
+    """A layer without term and bias, of one coarse group with the scale 1, and its tokens."""
+    n, k = codes.shape
+    weight = hgq.quantize(np.zeros((n, k), np.float16), config.coarse, config.fine, config.shift_bits, config.threshold)
+    weight.codes[:, :k], weight.shifts[:], weight.scales[:] = codes, shift, 1
+    low_rank = lvc.LowRank(
+        np.zeros((k, 1), np.int8),
+        np.zeros((1, n), np.int8),
+        np.ones(n, np.float16),
+        np.zeros(1, np.uint8),
+        shift=5,
+        gain=0,
+        wide_channels=0,
+        wide_ranks=0,
+    )
+    smoothing = np.ones(k, np.float16)
+    order, bias = np.arange(k, dtype=np.int32), np.zeros(n, np.float16)
+    return sevedo.SevedoLayer(order, smoothing, weight, low_rank, bias, config.threshold), x.astype(np.float16)
 
 
 def _groups(config):
