@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...cores.generate import generate
-from ...golden.olive import ovp
 from ...golden.systolic import gemm as gemm_jobs
 from ...golden.systolic import tile as systolic
 from ...golden.systolic import tiling as gemm
 from ...testbench import drive
+from ...testbench.olive import stream_model
 from ...testbench.payloads import from_bytes
-from ...testbench.stream import join, split, with_last
+from ...testbench.systolic.results import Results, flag_difference, illegal
 
 __all__ = ["GOLDEN", "LinkedResult", "multiply", "run_on", "run_rtl"]
 
@@ -63,32 +63,9 @@ class LinkedResult:
         return {name: value for name, value in vars(self).items() if name not in ("outputs", "product", "overflow")}
 
 
-def _decoder(config, settings, inputs):
-    fmt = config.format.with_bias(settings.get("bias", 0)) if config.bias_port else config.format
-    bits = 2 * fmt.bits
-    words = np.array([split(payload, bits, config.pairs) for payload in inputs["i"]])
-    last = [payload >> (bits * config.pairs) for payload in inputs["i"]]
-    packed = words.astype(np.uint8) if fmt.bits == 4 else np.ascontiguousarray(words.astype("<u2")).view(np.uint8)
-    integers, exponents = ovp.decode(packed, fmt)
-    width = fmt.exponent_bits + fmt.integer_bits
-    outputs = join(exponents | (integers << fmt.exponent_bits), width)
-    flags = {"illegal": int(ovp.illegal(packed, fmt).any())}
-    return with_last(outputs, last, 2 * config.pairs * width), flags
-
-
-def _encoder(config, settings, inputs):
-    lanes, width = 2 * config.pairs, config.width
-    values = np.array([split(payload, width, lanes) for payload in inputs["i"]])
-    values -= (values >> (width - 1)) << width
-    last = [payload >> (width * lanes) for payload in inputs["i"]]
-    # Exact: a value has at most 48 bits.
-    packed = ovp.encode(np.ldexp(values.astype(np.float64), -config.fraction), config.format)
-    return with_last(join(packed, 8), last, 8 * packed.shape[1]), {}
-
-
 #: Cores whose golden model takes any payloads: from the configuration, the settings and payloads, to those of the
 #: stream `o` and the flags.
-GOLDEN = {"ovp-decoder": _decoder, "ovp-encoder": _encoder}
+GOLDEN = {"ovp-decoder": stream_model.decoder, "ovp-encoder": stream_model.encoder}
 
 
 def run_rtl(core, config, inputs, settings=None, *, check=True, progress=None):
@@ -230,31 +207,13 @@ def multiply(link, identity, a, w, config, *, check=True, progress=None):
     start = time.monotonic()
     moved = link.exchange(inputs, {"o": size * len(ends)}, progress)
     seconds = time.monotonic() - start
-    failure, got, flags = moved.failure, None, None
+    failure, got = moved.failure, None
     if not failure:
         payloads = np.frombuffer(moved.outputs["o"], np.uint8).reshape(-1, size)
-        got, flags, last = gemm_jobs.results(payloads, plan, m, n, config)
-    if check and not failure:
-        wrong = got != product
-        if config.overflow:
-            wrong |= flags != overflow
-        illegal = any(
-            operand.pairs and ovp.illegal(codes, operand.pairs).any()
-            for codes, operand in zip((a, w), config.operands, strict=True)
-        )
-        if wrong.any():
-            row, column = np.argwhere(wrong)[0].tolist()
-            failure = (
-                f"{int(wrong.sum()):,} of {wrong.size:,} results differ, the first at ({row}, {column}): expected "
-                f"{product[row, column]}, got {got[row, column]}"
-            )
-        elif (last != ends).any():
-            failure = f"`last` of result row {int((last != ends).argmax())} is wrong"
-        else:
-            wanted = {"illegal": illegal, "overrun": False}
-            for name, value in wanted.items():
-                if bool(link.flags.get(name, False)) != value:
-                    failure = f"`{name}` is {link.flags[name]:d}, expected {value:d}"
+        got = Results(*gemm_jobs.results(payloads, plan, m, n, config))
+    if got and check:
+        failure = got.difference(Results(product, overflow & config.overflow, ends))
+        failure = failure or flag_difference(link.flags, {"illegal": illegal(a, w, config), "overrun": False})
     return LinkedResult(
         outputs=None if failure else moved.outputs,
         flags=link.flags,
@@ -264,8 +223,8 @@ def multiply(link, identity, a, w, config, *, check=True, progress=None):
         transfers=len(moved.outputs["o"]) // size,
         seconds=seconds,
         sent=sum(map(len, inputs.values())),
-        product=got,
-        overflow=flags,
+        product=got and got.product,
+        overflow=got and got.overflow,
     )
 
 

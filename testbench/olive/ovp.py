@@ -5,6 +5,7 @@ import numpy as np
 from ...golden.olive import ovp
 from ..bench import Failure, Phase, shares
 from ..stream import join, signed, split, with_last
+from . import stream_model
 
 __all__ = ["decoder", "encoder"]
 
@@ -28,7 +29,7 @@ async def decoder(bench):
     config, rng = bench.config, bench.rng
     fmt, pairs = config.format, config.pairs
     words = np.arange(1 << (2 * fmt.bits))
-    is_illegal = ovp.illegal(_bytes(words[:, None], fmt), fmt)[:, 0]
+    is_illegal = ovp.illegal(stream_model.to_bytes(words[:, None], fmt), fmt)[:, 0]
     legal, illegal = words[~is_illegal], words[is_illegal]
     every_lane = pairs == 1 or fmt.bits == 4
     biases = range(fmt.max_bias + 1) if config.bias_port else [fmt.bias]
@@ -144,14 +145,8 @@ def _capacity(bench):
 
 def _decoder_items(words, last, fmt):
     """Input payloads, output payloads and illegal flags of packed pairs, shape (N, pairs)."""
-    packed = _bytes(words, fmt)
-    integers, exponents = ovp.decode(packed, fmt)
-    values = exponents | (integers << fmt.exponent_bits)
-    inputs = join(words, 2 * fmt.bits)
-    outputs = join(values, fmt.exponent_bits + fmt.integer_bits)
-    flags = ovp.illegal(packed, fmt).any(axis=-1).tolist()
-    input_bits, output_bits = words.shape[1] * 2 * fmt.bits, values.shape[1] * (fmt.exponent_bits + fmt.integer_bits)
-    return with_last(inputs, last, input_bits), with_last(outputs, last, output_bits), flags
+    inputs = with_last(join(words, 2 * fmt.bits), last, words.shape[1] * 2 * fmt.bits)
+    return inputs, *stream_model.decoded(words, last, fmt)
 
 
 def _decoder_descriptions(fmt, pairs):
@@ -174,17 +169,8 @@ def _decoder_descriptions(fmt, pairs):
 def _encoder_items(values, last, config):
     """Input and output payloads of pairs of fixed-point values, shape (N, pairs, 2)."""
     flat = values.reshape(len(values), -1)
-    # Exact: a value has at most 48 bits.
-    packed = ovp.encode(np.ldexp(flat.astype(np.float64), -config.fraction), config.format)
     inputs = with_last(join(flat, config.width), last, flat.shape[1] * config.width)
-    return inputs, with_last(join(packed, 8), last, packed.shape[1] * 8)
-
-
-def _bytes(words, fmt):
-    """Packed pairs, shape (..., pairs), as the bytes that the golden model takes."""
-    if fmt.bits == 4:
-        return words.astype(np.uint8)
-    return np.ascontiguousarray(words.astype("<u2")).view(np.uint8)
+    return inputs, stream_model.encoded(flat, last, config)
 
 
 def _sides(words, fmt):

@@ -12,6 +12,7 @@ from ...golden.sat import tile as nm_tile
 from ...golden.systolic import tiling as gemm
 from ...golden.workloads import vit_integer
 from .. import drive, verilator
+from ..systolic.results import Results
 
 __all__ = ["CORE", "LayerRun", "TileRun", "build", "check", "run"]
 
@@ -185,19 +186,8 @@ def _multiply(name, layer, x, config, design):
     done = LayerRun(name, layer.pattern, (t, k, o), driven.cycles, dense)
     if driven.failure:
         return wanted, done, driven.failure, driven.seconds
-    found, flags, last = gemm.results(driven.outputs["o"], t, o, config)
-    found = found.T
-    failure = None
-    if wrong := int((found != wanted).sum()):
-        row, column = np.argwhere(found != wanted)[0]
-        failure = (
-            f"{wrong:,} of {wanted.size:,} results differ, the first at ({row}, {column}): "
-            f"expected {wanted[row, column]}, got {found[row, column]}"
-        )
-    elif flags.any():
-        failure = f"{int(flags.sum()):,} results have the overflow flag"
-    elif (last != ends).any():
-        failure = f"`last` of result row {np.flatnonzero(last != ends)[0]} is wrong"
-    elif driven.cycles != expected:
+    found = Results(*gemm.results(driven.outputs["o"], t, o, config))
+    failure = found.difference(Results(wanted.T, np.zeros((t, o), bool), ends))
+    if not failure and driven.cycles != expected:
         failure = f"the product took {driven.cycles:,} cycles, expected {expected:,}"
-    return found, done, failure, driven.seconds
+    return found.product.T, done, failure, driven.seconds

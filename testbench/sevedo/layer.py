@@ -10,6 +10,7 @@ from ...cores.generate import generate
 from ...golden.sevedo import core as golden
 from ...golden.sevedo import layer as sevedo
 from .. import drive
+from ..compare import difference
 
 __all__ = ["LayerResult", "parameters_of", "run"]
 
@@ -120,11 +121,7 @@ def run(layer, x, config, *, design=None, stall_in=0, stall_out=0, seed=0, progr
         wrong = y.view(np.uint16) != expected.view(np.uint16)
         mismatches = int(wrong.sum())
         if mismatches:
-            row, column = np.argwhere(wrong)[0].tolist()
-            failure = (
-                f"{mismatches:,} of {wrong.size:,} results differ, the first at ({row}, {column}): expected "
-                f"{expected[row, column]!r}, got {y[row, column]!r}"
-            )
+            failure = difference(wrong, lambda *at: repr(expected[at]), lambda *at: repr(y[at]))
         elif (marked := np.flatnonzero(last).tolist()) != [tokens * n - 1]:
             failure = f"`last` is set in results {marked[:3]}, expected in {tokens * n - 1} alone"
         elif driven.status["nonfinite"] != nonfinite:

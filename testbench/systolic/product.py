@@ -8,11 +8,11 @@ import numpy as np
 
 from ...cores.catalogue import lookup
 from ...cores.generate import generate
-from ...golden.olive import ovp
 from ...golden.systolic import tile as systolic
 from ...golden.systolic import tiling as gemm
 from ...tools import external
 from .. import drive, verilator
+from .results import Results, flag_difference, illegal
 
 __all__ = ["GemmResult", "load", "parse_formats", "run", "save", "to_bytes"]
 
@@ -28,7 +28,7 @@ class GemmResult:
     overflow : ndarray of bool, shape (M, N), or None
         Flags as the tile gave them.
     passed : bool
-        Whether all values, flags and marks, and the number of cycles, are those of the model.
+        Whether the run was complete, and all values, flags and marks, and the number of cycles, are those of the model.
     failure : str or None
         One line: the first difference, or why the run was not complete.
     mismatches : int
@@ -43,6 +43,8 @@ class GemmResult:
         Share of the multipliers' cycles that these take.
     compile_seconds, seconds : float
         Of generation and compilation, and of the simulation.
+    checked : str or None
+        What the results were compared with.
     """
 
     product: np.ndarray | None = field(repr=False)
@@ -56,6 +58,7 @@ class GemmResult:
     utilization: float
     compile_seconds: float
     seconds: float
+    checked: str | None = "golden model"
 
     @property
     def macs_per_second(self):
@@ -68,7 +71,7 @@ class GemmResult:
         return fields | {"macs_per_second": self.macs_per_second}
 
 
-def run(a, w, config, *, k=None, design=None, stall_in=0, stall_out=0, seed=0, progress=None):
+def run(a, w, config, *, k=None, design=None, stall_in=0, stall_out=0, seed=0, check=True, progress=None):
     """Run a matrix product through a tile.
 
     Parameters
@@ -83,6 +86,8 @@ def run(a, w, config, *, k=None, design=None, stall_in=0, stall_out=0, seed=0, p
         Run this in place of what `generate` gives.
     stall_in, stall_out, seed : int
         As `drive.drive` takes them. With stalls the number of cycles is not compared.
+    check : bool
+        Whether to compare with the golden model. If not, a run that was complete has passed.
     progress : callable, optional
         Called with (done, total) result rows while the simulation runs, from another thread; before it with a text too.
 
@@ -119,29 +124,18 @@ def run(a, w, config, *, k=None, design=None, stall_in=0, stall_out=0, seed=0, p
         progress=progress,
     )
     macs, expected_cycles = m * (k or steps) * n, systolic.cycles(config, m, steps, n)
-    got = flags = None
-    failure, mismatches = driven.failure, 0
+    got, failure, mismatches = None, driven.failure, 0
     if not failure:
-        got, flags, last = gemm.results(driven.outputs["o"], m, n, config)
-        wrong = got != product
-        if config.overflow:
-            wrong |= flags != overflow
-        mismatches = int(wrong.sum())
-        if mismatches:
-            row, column = np.argwhere(wrong)[0].tolist()
-            failure = (
-                f"{mismatches:,} of {wrong.size:,} results differ, the first at ({row}, {column}): expected "
-                f"{_shown(product, overflow, row, column)}, got {_shown(got, flags, row, column)}"
-            )
-        elif (wrong := np.flatnonzero(last != ends)).size:
-            failure = f"`last` of result row {wrong[0]} is {int(last[wrong[0]])}, expected {int(ends[wrong[0]])}"
-        elif driven.status.get("illegal", 0) != (illegal := _illegal(a, w, config)):
-            failure = f"`illegal` is {driven.status['illegal']}, expected {int(illegal)}"
-        elif driven.cycles != expected_cycles and not (stall_in or stall_out):
+        got = Results(*gemm.results(driven.outputs["o"], m, n, config))
+    if got and check:
+        expected = Results(product, overflow & config.overflow, ends)
+        mismatches = int(got.wrong(expected).sum())
+        failure = got.difference(expected) or flag_difference(driven.status, {"illegal": illegal(a, w, config)})
+        if not failure and driven.cycles != expected_cycles and not (stall_in or stall_out):
             failure = f"the product took {driven.cycles:,} cycles, expected {expected_cycles:,}"
     return GemmResult(
-        product=got,
-        overflow=flags,
+        product=got and got.product,
+        overflow=got and got.overflow,
         passed=failure is None,
         failure=failure,
         mismatches=mismatches,
@@ -151,17 +145,8 @@ def run(a, w, config, *, k=None, design=None, stall_in=0, stall_out=0, seed=0, p
         utilization=macs / (driven.cycles * config.rows * config.cols) if driven.cycles else 0.0,
         compile_seconds=compiled,
         seconds=driven.seconds,
+        checked="golden model" if check else None,
     )
-
-
-def _shown(product, overflow, row, column):
-    return f"{product[row, column]}{' with the overflow flag' if overflow[row, column] else ''}"
-
-
-def _illegal(a, w, config):
-    """Whether there is an illegal pair among the codes."""
-    operands = zip((a, w), config.operands, strict=True)
-    return any(operand.pairs and ovp.illegal(codes, operand.pairs).any() for codes, operand in operands)
 
 
 def parse_formats(text, parameters):

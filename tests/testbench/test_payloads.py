@@ -103,7 +103,7 @@ def test_every_check_of_a_product_can_fail():
             Echo(10, right, {"illegal": False}),
             r"^4 of 4 results differ, the first at \(0, 0\): expected 4, got 0$",
         ),
-        (zeros, Echo(10, bytes(20), {"illegal": False}), "^`last` of result row 1 is wrong$"),
+        (zeros, Echo(10, bytes(20), {"illegal": False}), "^`last` of result row 1 is 0, expected 1$"),
         (zeros, Echo(10, right, {"illegal": True}), "^`illegal` is 1, expected 0$"),
         (zeros, Echo(10, right, {"illegal": False, "overrun": True}), "^`overrun` is 1, expected 0$"),
         (zeros, Echo(10, b"", {"illegal": False}, "the core hangs: …"), "^the core hangs"),
