@@ -13,7 +13,7 @@ import numpy as np
 
 from ..tools import external
 from . import verilator
-from .progress import watched
+from .progress_file import watched
 
 __all__ = ["Driven", "build", "drive"]
 

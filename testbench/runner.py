@@ -16,7 +16,7 @@ from ..cores.generate import generate
 from ..golden import strict_json
 from ..tools import external
 from . import verilator
-from .progress import watched
+from .progress_file import watched
 
 __all__ = ["DEFAULT_VECTORS", "PERIOD", "REQUEST", "Result", "simulate"]
 

@@ -150,7 +150,7 @@ def simulation():
 
 
 def tile_runs():
-    """A matrix product through the Verilated tile, as `bitloom run gemm` does it."""
+    """A matrix product through the Verilated tile, as `bitloom run matmul` does it."""
     rng = np.random.default_rng(0)
     m, k, n = 128, 384, 384
     core = lookup("systolic-tile")
@@ -388,7 +388,7 @@ def main():
     show("bitloom generate systolic-tile", ["tile", "seconds", "bytes", "MB"], large_generation())
     show("simulation", ["core", "result", "transfers", "cycles", "cycles/s"], simulation())
     columns = ["tile, 128x384x384", "result", "cycles", "utilization", "million MAC/s"]
-    show("bitloom run gemm", columns, tile_runs())
+    show("bitloom run matmul", columns, tile_runs())
     columns = ["systolic-tile", "part", "LUT4/PE", "FF/PE", "DSP/PE", "Fmax MHz"]
     show("a processing element (estimates)", columns, processing_elements())
     columns = ["MiniLM's layers, 128 tokens, M", "fp16 cycles", "anda cycles", "ratio", "signs beside", "ratio"]

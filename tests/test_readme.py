@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from bitloom.cli import commands as cli
+from bitloom.cli import program as cli
 from bitloom.fpga.bitstream import boards
 from bitloom.golden.workloads.example_data import arrays
 
@@ -40,7 +40,7 @@ CANNOT = {
 #: Commands that take many seconds, or need the files of such a one: run by `make test-long`.
 SLOW = (
     r"^bitloom (build|demo|flash|mutate|quantize|search|synth|train)\b",
-    r"^bitloom run (gemm|sevedo)\b",
+    r"^bitloom run (matmul|layer)\b",
     r"^bitloom sim (hgq-tile|sevedo-core)\b",
     r"^bitloom generate sevedo-core\b",
     r"--on build/",

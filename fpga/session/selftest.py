@@ -8,6 +8,7 @@ only what comes after the reset is compared.
 """
 
 import importlib
+import secrets
 import time
 from dataclasses import dataclass, field
 
@@ -35,12 +36,15 @@ class Recorded:
         Name of the sticky flag.
     missing : list of str
         Cases that the bench must reach and did not.
+    seed : int
+        What decided the random vectors.
     """
 
     phases: list
     describe: tuple
     flag: str | None
     missing: list
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,8 @@ class SelftestResult:
     first : list of dict
         The first of them: `phase`, `item`, `what`, `expected`, `got`.
     seconds : float
+    seed : int
+        What decided the random vectors.
     """
 
     passed: bool
@@ -81,6 +87,7 @@ class SelftestResult:
     mismatches: int
     first: list = field(repr=False)
     seconds: float
+    seed: int
 
     def summary(self):
         """A few lines for people."""
@@ -131,7 +138,7 @@ class _Recorder:
         """Of time, as benches find them after a run."""
 
 
-def record(core, config, vectors, seed):
+def record(core, config, vectors, seed=None):
     """Have a core's bench make its phases.
 
     Parameters
@@ -142,8 +149,8 @@ def record(core, config, vectors, seed):
         Of the type `core.config`.
     vectors : int
         Random vectors, 1 or more.
-    seed : int
-        0 or more; decides the vectors.
+    seed : int, optional
+        0 or more; decides the vectors. Drawn by default.
 
     Returns
     -------
@@ -154,6 +161,7 @@ def record(core, config, vectors, seed):
     ValueError
         If the bench cannot test this configuration, or a number is out of range.
     """
+    seed = secrets.randbits(32) if seed is None else seed
     for what, value, least in (("vectors", vectors, 1), ("seed", seed, 0)):
         if value < least:
             raise ValueError(f"{what} must be {least} or more, not {value}")
@@ -167,7 +175,7 @@ def record(core, config, vectors, seed):
         pass
     except Failure as error:
         raise ValueError(str(error)) from None
-    return Recorded(recorder.phases, recorder.describe, recorder.flag, recorder.missing)
+    return Recorded(recorder.phases, recorder.describe, recorder.flag, recorder.missing, seed)
 
 
 def replay(link, recorded, identity=None, progress=None):
@@ -242,7 +250,7 @@ def replay(link, recorded, identity=None, progress=None):
         if progress:
             progress(counts["transfers"], total)
     passed = failure is None and not counts["mismatches"] and counts["transfers"] > 0
-    return SelftestResult(passed, failure, **counts, first=first, seconds=time.monotonic() - start)
+    return SelftestResult(passed, failure, **counts, first=first, seconds=time.monotonic() - start, seed=recorded.seed)
 
 
 def _to_bytes(payloads, size):

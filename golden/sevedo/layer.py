@@ -16,11 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ..checks import finite, named, within
 from . import hgq, lvc
 
 __all__ = [
     "VERSION",
     "SevedoLayer",
+    "activations",
     "arrange",
     "content_hash",
     "linear",
@@ -180,6 +182,33 @@ def residual(x, layer):
     smooth = to_half(x.astype(np.float32) * layer.smoothing.astype(np.float32))
     w = layer.residual
     return hgq.matmul(hgq.quantize(smooth, w.coarse, w.fine, w.shift_bits, layer.threshold), w)
+
+
+def activations(x, layer):
+    """A user's activations as a layer takes them.
+
+    Parameters
+    ----------
+    x : ndarray of floating-point numbers, shape (M, K)
+        float16 is taken as it is; others are rounded as by `to_half`, and must be finite and at most 65504.
+    layer : SevedoLayer
+
+    Returns
+    -------
+    ndarray of float16, shape (M, K)
+
+    Raises
+    ------
+    ValueError
+        For other types and shapes, and values out of range.
+    """
+    if x.dtype.kind != "f" or x.ndim != 2 or x.shape[1] != layer.shape[1]:
+        raise ValueError(f"X must hold floating-point numbers, shape (M, {layer.shape[1]}), not {x.dtype}, {x.shape}")
+    if x.dtype == "float16":
+        return x
+    with named("X"):
+        within(finite(x), 0, hgq.LARGEST_HALF)
+    return to_half(x)
 
 
 def to_half(y):

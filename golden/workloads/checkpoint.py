@@ -5,7 +5,7 @@ from ..checks import finite, named
 from . import layouts, safetensors
 from . import quantize as formats
 
-__all__ = ["quantize", "weights", "write"]
+__all__ = ["codes_file", "quantize", "weights", "write"]
 
 
 def weights(path, **patterns):
@@ -41,6 +41,22 @@ def weights(path, **patterns):
             with named(f"tensor {name!r}"):
                 finite(tensors[name])
     return {name: tensors[name].T if choices[name].transposed else tensors[name] for name in taken}, choices
+
+
+def codes_file(file, ending):
+    """Where the codes of a safetensors file go if nobody says: its name may hold dots, of versions for instance.
+
+    Parameters
+    ----------
+    file : Path
+    ending : str
+        In place of "safetensors".
+
+    Returns
+    -------
+    Path
+    """
+    return file.with_name(f"{file.name.removesuffix('.safetensors')}.{ending}")
 
 
 def quantize(path, fmt, progress=lambda done, total: None, **patterns):

@@ -21,9 +21,10 @@ def arrays():
     Returns
     -------
     dict of str to ndarray
-        ``A``: int8, shape (64, 256), and ``W``: int8, shape (256, 96), for `run gemm`. ``X``: float16, shape (18, 384),
-        bell-shaped with three outlier channels, for `run sevedo` with a layer of MiniLM. ``codes``: uint16, shape
-        (2000,), payloads of `ovp-decoder`, any byte in bits 0 to 7 and `last` in bit 8; some bytes are illegal pairs.
+        ``A``: int8, shape (64, 256), and ``W``: int8, shape (256, 96), for `run matmul`. ``X``: float16, shape
+        (18, 384), bell-shaped with three outlier channels, for `run layer` with a layer of MiniLM. ``codes``: uint16,
+        shape (2000,), payloads of `ovp-decoder`, any byte in bits 0 to 7 and `last` in bit 8; some bytes are illegal
+        pairs.
     """
     # The mean of twelve bytes is close to a normal distribution.
     x = _bytes("X", (12, _TOKENS, _CHANNELS)).astype(np.int64).sum(axis=0) - 12 * 255 // 2

@@ -393,6 +393,55 @@ def model_folder():
     )
 
 
+def weights_file(name):
+    """Path of a safetensors file; the word minilm stands for the installed model's.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    ValueError
+        When there is no such file.
+    FileNotFoundError
+        For the word minilm, when the wheel is not installed.
+    """
+    path = model_folder() / "model.safetensors" if name == "minilm" else Path(name)
+    # A pipe is as good.
+    if not path.exists() or path.is_dir():
+        raise ValueError(f"no file {name!r}: give a safetensors file, or minilm for the installed model")
+    return path
+
+
+def encoder_of(file, what):
+    """The encoder whose weights a safetensors file holds.
+
+    Parameters
+    ----------
+    file : Path
+        Its folder is loaded as by :meth:`Encoder.load`.
+    what : str
+        What needs the encoder, for the message.
+
+    Returns
+    -------
+    Encoder
+
+    Raises
+    ------
+    ValueError, OSError
+        When there is no config.json beside the file, and as from :meth:`Encoder.load`.
+    """
+    if not (file.parent / "config.json").is_file():
+        raise ValueError(f"{what} needs a model: there is no config.json beside {file}")
+    return Encoder.load(file.parent)
+
+
 class _Checkpoint:
     """The tensors of one safetensors file, handed out with their shapes checked."""
 

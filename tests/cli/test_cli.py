@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 from command_line import bitloom, complaint
 
-from bitloom.cli import commands as cli
+from bitloom.cli import program as cli
 from bitloom.cores.catalogue import CATALOGUE
 from bitloom.golden.workloads import safetensors
 from bitloom.tools import external

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bitloom.cli import terminal
-from bitloom.cli.commands import bitloom as commands
+from bitloom.cli.program import bitloom as commands
 from bitloom.golden.workloads import safetensors
 
 #: Names that rich's markup would change or stumble over, and what a terminal would obey.
@@ -68,12 +68,12 @@ def test_stages_and_bars_take_no_markup():
     """As they are in the commands: a message in brackets is neither a style nor an error."""
     program = """if True:
         import time
-        from bitloom.cli import commands as cli, terminal
+        from bitloom.cli import progress, terminal
         terminal.adapt()
-        with cli._stages() as stage:
+        with progress.stages() as stage:
             stage("mapping to [/lib] …")
             time.sleep(0.3)
-        with cli._bar("[bold]x") as bar:
+        with progress.bar("[bold]x") as bar:
             bar(1, 2, "layer[/0] as [red]int4")
             time.sleep(0.3)
     """
@@ -96,7 +96,7 @@ def test_stages_and_bars_take_no_markup():
 def test_every_help_in_every_encoding(setting):
     program = """if True:
         import sys, click
-        from bitloom.cli import commands as cli, terminal
+        from bitloom.cli import program as cli, terminal
         terminal.adapt()
         def show(command, words):
             for name, sub in getattr(command, "commands", {}).items():

@@ -10,7 +10,7 @@ from amaranth.lib.stream import Signature
 from amaranth.lib.wiring import In, Out
 from click.testing import CliRunner
 
-from bitloom.cli import commands as cli
+from bitloom.cli import program as cli
 from bitloom.cores import interface as describing
 from bitloom.cores.catalogue import CATALOGUE, lookup
 from bitloom.cores.generate import INTERFACES, generate, pinout

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from bitloom.cli import commands as cli
+from bitloom.cli import program as cli
 from bitloom.cores.catalogue import lookup
 from bitloom.fpga.bitstream import boards, ice40_netlist, readback
 from bitloom.fpga.bitstream import build as bitstreams

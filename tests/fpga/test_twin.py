@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from link_model import Board, served
 
-from bitloom.cli import commands as cli
+from bitloom.cli import program as cli
 from bitloom.cores.catalogue import CATALOGUE, lookup
 from bitloom.fpga.link import protocol
 from bitloom.fpga.session import linked, selftest, twin
@@ -316,12 +316,12 @@ def test_run_a_core_on_rtl_on_the_twin_and_on_a_port(bitloom, tmp_path, decoder)
     assert (np.load(tmp_path / "new/rows.npy") == rows).all()
 
 
-def test_run_gemm_on_the_twin(bitloom, tmp_path):
+def test_run_matmul_on_the_twin(bitloom, tmp_path):
     rng = np.random.default_rng(1)
     a, w = rng.integers(-128, 128, (5, 4)), rng.integers(-128, 128, (4, 7))
     np.save(tmp_path / "A.npy", a), np.save(tmp_path / "W.npy", w)
     tile = [word for parameter in lookup("systolic-tile").small for word in ("-p", parameter)]
-    words = ["run", "gemm", "--on", "twin", "--format", "int8", *tile, "A.npy", "W.npy", "-o", "Y.npy"]
+    words = ["run", "matmul", "--on", "twin", "--format", "int8", *tile, "A.npy", "W.npy", "-o", "Y.npy"]
     output = bitloom(*words)
     assert re.search(r"check +passed", output)
     found = np.load(tmp_path / "Y.npy")
@@ -349,7 +349,7 @@ def test_selftest_on_a_port_takes_the_core_that_is_there(bitloom, decoder, tmp_p
             ["run", "ovp-decoder", "-p", "pairs=2", "--in", "A.npy", "-o", "Y.npy"],
             "holds ovp-decoder with its default parameters, not with pairs=2",
         ),
-        (["run", "gemm", "A.npy", "A.npy", "-o", "Y.npy"], "holds ovp-decoder, not gemm"),
+        (["run", "matmul", "A.npy", "A.npy", "-o", "Y.npy"], "holds ovp-decoder, not gemm"),
         (["selftest", "systolic-tile"], "holds ovp-decoder, not systolic-tile"),
     ],
 )
@@ -381,11 +381,14 @@ def test_a_board_with_something_else_is_refused(words, message, bitloom, decoder
         (["run", "ovp-decoder", "--in", "ones.npy", "--set", "bias"], "--set must be NAME=N, once for each name"),
         (["run", "ovp-decoder", "--in", "ones.npy", "--in", "ones.npy"], "--in must be NAME=FILE for each of several"),
         (["run", "ovp-decoder", "--in", "i=ones.npy", "--in", "i=ones.npy"], "--in gives stream 'i' twice"),
-        (["run", "ovp-decoder", "--format", "int8", "--in", "ones.npy"], "--format is for gemm, not for ovp-decoder"),
-        (["run", "ovp-decoder", "ones.npy"], "argument 'ones.npy' is for gemm, not for ovp-decoder"),
-        (["run", "gemm", "--format", "int8", "A.npy"], "gemm takes two files, A and W, not 1"),
-        (["run", "gemm", "A.npy", "A.npy"], "gemm needs --format on rtl"),
-        (["run", "gemm", "--format", "int8", "--in", "A.npy", "A.npy", "A.npy"], "--in is for cores, not for gemm"),
+        (["run", "ovp-decoder", "--format", "int8", "--in", "ones.npy"], "No such option '--format'"),
+        (["run", "ovp-decoder", "ones.npy"], "Got unexpected extra argument (ones.npy)"),
+        (["run", "matmul", "--format", "int8", "A.npy"], "Missing argument 'W'"),
+        (["run", "matmul", "A.npy", "A.npy"], "--format must be given on rtl"),
+        (["run", "matmul", "--format", "int8", "--in", "A.npy", "A.npy", "A.npy"], "No such option '--in'"),
+        (["run", "gemm", "--format", "int8", "A.npy"], "Missing argument 'W'"),
+        (["run", "gemm", "--format", "int8", "--in", "A.npy", "A.npy", "A.npy"], "No such option '--format'"),
+        (["run", "sevedo", "A.npy"], "Missing argument 'X'"),
         (["run", "toaster", "--in", "A.npy"], "unknown core 'toaster'"),
         (["run", "ovp-decoder", "--in", "ones.npy", "--on", "/dev/ttyNONE"], "there is no port /dev/ttyNONE"),
     ],

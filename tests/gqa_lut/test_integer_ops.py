@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bitloom.cli import commands as cli
+from bitloom.cli import program as cli
 from bitloom.golden.gqa_lut import integer_ops
 from bitloom.golden.gqa_lut.integer_ops import exponentials, gelu, inverse_root, layernorm, reciprocal, softmax
 from bitloom.golden.gqa_lut.pwl import shipped

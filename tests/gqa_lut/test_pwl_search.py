@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bitloom.cli import commands as cli
+from bitloom.cli import program as cli
+from bitloom.cli import search as search_commands
 from bitloom.golden.gqa_lut import pwl, pwl_search
 from bitloom.golden.gqa_lut.pwl import mse
 from bitloom.golden.gqa_lut.pwl_functions import FUNCTIONS, Function, expression
@@ -340,7 +341,7 @@ def test_an_interrupted_search_leaves_no_file(command, monkeypatch, tmp_path):
         if done == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_bar", lambda text: contextlib.nullcontext(interrupted))
+    monkeypatch.setattr(search_commands, "bar", lambda text: contextlib.nullcontext(interrupted))
     for method in ("ga", "dp"):
         with pytest.raises((KeyboardInterrupt, cli.click.Abort)):
             command("--function", "gelu", "--method", method)

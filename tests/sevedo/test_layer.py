@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from oracles import float32, nearest
 
-from bitloom.cli import commands as cli
+from bitloom.cli import program as cli
 from bitloom.golden.sevedo import decompose, hgq, lvc
 from bitloom.golden.sevedo import layer as sevedo
 from bitloom.golden.workloads import safetensors, sevedo_model

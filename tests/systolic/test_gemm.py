@@ -377,7 +377,7 @@ def bitloom(*words, cwd, status=0):
 
 
 @pytest.mark.parametrize("a_format, w_format", [("int8", "int8"), ("ovp-int4", "ovp-int4")])
-def test_run_gemm_in_several_jobs_on_the_twin(a_format, w_format, tmp_path):
+def test_run_matmul_in_several_jobs_on_the_twin(a_format, w_format, tmp_path):
     this = config(a_format, w_format, accumulator=24)
     rng = np.random.default_rng(1)
     a, w = rng.normal(size=(9, 6)), rng.normal(size=(6, 20))
@@ -385,7 +385,7 @@ def test_run_gemm_in_several_jobs_on_the_twin(a_format, w_format, tmp_path):
     parameters = [
         f"{name}={getattr(this, name)}" for name in ("rows", "cols", "block", "accumulator", "a_depth", "w_depth")
     ]
-    words = ["run", "gemm", "--on", "twin", "--format", f"{a_format},{w_format}", "A.npy", "W.npy", "-o", "Y.npy"]
+    words = ["run", "matmul", "--on", "twin", "--format", f"{a_format},{w_format}", "A.npy", "W.npy", "-o", "Y.npy"]
     output = bitloom(*words, *(word for text in parameters for word in ("-p", text)), cwd=tmp_path)
     problem = prepare(a, w, this)
     plan = golden.jobs(problem.shape, this)
@@ -408,7 +408,7 @@ def test_run_gemm_in_several_jobs_on_the_twin(a_format, w_format, tmp_path):
 def test_wrong_requests_print_one_line(parameter, message, tmp_path):
     for name, shape in (("A", (2, 6)), ("W", (6, 2))):
         np.save(tmp_path / f"{name}.npy", np.ones(shape, int))
-    words = ["run", "gemm", "--on", "twin", "--format", "int8", "-p", parameter, "A.npy", "W.npy", "-o", "Y.npy"]
+    words = ["run", "matmul", "--on", "twin", "--format", "int8", "-p", parameter, "A.npy", "W.npy", "-o", "Y.npy"]
     error = bitloom(*words, cwd=tmp_path, status=2)
     assert error == f"bitloom: {message}\n"
     assert not (tmp_path / "Y.npy").exists()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from oracles import codes
 
-from bitloom.cli import commands as cli
+from bitloom.cli import program as cli
 from bitloom.cores.catalogue import lookup
 from bitloom.cores.generate import generate
 from bitloom.cores.systolic.tile import SystolicConfig
@@ -305,12 +305,12 @@ def bitloom(*words, status=0):
     return done.stdout
 
 
-def test_run_gemm(tmp_path):
+def test_run_matmul(tmp_path):
     rng = np.random.default_rng(1)
     a, w = rng.integers(-128, 128, (5, 1)), rng.integers(-8, 8, (1, 7))
     a_file, w_file, y_file, report = (tmp_path / name for name in ("A.npy", "W.npy", "new/Y.npy", "r.json"))
     np.save(a_file, a), np.save(w_file, w)
-    words = ["run", "gemm", "--on", "rtl", "--format", "int8,int4", *TILE, a_file, w_file, "-o", y_file]
+    words = ["run", "matmul", "--on", "rtl", "--format", "int8,int4", *TILE, a_file, w_file, "-o", y_file]
     output = bitloom(*words, "--json", report)
     found = np.load(y_file)
     assert found.dtype == np.int64 and (found == a @ w).all()
@@ -347,7 +347,7 @@ def test_a_mismatch_is_status_1_and_leaves_no_product(tmp_path, monkeypatch, cap
     failed = gemm_run.GemmResult(None, None, False, "2 of 4 results differ", 2, 9, 9, 8, 0.5, 1.0, 1.0)
     monkeypatch.setattr(gemm_run, "run", lambda *args, **options: failed)
     np.save(tmp_path / "A.npy", np.ones((2, 2), int))
-    words = ["run", "gemm", "--format", "int8", "A.npy", "A.npy", "-o", "Y.npy"]
+    words = ["run", "matmul", "--format", "int8", "A.npy", "A.npy", "-o", "Y.npy"]
     monkeypatch.chdir(tmp_path)
     assert called(monkeypatch, words) == 1
     assert "2 of 4 results differ" in capsys.readouterr().out
@@ -420,7 +420,7 @@ def complaint(monkeypatch, capsys, folder, words):
 
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_files_are_refused(name, folder, monkeypatch, capsys):
-    words = ["gemm", "--format", "int8", name, "W.npy", "-o", "Y.npy"]
+    words = ["matmul", "--format", "int8", name, "W.npy", "-o", "Y.npy"]
     assert WRONG[name] in complaint(monkeypatch, capsys, folder, words)
 
 
@@ -445,7 +445,7 @@ def test_wrong_files_are_refused(name, folder, monkeypatch, capsys):
     ],
 )
 def test_wrong_requests_are_refused(words, message, folder, monkeypatch, capsys):
-    files = ["gemm", "A.npy", "W.npy", *([] if "-o" in words else ["-o", "Y.npy"])]
+    files = ["matmul", "A.npy", "W.npy", *([] if "-o" in words else ["-o", "Y.npy"])]
     assert message in complaint(monkeypatch, capsys, folder, [*files, *words])
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from bitloom.cli import commands as cli
 from bitloom.cores.catalogue import lookup
 from bitloom.cores.generate import generate
 from bitloom.fpga.bitstream import build
 from bitloom.fpga.bitstream.boards import BOARDS
+from bitloom.golden.workloads import checkpoint
 from bitloom.tools import files
 
 NAME_MAX = 255
@@ -299,5 +299,5 @@ def test_a_bitstream_that_could_not_be_written_is_refused_before_it_is_made(tmp_
 
 
 def test_codes_go_beside_the_weights_under_their_whole_name():
-    assert cli._beside(Path("a/m_v1.0.safetensors"), "int4.safetensors") == Path("a/m_v1.0.int4.safetensors")
-    assert cli._beside(Path("a/m_v1.0"), "sevedo.npz") == Path("a/m_v1.0.sevedo.npz")
+    assert checkpoint.codes_file(Path("a/m_v1.0.safetensors"), "int4.safetensors") == Path("a/m_v1.0.int4.safetensors")
+    assert checkpoint.codes_file(Path("a/m_v1.0"), "sevedo.npz") == Path("a/m_v1.0.sevedo.npz")

@@ -6,8 +6,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from bitloom.cli import commands as cli
-from bitloom.cli.parameters import Real, Whole
+from bitloom.cli import program as cli
+from bitloom.cli.numbers import Real, Whole
 from bitloom.cores.catalogue import CATALOGUE
 from bitloom.synth import sweep
 from bitloom.testbench.payloads import parse_settings

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bitloom.cli import commands as cli
+from bitloom.cli import program as cli
 from bitloom.golden.anda import planes as anda
 from bitloom.golden.workloads import anda_model, anda_search, transformer
 from bitloom.golden.workloads.anda_search import Step, bops, found, recall, record, saving, search

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bitloom.cli import commands as cli
+from bitloom.cli import program as cli
 from bitloom.cores.catalogue import lookup
 from bitloom.golden.gqa_lut import integer_ops
 from bitloom.golden.sat import sparse as nm_sparse
@@ -541,7 +541,7 @@ def test_command_refuses_numbers_out_of_range(command, words):
 
 
 def test_a_missing_extra_is_named_in_one_line(tmp_path):
-    code = "import sys; sys.modules['torch'] = None; from bitloom.cli.commands import main; main()"
+    code = "import sys; sys.modules['torch'] = None; from bitloom.cli.program import main; main()"
     done = subprocess.run([sys.executable, "-c", code, "train", "bdwp"], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (

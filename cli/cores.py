@@ -1,0 +1,73 @@
+"""The cores of the catalogue: `list`, `info`, `generate`."""
+
+from pathlib import Path
+
+import click
+
+from ..cores import catalogue, generate
+from . import options
+from .output import check_writable, counted, print_json, table, word
+from .progress import bar
+
+
+@options.command("list", "bitloom list")
+@options.json_flag
+def list_cores(as_json):
+    """List the cores."""
+    cores = catalogue.CATALOGUE.values()
+    if as_json:
+        print_json([{"name": core.name, "summary": core.summary, "paper": core.paper} for core in cores])
+    else:
+        table(["core", "what it does", "paper"], [[core.name, core.summary, core.paper] for core in cores])
+
+
+@options.command("info", "bitloom info ovp-decoder")
+@options.core
+@options.parameters
+@options.interface
+@options.json_flag
+def info(core, parameters, interface, as_json):
+    """Show a core's parameters, ports, the bits of its payloads, latency and origin."""
+    config = core.config.parse(parameters)
+    if as_json:
+        design = generate.generate(core, config, interface)
+        print_json({**design.manifest, "config": core.config.describe(), "doc": core.component.__doc__})
+        return
+    click.echo(f"{core.name}: {core.summary}\n{core.paper}\n")
+    values = config.to_dict()
+    columns = ["parameter", "value", "default", "allowed", "what it is"]
+    rows = [[p["name"], values[p["name"]], p["default"], p["allowed"], p["doc"]] for p in core.config.describe()]
+    table(columns, [[name, word(value), word(default), *rest] for name, value, default, *rest in rows])
+    click.echo()
+    pins = generate.pinout(core, config, interface)
+    table(["port", "direction", "bits"], [[port.name, port.direction, port.width] for port in pins.ports])
+    click.echo("\n" + "\n".join(pins.text))
+    latency, interval = core.latency(config), core.interval(config)
+    click.echo(f"\nlatency {_cycles(latency)}, initiation interval {_cycles(interval)}")
+
+
+def _cycles(count):
+    return counted(count, "cycle")
+
+
+@options.command("generate", "bitloom generate ovp-decoder -p normal=flint4 -p pairs=4 -o out/decoder.v")
+@options.core
+@options.parameters
+@options.interface
+@click.option("--name", metavar="NAME", help="Of the top module; inner modules are called NAME__...")
+@click.option(
+    "-o", "--output", type=options.OUTPUT, metavar="F", help="Verilog file, else NAME.v; - is standard output."
+)
+def generate_verilog(core, parameters, interface, name, output):
+    """Write a core's Verilog, a JSON manifest and a FuseSoC description.
+
+    Without --name the name tells what differs from the core's default, so that several cores, and several
+    configurations of one, can be in one design.
+    """
+    config = core.config.parse(parameters)
+    output = output or Path(f"{name or generate.default_name(core, config, interface)}.v")
+    check_writable(*generate.files(output))
+    with bar(f"generating {core.name}"):
+        design = generate.generate(core, config, interface, name)
+    for path in generate.write(design, output):
+        click.echo(f"wrote {path}")

@@ -1,0 +1,85 @@
+"""A core's area and speed: `synth`."""
+
+from pathlib import Path
+
+import click
+
+from ..cores import generate
+from . import options, terminal
+from .numbers import Real, Whole
+from .output import FAILED, check_writable, table, write_json
+from .progress import bar, stages
+
+
+@options.command("synth", "bitloom synth ovp-decoder --target ice40-up5k --freq 30")
+@options.core
+@click.argument("assignments", nargs=-1, metavar="[NAME=V1,V2,…]...")
+@options.parameters
+@click.option(
+    "--target", metavar="T", help="FPGA part, such as ice40-up5k, gowin-gw1n-9 or ecp5-85k, which is a sweep's default."
+)
+@click.option(
+    "--liberty", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="F", help="Or: cell library."
+)
+@click.option("--freq", type=Real(0, min_open=True), metavar="MHz", help="Exit 1 if the estimate is below.")
+@click.option("--seed", type=Whole(0, 2**31 - 1), default=1, show_default=True, help="Of place and route.")
+@click.option("--sweep", is_flag=True, help="Measure every combination of the values that NAME=V1,V2,… give.")
+@click.option("--plot", type=options.OUTPUT, metavar="F", help="Draw the sweep (.png, .svg, .pdf).")
+@click.option("--jobs", type=Whole(1), metavar="N", help="Points of a sweep at a time; one a CPU by default.")
+@options.json_file
+def synth(core, assignments, parameters, target, liberty, freq, seed, sweep, plot, jobs, json_file):
+    """Estimate a core's area and speed on an FPGA part or in a cell library.
+
+    With --sweep, of every combination of parameter values, side by side:
+
+    \b
+      bitloom synth ovp-decoder --sweep pairs=1,2,4 normal=int4,int8 --plot decoder.png
+    """
+    if sweep:
+        return _sweep(core, assignments, parameters, target, liberty, freq, seed, plot, jobs, json_file)
+    for option, given in (("--plot", plot), ("--jobs", jobs), (f"argument {' '.join(assignments)!r}", assignments)):
+        if given:
+            raise click.UsageError(f"{option} needs --sweep")
+    from ..synth import flow
+    from ..synth import report as reporting
+
+    design = generate.generate(core, core.config.parse(parameters))
+    check_writable(json_file)
+    with stages() as progress:
+        report = flow.synthesize(design, target=target, liberty=liberty, freq=freq, seed=seed, progress=progress)
+    if json_file:
+        write_json(json_file, report.to_dict())
+    console = terminal.console()
+    if console.is_terminal:
+        console.print(reporting.table(report))
+    else:
+        click.echo("\n".join(reporting.lines(report)))
+    return 0 if report.met is not False else FAILED
+
+
+def _sweep(core, assignments, parameters, target, liberty, freq, seed, plot, jobs, json_file):
+    """Measure a core in every combination of parameters."""
+    from ..synth import plot as sweep_plot
+    from ..synth import sweep
+    from ..tools import pictures
+
+    points = sweep.plan(core, parameters, assignments)
+    if plot:
+        pictures.check_suffix(plot)
+    check_writable(plot, json_file)
+    if not (target or liberty):
+        target = sweep.DEFAULT_TARGET
+    with bar(f"measuring {core.name}") as progress:
+        found = sweep.run(core, points, target, liberty, freq, seed, jobs=jobs, progress=progress)
+    if found.reports and json_file:
+        write_json(json_file, found.to_dict())
+    if found.reports and plot:
+        sweep_plot.draw(plot, found)
+    table(*found.table(), title=f"{core.name} on {found.target}: {found.wording}")
+    for note in found.notes:
+        click.echo(f"note: {note}")
+    if not found.reports:
+        raise ValueError(f"{found.target} is too small for every point of the sweep")
+    if plot:
+        click.echo(f"wrote {plot}")
+    return 0 if found.met is not False else FAILED
