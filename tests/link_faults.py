@@ -33,8 +33,8 @@ BAUD = targets.TWIN_BAUD
 # A host that never ends, for a process of its own.
 _HOST = """
 import sys
-from bitloom.fpga.host import Link, open_port
-from bitloom.fpga.link_map import LinkMap, LinkStream
+from bitloom.fpga.session.host import Link, open_port
+from bitloom.fpga.link.map import LinkMap, LinkStream
 channels = LinkMap({"i": LinkStream(0, 9, 2)}, {"o": LinkStream(0, 17, 3)}, {}, ("illegal",))
 with Link(open_port(sys.argv[1], int(sys.argv[2])), channels) as link:
     while True:

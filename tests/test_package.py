@@ -1,6 +1,7 @@
 """What is packed: all that the repository holds, under a name that is ours."""
 
 import fnmatch
+import importlib
 import re
 import subprocess
 import tomllib
@@ -49,3 +50,17 @@ def test_nobody_is_told_to_install_another_project():
     told = re.compile(r"pip install [^`\n]*\bbitloom(?!-rtl)\b")
     texts = [file for file in tracked() if Path(file).suffix in (".py", ".md", ".toml", "") and file != "LICENSE"]
     assert [file for file in texts if told.search((ROOT / file).read_text())] == []
+
+
+def test_programs_of_the_tests_import_what_is_there():
+    """Those in strings too, which no import of the test itself would miss."""
+    wrong = set()
+    for path in (ROOT / "tests").rglob("*.py"):
+        for package, names in re.findall(r"from (bitloom[\w.]*) import (\w+(?:, *\w+)*)", path.read_text()):
+            for name in re.split(", *", names):
+                try:
+                    if not hasattr(importlib.import_module(package), name):
+                        importlib.import_module(f"{package}.{name}")
+                except ImportError:
+                    wrong.add(f"{path.name}: from {package} import {name}")
+    assert wrong == set()

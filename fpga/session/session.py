@@ -1,5 +1,4 @@
-"""One object for a core that is there to be used: Verilated, on a board behind a port, in a board's twin, or in a
-bitstream that is read back.
+"""One object for a core that is there to be used: Verilated, on a board, in the twin of one, or in a bitstream.
 
 >>> with Session("rtl", "ovp-decoder") as session:  # doctest: +SKIP
 ...     result = session.run({"i": rows})

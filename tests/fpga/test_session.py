@@ -138,7 +138,7 @@ def test_a_self_test_tells_its_seed(board):
     assert (first.seed, again.seed) == (3, 3) and 0 <= other.seed < 1 << 32
     told = [{**result.to_dict(), "seconds": 0} for result in (first, again)]
     assert told[0] == told[1]
-    with pytest.raises(ValueError, match="a bitstream; on rtl use `bitloom sim`"):
+    with pytest.raises(ValueError, match="not on rtl: use `bitloom sim`"):
         Session("rtl").selftest(10)
 
 

@@ -118,7 +118,7 @@ def test_a_twin_ends_with_its_block_and_its_port_is_gone():
 _PARENT = """
 import sys, time
 from pathlib import Path
-from bitloom.testbench import twin
+from bitloom.fpga.session import twin
 with twin.start(Path(sys.argv[1])) as board:
     print(board.pid, flush=True)
     time.sleep(60)

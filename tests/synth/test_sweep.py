@@ -25,7 +25,7 @@ TOOLS = {"yosys": "0.70", "nextpnr-ice40": "0.11.1"}
 FAKE = """
 import os, signal, time
 from pathlib import Path
-from bitloom.hdl import tools
+from bitloom.tools import external
 from bitloom.synth.report import Report, Use
 from bitloom.synth.room import TooSmall
 

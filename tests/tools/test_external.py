@@ -265,7 +265,7 @@ def test_a_timeout_ends_the_tool_and_its_children(tmp_path):
 
 def test_ctrl_c_ends_the_tool_and_its_children(tmp_path):
     code = (
-        "from bitloom.hdl import tools\n"
+        "from bitloom.tools import external\n"
         "try: external.run(['sh', '-c', 'sleep 60 & echo $! > child.new; mv child.new child; wait'], '.')\n"
         "except KeyboardInterrupt: print('interrupted')\n"
     )

@@ -140,7 +140,7 @@ def test_paraphrases_are_closer_than_strangers(encoder):
 def test_no_deep_learning_stack_is_imported():
     code = """
 import sys
-from bitloom.golden.transformer import Encoder
+from bitloom.golden.workloads.transformer import Encoder
 Encoder.load().embed(["Nothing but NumPy."])
 foreign = {"torch", "transformers", "sentence_transformers", "tokenizers", "safetensors", "scipy"}
 print(sorted(foreign & sys.modules.keys()))
