@@ -18,7 +18,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 def imported():
     """Top-level names of all that bitloom's modules import, but for the standard library and bitloom itself."""
-    folders = ("cores", "fpga", "golden", "hdl", "synth", "testbench")
+    folders = ("cli", "cores", "fpga", "golden", "hdl", "synth", "testbench", "tools")
     files = [*ROOT.glob("*.py"), *(path for folder in folders for path in (ROOT / folder).rglob("*.py"))]
     for file in files:
         for node in ast.walk(ast.parse(file.read_text())):
