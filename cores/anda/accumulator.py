@@ -7,9 +7,10 @@ integer is a multiple of 2**-54 (2**-30, the least unit, times 2**-24, the least
 """
 
 from amaranth import Array, Module, Mux, Signal, unsigned
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
+from ...hdl.emission.replicate import Replicable
 from ...hdl.floating.add import FloatAdder
 from ...hdl.floating.convert import FloatConverter, IntegerToFloat
 from ...hdl.floating.formats import FP16, FP32
@@ -32,7 +33,7 @@ def control_layout(config):
     return data.StructLayout(dict.fromkeys(("add", "write", "store"), token_layout(config.share)))
 
 
-class Scaler(wiring.Component):
+class Scaler(Replicable):
     """Take the integers of `share` rows, and give them one a cycle as `D * 2**(E - 14 - M) * scale`.
 
     Parameters
@@ -97,7 +98,7 @@ class Scaler(wiring.Component):
         return m
 
 
-class Accumulator(wiring.Component):
+class Accumulator(Replicable):
     """FP32 sums of `share` rows, each in its register, and the results of their last complete reductions.
 
     Parameters

@@ -1,10 +1,10 @@
 """A column of the Anda tile: one output channel's weights, its processing elements, and the way out of its results."""
 
 from amaranth import Array, Cat, Module, Signal
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
-from ...hdl.emission.replicate import Replica
+from ...hdl.emission.replicate import Replica, Replicable
 from ...hdl.floating.convert import IntegerToFloat
 from ...hdl.floating.formats import FP16
 from ...hdl.floating.multiply import FloatMultiplier
@@ -14,7 +14,7 @@ from .pe import WEIGHT_BITS, Fp16Pe, ParallelPe, SerialPe
 __all__ = ["Fp16Column", "ParallelColumn", "SerialColumn"]
 
 
-class _Column(wiring.Component):
+class _Column(Replicable):
     """What all columns have: FP32 accumulators, and a choice of one row's result.
 
     Attributes

@@ -6,9 +6,10 @@ its own: the same planes, without a subtractor and a counter for each value (our
 """
 
 from amaranth import Cat, Const, Module, Mux, Signal
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
+from ...hdl.emission.replicate import Replicable
 from .planes import EXPONENT, largest
 
 __all__ = ["AndaLane"]
@@ -16,7 +17,7 @@ __all__ = ["AndaLane"]
 _FRACTION = 10
 
 
-class AndaLane(wiring.Component):
+class AndaLane(Replicable):
     """Take groups of FP16 values, give their bit planes; two groups at a time, one coming in and one going out.
 
     Parameters

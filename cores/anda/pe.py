@@ -16,11 +16,11 @@ GPU does, and the FP-FP baseline of the paper.
 from itertools import pairwise
 
 from amaranth import Module, Mux, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from ...golden.anda import tile as golden
-from ...hdl.emission.replicate import Replica
+from ...hdl.emission.replicate import Replica, Replicable
 from ...hdl.floating.add import FloatAdder
 from ...hdl.floating.formats import FP16, FP32
 from ...hdl.floating.multiply import FloatMultiplier
@@ -32,7 +32,7 @@ __all__ = ["WEIGHT_BITS", "Fp16Pe", "ParallelPe", "ParallelRow", "SerialPe", "Se
 WEIGHT_BITS = 4
 
 
-class SerialRow(wiring.Component):
+class SerialRow(Replicable):
     """What the processing elements of a row share: registers for signs and a plane, and the exponent.
 
     Attributes
@@ -88,7 +88,7 @@ class SerialRow(wiring.Component):
         return m
 
 
-class SerialPe(wiring.Component):
+class SerialPe(Replicable):
     """`dot = 2 * dot + sum of the plane's signed weights`, most significant plane first.
 
     Widths for groups of 64 and weights of 4 bits: counts 0 to 64, their sum -512 to 512, the dot product
@@ -137,7 +137,7 @@ class SerialPe(wiring.Component):
         return m
 
 
-class ParallelRow(wiring.Component):
+class ParallelRow(Replicable):
     """What the processing elements of a row share: mantissas in two's complement, and the exponent.
 
     Attributes
@@ -179,7 +179,7 @@ class ParallelRow(wiring.Component):
         return m
 
 
-class ParallelPe(wiring.Component):
+class ParallelPe(Replicable):
     """`dot = dot + sum of lanes' products`.
 
     Widths: 17 bits a product, two more for four of them, the dot product 23 bits for groups of 64.
@@ -219,7 +219,7 @@ class ParallelPe(wiring.Component):
         return m
 
 
-class Fp16Pe(wiring.Component):
+class Fp16Pe(Replicable):
     """Sum of `config.lanes` products, each exact in FP32, added by pairs; one sum a cycle.
 
     Attributes

@@ -345,7 +345,7 @@ class AndaTile(wiring.Component):
                 column.control.store.valid.eq(store.valid & store.last),
                 column.row.eq(row),
             ]
-        m.submodules.egress = Replica(egress := Stage(config.o_layout), config.o_layout)
+        m.submodules.egress = Replica(egress := Stage(config.o_layout))
         connect(m, egress.o, flipped(self.o))
         m.d.comb += [
             feed.free.eq(free),

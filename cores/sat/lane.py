@@ -1,16 +1,17 @@
 """One lane of the N:M selector: magnitudes, ranks, and the kept elements in order."""
 
 from amaranth import Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
+from ...hdl.emission.replicate import Replicable
 from ...hdl.integer.popcount import popcount
 from .slots import slot_layout
 
 __all__ = ["NmLane"]
 
 
-class NmLane(wiring.Component):
+class NmLane(Replicable):
     """Rank the elements of a group as they come, then give those with the lowest ranks.
 
     Three steps, each at most once a cycle: an element is taken into a register, with its magnitude; it enters the

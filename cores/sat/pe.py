@@ -23,7 +23,7 @@ class GroupTerms(Terms):
 
     def elaborate(self, platform):
         m = Module()
-        config, rows, cols = self.config
+        config, rows, cols = self.config, self.rows, self.cols
         kind = Ecp5Select if config.target == "ecp5" else Select
         for col in range(cols):
             m.submodules[f"multiply_{col}"] = Replica(products := terms(config.dense, rows, 1))

@@ -93,7 +93,7 @@ class NmSelector(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         group = self.config.group
-        m.submodules.egress = Replica(egress := Stage(self.config.o_layout), self.config.o_layout)
+        m.submodules.egress = Replica(egress := Stage(self.config.o_layout))
         connect(m, egress.o, flipped(self.o))
 
         # Slots that are still to go after the one that is shown; `swap` takes over the group that is complete.

@@ -141,7 +141,7 @@ class HgqDequantizer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config, i = self.config, self.i.payload
-        m.submodules.egress = Replica(egress := Stage(config.o_layout), config.o_layout)
+        m.submodules.egress = Replica(egress := Stage(config.o_layout))
         connect(m, egress.o, flipped(self.o))
         en, take = egress.i.ready, Signal()
         m.submodules.frame = frame = Frame(config)

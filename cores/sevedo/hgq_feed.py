@@ -150,7 +150,7 @@ class Drain(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        m.submodules.egress = Replica(egress := Stage(config.o_layout), config.o_layout)
+        m.submodules.egress = Replica(egress := Stage(config.o_layout))
         connect(m, egress.o, flipped(self.o))
         en, o = egress.i.ready, egress.i
         complete = self.write.valid & self.write.last

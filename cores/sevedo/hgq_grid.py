@@ -12,10 +12,11 @@ fields x, of a value, of the largest of its fine and coarse group (f, c), and of
 """
 
 from amaranth import Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from ...golden.sevedo import hgq as golden
+from ...hdl.emission.replicate import Replicable
 from ...hdl.integer.bits import resize
 from .hgq import CODE
 
@@ -138,7 +139,7 @@ def bounds(fraction):
     return [resize(bound, 12) for bound in (one, three, five, seven, *eighths)]
 
 
-class HgqLane(wiring.Component):
+class HgqLane(Replicable):
     """Code of a value, after one enabled cycle.
 
     Attributes

@@ -11,10 +11,11 @@ carry chains: 8,900 um2, but half as many LUTs in an FPGA, where a tree is slow.
 """
 
 from amaranth import Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from ...golden.sevedo import hgq_tile as golden
+from ...hdl.emission.replicate import Replicable
 from ...hdl.floating.formats import stage
 
 __all__ = ["MAGNITUDE", "DotProduct", "add_columns", "magnitudes"]
@@ -65,7 +66,7 @@ def add_columns(m, name, columns, width):
     return Cat(total)
 
 
-class DotProduct(wiring.Component):
+class DotProduct(Replicable):
     """Sum of `config.fine` products of magnitudes up to 7: `config.dot` cycles.
 
     Parameters
@@ -81,13 +82,13 @@ class DotProduct(wiring.Component):
     """
 
     def __init__(self, config):
-        self.config = (config.fine, config.dot)
+        self.config = config
         operands = data.ArrayLayout(MAGNITUDE, config.fine)
         super().__init__({"en": In(1), "x": In(operands), "w": In(operands), "o": Out(signed(golden.dot_bits(config)))})
 
     def elaborate(self, platform):
         m = Module()
-        lanes, cycles = self.config
+        lanes, cycles = self.config.fine, self.config.dot
         # Bit by bit, all products side by side.
         x, w = (
             [Cat(operand.magnitude[bit] for operand in operands) for bit in range(3)] for operands in (self.x, self.w)

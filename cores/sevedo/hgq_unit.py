@@ -13,11 +13,11 @@ unit for itself, and adds in one cycle, because the next cycle needs the sum.
 """
 
 from amaranth import Array, Cat, Const, Module, Mux, Signal, signed, unsigned
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from ...golden.sevedo import hgq_tile as golden
-from ...hdl.emission.replicate import Replica
+from ...hdl.emission.replicate import Replica, Replicable
 from ...hdl.floating.add import FloatAdder
 from ...hdl.floating.formats import FP16, FP32, compress, normalize, pack, stage
 from ...hdl.integer.multiply import OuterProduct
@@ -40,7 +40,7 @@ def control_layout(config):
     return data.StructLayout({"step": 1, "fresh": 1, "ended": 1} | turns)
 
 
-class Lane(wiring.Component):
+class Lane(Replicable):
     """The integer of a coarse group, `sum of dot << shift`.
 
     Parameters
@@ -108,7 +108,7 @@ class Lane(wiring.Component):
         return m
 
 
-class Scaler(wiring.Component):
+class Scaler(Replicable):
     """`o = i * x_scale * w_scale * 2**-top`, rounded once to FP32, one number in each enabled cycle.
 
     The scales' significands have an exact product of 22 bits; the integer is normalized before it is multiplied with
@@ -179,7 +179,7 @@ class Scaler(wiring.Component):
         return m
 
 
-class Sums(wiring.Component):
+class Sums(Replicable):
     """FP32 sums of the lanes, one term a cycle.
 
     Parameters
@@ -226,7 +226,7 @@ class Sums(wiring.Component):
         return m
 
 
-class Unit(wiring.Component):
+class Unit(Replicable):
     """The lanes, and what they share.
 
     Parameters

@@ -7,17 +7,17 @@ made of bit slices is known from a review only; radix, widths and passes are our
 """
 
 from amaranth import Cat, Const, Module, Signal, signed, unsigned
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from ...golden.sevedo.lvc_cycles import tree_stages
-from ...hdl.emission.replicate import Replica
+from ...hdl.emission.replicate import Replica, Replicable
 from .lvc_layer import DIGIT
 
 __all__ = ["Column", "SliceMultiplier"]
 
 
-class SliceMultiplier(wiring.Component):
+class SliceMultiplier(Replicable):
     """Combinational product of two digits and a sign by two digits, of four digit products.
 
     Attributes
@@ -28,7 +28,6 @@ class SliceMultiplier(wiring.Component):
     """
 
     def __init__(self):
-        self.config = ()
         # No signed ports: Yosys reads slices of signed vectors at an instance's ports in a way that ends in an error.
         super().__init__({"a": In(2 * DIGIT + 1), "b": In(2 * DIGIT), "o": Out(4 * DIGIT + 1)})
 
@@ -55,7 +54,7 @@ def _digit_product(a, b, signed):
     return (rows[0] + rows[1]) + (rows[2] - rows[3] if signed else rows[2] + rows[3])
 
 
-class Column(wiring.Component):
+class Column(Replicable):
     """Dot products and their sum.
 
     Latency: `golden.sevedo.lvc_cycles.column_latency` cycles with `en` from the operands to `total`.

@@ -40,7 +40,6 @@ class SystolicArray(Structure):
     """
 
     def __init__(self, config, kind):
-        self.config = (config, kind)
         ports = {
             "en": In(1),
             "a": In(data.ArrayLayout(config.a_shape, config.rows)),
@@ -92,7 +91,6 @@ class Row(Chain):
     """
 
     def __init__(self, config, kind, height):
-        self.config = (config, kind, height)
         weights = data.ArrayLayout(config.w_shape, config.cols)
         results = data.ArrayLayout(moving_layout(config), config.cols)
         ports = {
@@ -122,7 +120,6 @@ class Rows(Chain):
     """
 
     def __init__(self, config, kind):
-        self.config = (config, kind)
         ports = {
             "en": In(1),
             "a": In(data.ArrayLayout(config.a_shape, config.rows)),

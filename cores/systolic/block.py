@@ -1,10 +1,10 @@
 """The systolic tile's blocks of processing elements, one kind for each dataflow."""
 
 from amaranth import Module, Mux, Signal
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
-from ...hdl.emission.replicate import Replica
+from ...hdl.emission.replicate import Replica, Replicable
 from .processing_element import CONTROL, WEIGHT_CONTROL, Accumulator, PartialSum, carries, moving_layout, terms
 
 __all__ = ["OutputBlock", "WeightBlock", "controls"]
@@ -17,7 +17,7 @@ def controls(config, rows):
     return data.ArrayLayout(CONTROL, -(-rows // config.block))
 
 
-class Block(wiring.Component):
+class Block(Replicable):
     """A block of processing elements with what they share; the ports of both dataflows.
 
     Attributes
@@ -29,7 +29,7 @@ class Block(wiring.Component):
     """
 
     def __init__(self, config, height, width):
-        self.config = (config, height, width)
+        self.config, self.height, self.width = config, height, width
         activations = data.ArrayLayout(config.a_shape, height)
         weights = data.ArrayLayout(config.w_shape, width)
         control = controls(config, height)
@@ -69,7 +69,7 @@ class OutputBlock(Block):
         m = Module()
         a, w, control = self._registers(m)
 
-        config, height, width = self.config
+        config, height, width = self.config, self.height, self.width
         m.submodules.terms = Replica(products := self._terms(config, height, width))
         m.d.comb += [products.en.eq(self.en), products.a.eq(a), products.w.eq(w)]
         above = self.above
@@ -102,7 +102,7 @@ class WeightBlock(Block):
         m = Module()
         a, _, _ = self._registers(m)
 
-        config, height, width = self.config
+        config, height, width = self.config, self.height, self.width
         above = self.above
         for row in range(height):
             spare = Signal(self.w.shape(), name=f"spare_{row}", reset_less=True)

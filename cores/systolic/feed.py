@@ -4,7 +4,7 @@ from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ...hdl.emission.replicate import Replica
+from ...hdl.emission.replicate import Replica, Replicable
 from ...hdl.stream.stages import offered_last
 from ..olive.ovp import decode_pair
 from .processing_element import operand_shape
@@ -132,7 +132,7 @@ class PairFeed(StepFeed):
         return m
 
 
-class PairDecoder(wiring.Component):
+class PairDecoder(Replicable):
     """A register for a packed pair, and the decoder.
 
     Attributes
@@ -148,7 +148,7 @@ class PairDecoder(wiring.Component):
     """
 
     def __init__(self, operand):
-        self.config = operand
+        self.operand = operand
         super().__init__(
             {
                 "accept": In(1),
@@ -160,7 +160,7 @@ class PairDecoder(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        fmt = self.config.pairs
+        fmt = self.operand.pairs
         codes = Signal.like(self.codes, name="codes_q", reset_less=True)
         with m.If(self.accept):
             m.d.sync += codes.eq(self.codes)
@@ -171,7 +171,7 @@ class PairDecoder(wiring.Component):
         return m
 
 
-class PairEdge(wiring.Component):
+class PairEdge(Replicable):
     """`PairDecoder` of one lane, and a choice of its two values.
 
     Attributes
@@ -189,7 +189,7 @@ class PairEdge(wiring.Component):
     """
 
     def __init__(self, operand):
-        self.config = operand
+        self.operand = operand
         super().__init__(
             {
                 "accept": In(1),
@@ -203,7 +203,7 @@ class PairEdge(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.decoder = Replica(decoder := PairDecoder(self.config))
+        m.submodules.decoder = Replica(decoder := PairDecoder(self.operand))
         m.d.comb += [
             decoder.accept.eq(self.accept),
             decoder.codes.eq(self.codes),

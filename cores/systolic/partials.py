@@ -1,9 +1,10 @@
 """Weight-stationary: the partial sums between two blocks of a reduction."""
 
 from amaranth import Module, Mux, Shape, Signal
-from amaranth.lib import data, memory, wiring
+from amaranth.lib import data, memory
 from amaranth.lib.wiring import In, Out
 
+from ...hdl.emission.replicate import Replicable
 from ...hdl.emission.structure import Chain
 from .processing_element import moving_layout
 
@@ -33,7 +34,7 @@ class PartialSums(Chain):
         super().__init__(ports, queues, {"control_right": "control"}, ["en"])
 
 
-class Queue(wiring.Component):
+class Queue(Replicable):
     """Memory of `config.partials` rows of `width` partial sums, first in, first out.
 
     Attributes
@@ -45,7 +46,7 @@ class Queue(wiring.Component):
     """
 
     def __init__(self, config, width):
-        self.config = (config, width)
+        self.config = config
         sums = data.ArrayLayout(moving_layout(config), width)
         super().__init__(
             {
@@ -59,7 +60,7 @@ class Queue(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        depth = self.config[0].partials
+        depth = self.config.partials
         width = Shape.cast(self.i.shape()).width
         m.submodules.memory = store = memory.Memory(shape=width, depth=depth, init=[])
         write, read = store.write_port(), store.read_port()

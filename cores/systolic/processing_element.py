@@ -8,10 +8,10 @@ ours has the one mode that it was generated for (our choice).
 """
 
 from amaranth import Cat, Const, Module, Mux, Signal, signed, unsigned
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
-from ...hdl.emission.replicate import Replica
+from ...hdl.emission.replicate import Replica, Replicable
 from ...hdl.integer.accumulate import Ecp5GatedAdder, GatedAdder
 from ...hdl.integer.bits import shift_left
 from ...hdl.integer.multiply import Ecp5OuterProduct, GowinOuterProduct, Ice40OuterProduct, OuterProduct, ecp5_packing
@@ -98,7 +98,7 @@ def terms(config, rows, cols):
     return (Ecp5ExponentTerms if config.target == "ecp5" else ExponentTerms)(config, rows, cols)
 
 
-class Terms(wiring.Component):
+class Terms(Replicable):
     """Terms of a block of results: one from each row's and each column's operand.
 
     Parameters
@@ -121,7 +121,7 @@ class Terms(wiring.Component):
     """
 
     def __init__(self, config, rows, cols):
-        self.config = (config, rows, cols)
+        self.config, self.rows, self.cols = config, rows, cols
         ports = {
             "en": In(1),
             "a": In(data.ArrayLayout(config.a_shape, rows)),
@@ -138,7 +138,7 @@ class IntegerTerms(Terms):
 
     def elaborate(self, platform):
         m = Module()
-        config, block_rows, block_cols = self.config
+        config, block_rows, block_cols = self.config, self.rows, self.cols
         kind, height, width = _multiplier(config, block_rows, block_cols)
         for row in range(0, block_rows, height):
             for col in range(0, block_cols, width):
@@ -170,7 +170,7 @@ class ExponentTerms(Terms):
 
     def elaborate(self, platform):
         m = Module()
-        config, rows, cols = self.config
+        config, rows, cols = self.config, self.rows, self.cols
         for row in range(rows):
             for col in range(cols):
                 a, w = self.a[row], self.w[col]
@@ -194,7 +194,7 @@ class Ecp5ExponentTerms(Terms):
 
     def elaborate(self, platform):
         m = Module()
-        config, rows, cols = self.config
+        config, rows, cols = self.config, self.rows, self.cols
         multiplier = Ecp5OuterProduct(unsigned(3), unsigned(3), rows, cols)
         m.submodules.multiply = Replica(multiplier)
         m.d.comb += multiplier.en.eq(self.en)
@@ -224,7 +224,7 @@ class Ecp5ExponentTerms(Terms):
         return m
 
 
-class SignedShift(wiring.Component):
+class SignedShift(Replicable):
     """`product << (a_exponent + b_exponent)` with a sign, as a term and a carry that is to be added.
 
     Parameters
@@ -250,7 +250,6 @@ class SignedShift(wiring.Component):
     """
 
     def __init__(self, product_bits, exponent_bits, width):
-        self.config = (product_bits, exponent_bits, width)
         super().__init__(
             {
                 "en": In(1),
@@ -285,7 +284,7 @@ class QuadTerms(Terms):
 
     def elaborate(self, platform):
         m = Module()
-        config, rows, cols = self.config
+        config, rows, cols = self.config, self.rows, self.cols
         for row in range(rows):
             for col in range(cols):
                 a, w = self.a[row], self.w[col]
@@ -314,7 +313,7 @@ def _nibbles(integer):
     return integer[:4], integer[4:].as_signed()
 
 
-class ShiftedProduct(wiring.Component):
+class ShiftedProduct(Replicable):
     """`(a * b) << (a_exponent + b_exponent + offset)` in 3 cycles: operands, product, shift.
 
     Parameters
@@ -330,7 +329,6 @@ class ShiftedProduct(wiring.Component):
     """
 
     def __init__(self, a_shape, b_shape, exponent_bits, width, offset=0):
-        self.config = (a_shape, b_shape, exponent_bits, width, offset)
         self.offset = offset
         super().__init__(
             {
@@ -379,7 +377,7 @@ def _add(m, config, base, port, keep):
     return adder.sum
 
 
-class Accumulator(wiring.Component):
+class Accumulator(Replicable):
     """Accumulate the terms of one result, and take it down to the edge of the array when it is complete.
 
     Parameters
@@ -438,7 +436,7 @@ class Accumulator(wiring.Component):
         return m
 
 
-class PartialSum(wiring.Component):
+class PartialSum(Replicable):
     """Add a term to the partial sum from the row above.
 
     Parameters

@@ -219,7 +219,7 @@ def assemble(m, tile, feed, kind, sequence):
         Of `systolic_sequence`.
     """
     config = tile.config
-    m.submodules.egress = Replica(egress := Stage(config.o_layout), config.o_layout)
+    m.submodules.egress = Replica(egress := Stage(config.o_layout))
     connect(m, egress.o, flipped(tile.o))
     # The array advances while the output's spare register can take what is at the array's lower edge.
     en = egress.i.ready

@@ -5,38 +5,102 @@ Two remedies, one for each cost:
 
 - `Replica` stands for a submodule that is one of many. When Verilog is emitted it becomes an instance of a module that
   is elaborated and emitted on its first use; anywhere else, as in Amaranth's simulator, it is the plain submodule.
+  What decides how it is built are the arguments of its constructor, which its base `Replicable` keeps.
 - `merge` finds modules with the same text, whatever made them identical, and keeps the first of them.
 """
 
+import inspect
 import re
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 
 from amaranth import ClockSignal, Instance, ResetSignal
 from amaranth.hdl import Elaboratable
+from amaranth.lib import wiring
 
-__all__ = ["Emitted", "Modules", "Replica", "merge", "unwarned"]
+__all__ = ["Emitted", "Modules", "Replica", "Replicable", "merge", "unwarned"]
+
+
+class Replicable(wiring.Component):
+    """A component of which there may be replicas: its class and its constructor's arguments decide how it is built.
+
+    The arguments are kept as they were given, so that none can be forgotten. They must be hashable and must not change,
+    and nothing else may change what is built: no attribute that is set from outside, no global.
+    """
+
+    def __new__(cls, *args, src_loc_at=0, **kwargs):
+        made = super().__new__(cls, *args, src_loc_at=src_loc_at + 1, **kwargs)
+        made._given = args, kwargs
+        return made
+
+    def replication_key(self):
+        """What two components have in common that are built alike: the class, and each argument with its type.
+
+        The same for an argument by position, by keyword, or left to its default.
+
+        Raises
+        ------
+        TypeError
+            For an argument that is not hashable.
+        """
+        args, kwargs = self._given
+        bound = _constructor(type(self)).bind(self, *args, **kwargs)
+        bound.apply_defaults()
+        # With types, as 1 == True.
+        given = [(name, type(value), value) for name, value in _flat(bound)]
+        for name, _, value in given:
+            try:
+                hash(value)
+            except TypeError:
+                raise TypeError(
+                    f"argument {name!r} of {type(self).__name__} must be hashable, as replicas are told apart by their "
+                    f"arguments, not {value!r}"
+                ) from None
+        return type(self), *given
+
+
+@cache
+def _constructor(kind):
+    return inspect.signature(kind.__init__)
+
+
+def _flat(bound):
+    """Name and value of all arguments but the first, which is the component; those of `**` sorted by name."""
+    for name, value in [*bound.arguments.items()][1:]:
+        if bound.signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
+            yield from sorted(value.items())
+        else:
+            yield name, value
 
 
 class Replica(Elaboratable):
-    """A submodule that is emitted once for all replicas with the same key.
+    """A submodule that is emitted once for all replicas of the same class and arguments.
 
     Parameters
     ----------
-    component : wiring.Component
+    component : Replicable
         The submodule. Connect its ports, as of any submodule; it lives in the domain `sync`.
-    *key : hashable
-        What, with the component's class, decides how it is built: two components with equal keys must be identical.
-        By default the component's attribute `config`.
+
+    Raises
+    ------
+    TypeError
+        In `elaborate`, whatever the platform: for another component, or for an argument of it that is not hashable.
     """
 
-    def __init__(self, component, *key):
-        self.component, self.key = component, key
+    def __init__(self, component):
+        self.component = component
 
     def elaborate(self, platform):
+        _key(self.component)
         if isinstance(platform, Modules):
-            return platform.instance(self.component, *self.key)
+            return platform.instance(self.component)
         return self.component
+
+
+def _key(component):
+    if not isinstance(component, Replicable):
+        raise TypeError(f"a replica must be of a Replicable, not of a {type(component).__name__}")
+    return component.replication_key()
 
 
 def unwarned(component):
@@ -76,16 +140,16 @@ class Modules:
         """RTLIL of the modules, each before those that use it."""
         return "".join(self._texts)
 
-    def instance(self, component, *key):
-        """An instance of the component's module, connected to the component's own ports; `key` as of `Replica`."""
-        module = self.module(component, *key)
+    def instance(self, component):
+        """An instance of the component's module, connected to the component's own ports."""
+        module = self.module(component)
         ports = [(direction.value[0], port, value) for port, (value, direction) in self._ports(component).items()]
         domain = {"clk": ClockSignal(), "rst": ResetSignal(allow_reset_less=True)}
         return Instance(module.name, *ports, *(("i", port, domain[port]) for port in module.clocking))
 
-    def module(self, component, *key):
-        """The component's module; the first request emits it. A component with a method `rtlil` writes its own text."""
-        key = (type(component), *(key or (component.config,)))
+    def module(self, component):
+        """The module of a `Replicable`; the first request emits it. One with a method `rtlil` writes its own text."""
+        key = _key(component)
         if key not in self._modules:
             self._modules[key] = self._emit(component)
         unwarned(component)

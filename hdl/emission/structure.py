@@ -8,23 +8,25 @@ line for each port; in Amaranth's simulator it is plain Amaranth. Both come from
 from typing import NamedTuple
 
 from amaranth import Module, Signal, Value
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .replicate import unwarned
+from .replicate import Replicable, unwarned
 
 __all__ = ["Chain", "Place", "Structure"]
 
 
 class Place(NamedTuple):
-    """An instance: its name, what it is (a component's class and arguments), and for each port the (bus, first bit)."""
+    """An instance: its name, what it is, and for each port the (bus, first bit).
+
+    What it is: the class of a `Replicable`, and its hashable arguments by position.
+    """
 
     name: str
     kind: tuple
     ports: dict
 
 
-class Structure(wiring.Component):
+class Structure(Replicable):
     """A component that consists of instances.
 
     Parameters
@@ -132,7 +134,7 @@ class Chain(Structure):
         one of `shared`: connected to every stage;
         else a lane: the stages' ports side by side, the first one in the lowest bits.
     stages : list of tuple
-        The first to the last: a component's class and its arguments.
+        The first to the last, each as `Place.kind`.
     links : dict of str to str
         Output of a stage to input of the next one. The first stage's is zero where it is not in `ports`.
     shared : sequence of str

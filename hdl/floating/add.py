@@ -1,9 +1,9 @@
 """Floating-point addition."""
 
 from amaranth import Cat, Const, Module, Mux
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ..emission.replicate import Replicable
 from .formats import compress, normalize, pack, shift_right_jam, stage, stop, take, unpack
 
 __all__ = ["FloatAdder"]
@@ -18,7 +18,7 @@ _CUTS = {
 }
 
 
-class FloatAdder(wiring.Component):
+class FloatAdder(Replicable):
     """`o = a + b`, rounded to nearest even, one sum in each enabled cycle.
 
     The five steps are: order the operands by magnitude, align the lesser one, add or subtract, normalize, round. The
@@ -54,7 +54,6 @@ class FloatAdder(wiring.Component):
         if stages not in _CUTS:
             raise ValueError(f"stages must be 1 to {max(_CUTS)}, not {stages}")
         self.fmt, self.specials, self.latency = fmt, specials, stages
-        self.config = (fmt, specials, stages)
         super().__init__({"en": In(1), "a": In(fmt.layout), "b": In(fmt.layout), "o": Out(fmt.layout)})
 
     def elaborate(self, platform):

@@ -1,9 +1,9 @@
 """Conversions to floating point: from integers, and between formats."""
 
 from amaranth import Cat, Const, Module, Mux, Shape
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ..emission.replicate import Replicable
 from .formats import compress, denormalize, normalize, pack, stage, stop, take, unpack
 
 __all__ = ["FloatConverter", "IntegerToFloat"]
@@ -14,7 +14,7 @@ def _limits(shape):
     return (-(1 << shape.width - 1), (1 << shape.width - 1) - 1) if shape.signed else (0, (1 << shape.width) - 1)
 
 
-class IntegerToFloat(wiring.Component):
+class IntegerToFloat(Replicable):
     """`o = i * 2**(scale + offset)`, rounded to nearest even, one number in each enabled cycle.
 
     An integer of W bits, magnitudes up to 2**(W-1) signed and below 2**W unsigned, is a multiple of 2**(lowest scale +
@@ -49,7 +49,6 @@ class IntegerToFloat(wiring.Component):
 
     def __init__(self, shape, fmt, scale_shape=0, offset=0, specials=True):
         self.shape, self.fmt, self.scale_shape, self.offset = Shape.cast(shape), fmt, Shape.cast(scale_shape), offset
-        self.config = (self.shape, fmt, self.scale_shape, offset, specials)
         width = self.shape.width
         # Exponents of the integer's highest bit.
         self._exponent = fmt.bias + offset + width - 1
@@ -81,7 +80,7 @@ class IntegerToFloat(wiring.Component):
         return m
 
 
-class FloatConverter(wiring.Component):
+class FloatConverter(Replicable):
     """`o` is `i` in another format, rounded to nearest even, one number in each enabled cycle.
 
     Parameters
@@ -104,7 +103,6 @@ class FloatConverter(wiring.Component):
 
     def __init__(self, in_format, out_format, specials=True):
         self.in_format, self.out_format, self.specials = in_format, out_format, specials
-        self.config = (in_format, out_format, specials)
         self._rebias = out_format.bias - in_format.bias
         self._normalizes = specials and self._rebias > 0
         least = 1 + self._rebias - (in_format.fraction_bits if self._normalizes else 0)

@@ -5,16 +5,16 @@ is to the nearest, ties to even.
 """
 
 from amaranth import Cat, Const, Module, Mux, Signal, signed, unsigned
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ..emission.replicate import Replicable
 from ..integer.multiply import OuterProduct
 from .formats import FP16, compress, stage
 
 __all__ = ["HalfMultiplier", "HalfRounder"]
 
 
-class HalfRounder(wiring.Component):
+class HalfRounder(Replicable):
     """`o` is `i` in FP16, rounded once, one number in each enabled cycle.
 
     Parameters
@@ -45,12 +45,12 @@ class HalfRounder(wiring.Component):
         if fmt.exponent_bits < FP16.exponent_bits or fmt.fraction_bits < FP16.fraction_bits:
             found = f"{fmt.exponent_bits} and {fmt.fraction_bits}"
             raise ValueError(f"the operand must have an exponent of 5 bits or more and a fraction of 10, not {found}")
-        self.config = fmt
+        self.format = fmt
         super().__init__({"en": In(1), "i": In(fmt.layout), "o": Out(FP16.layout)})
 
     def elaborate(self, platform):
         m = Module()
-        fmt = self.config
+        fmt = self.format
         # A zero and a subnormal number have the least exponent: at most that of a subnormal FP16 number.
         exponent = Signal(signed(fmt.exponent_bits + 2))
         m.d.comb += exponent.eq(self.i.exponent - (fmt.bias - FP16.bias))
@@ -61,7 +61,7 @@ class HalfRounder(wiring.Component):
         return m
 
 
-class HalfMultiplier(wiring.Component):
+class HalfMultiplier(Replicable):
     """`o = a * b` in FP16, the exact product rounded once, one product in each enabled cycle.
 
     Attributes
@@ -77,7 +77,6 @@ class HalfMultiplier(wiring.Component):
     """
 
     latency = 3
-    config = ()
 
     def __init__(self):
         super().__init__({"en": In(1), "a": In(FP16.layout), "b": In(FP16.layout), "o": Out(FP16.layout)})

@@ -1,9 +1,9 @@
 """Floating-point multiplication."""
 
 from amaranth import Cat, Const, Module, Mux, unsigned
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ..emission.replicate import Replicable
 from ..integer.bits import leading_zeros
 from ..integer.multiply import OuterProduct
 from .formats import compress, denormalize, pack, stage, take, unpack
@@ -11,7 +11,7 @@ from .formats import compress, denormalize, pack, stage, take, unpack
 __all__ = ["FloatMultiplier"]
 
 
-class FloatMultiplier(wiring.Component):
+class FloatMultiplier(Replicable):
     """`o = a * b`, rounded once to nearest even, one product in each enabled cycle.
 
     The formats may differ: FP32 x FP16 needs a 24 x 11 multiplier where FP32 x FP32 needs 24 x 24. FP16 x FP16 to FP32
@@ -42,7 +42,6 @@ class FloatMultiplier(wiring.Component):
     def __init__(self, a_format, b_format, out_format, specials=True, subnormals=None):
         self.a_format, self.b_format, self.out_format, self.specials = a_format, b_format, out_format, specials
         self.subnormals = (specials, specials) if subnormals is None else tuple(subnormals)
-        self.config = (a_format, b_format, out_format, specials, self.subnormals)
         # Exponent of the product's highest bit but one, less the operands' exponents.
         self._rebias = out_format.bias - a_format.bias - b_format.bias
         # Each subnormal operand lowers it by as many places as it has leading zeros.

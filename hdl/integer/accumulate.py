@@ -6,15 +6,15 @@ that, `Ecp5GatedAdder` names the cells. Same ports.
 """
 
 from amaranth import Const, Instance, Module, Mux, Signal
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ..emission.replicate import Replicable
 from ..simulated import simulated
 
 __all__ = ["Ecp5GatedAdder", "GatedAdder"]
 
 
-class GatedAdder(wiring.Component):
+class GatedAdder(Replicable):
     """Combinational `(a if keep else 0) + b + carry`, wrapped to the width.
 
     Parameters
@@ -36,7 +36,7 @@ class GatedAdder(wiring.Component):
     """
 
     def __init__(self, width, carry=False):
-        self.config = self.width, self.carries = width, carry
+        self.width, self.carries = width, carry
         ports = {"a": In(width), "b": In(width), "keep": In(1), "sum": Out(width)}
         super().__init__(ports | ({"carry": In(1)} if carry else {}))
 

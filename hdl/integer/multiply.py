@@ -10,16 +10,17 @@ Amaranth's simulator the portable description stands for each block.
 """
 
 from amaranth import Cat, ClockSignal, Const, Instance, Module, Shape, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
+from ..emission.replicate import Replicable
 from ..simulated import simulated
 from .bits import resize
 
 __all__ = ["Ecp5OuterProduct", "GowinOuterProduct", "Ice40OuterProduct", "OuterProduct", "ecp5_packing"]
 
 
-class OuterProduct(wiring.Component):
+class OuterProduct(Replicable):
     """Multiply each of some operands with each of some others, in 2 cycles.
 
     Parameters
@@ -50,7 +51,6 @@ class OuterProduct(wiring.Component):
         self.rows, self.cols = rows, cols
         width = width or self.a_shape.width + self.b_shape.width
         self.product_shape = Shape(width, self.a_shape.signed or self.b_shape.signed)
-        self.config = (self.a_shape, self.b_shape, rows, cols, width)
         super().__init__(
             {
                 "en": In(1),

@@ -6,15 +6,16 @@ inputs: `Ecp5Select` names them and takes four. Same ports.
 """
 
 from amaranth import Const, Instance, Module, Mux, Signal
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
+from ..emission.replicate import Replicable
 from ..simulated import simulated
 
 __all__ = ["Ecp5Select", "Select"]
 
 
-class Select(wiring.Component):
+class Select(Replicable):
     """Combinational `o = i[index]`.
 
     Parameters
@@ -32,7 +33,7 @@ class Select(wiring.Component):
     """
 
     def __init__(self, width, count):
-        self.config = self.width, self.count = width, count
+        self.width, self.count = width, count
         super().__init__({"i": In(data.ArrayLayout(width, count)), "index": In(range(count)), "o": Out(width)})
 
     def elaborate(self, platform):

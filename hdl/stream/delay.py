@@ -1,15 +1,15 @@
 """Delays of wide buses, and the skew at the edges of an array."""
 
 from amaranth import Module, Signal
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ..emission.replicate import Replicable
 from ..emission.structure import Chain, Place, Structure
 
 __all__ = ["Delay", "Register", "Skew"]
 
 
-class Register(wiring.Component):
+class Register(Replicable):
     """`o` is `i` as it was one enabled cycle before; no reset.
 
     Parameters
@@ -19,12 +19,12 @@ class Register(wiring.Component):
     """
 
     def __init__(self, width):
-        self.config = width
+        self.width = width
         super().__init__({"en": In(1), "i": In(width), "o": Out(width)})
 
     def elaborate(self, platform):
         m = Module()
-        register = Signal(self.config, reset_less=True)
+        register = Signal(self.width, reset_less=True)
         m.d.comb += self.o.eq(register)
         with m.If(self.en):
             m.d.sync += register.eq(self.i)
@@ -35,7 +35,6 @@ class Delay(Chain):
     """`o` is `i` as it was `steps` enabled cycles before, 1 or more; ports and width as of `Register`."""
 
     def __init__(self, width, steps):
-        self.config = (width, steps)
         super().__init__(
             {"en": In(1), "i": In(width), "o": Out(width)}, [(Register, width)] * steps, {"o": "i"}, ["en"]
         )
@@ -64,7 +63,6 @@ class Skew(Structure):
     """
 
     def __init__(self, width, lanes, falling=False):
-        self.config = (width, lanes, falling)
         low = lanes // 2
         # Name, first lane, lanes, cycles to wait.
         halves = [("low", 0, low, lanes - low if falling else 0), ("high", low, lanes - low, 0 if falling else low)]

@@ -16,8 +16,10 @@ A core that cuts both paths with the fewest flip-flops puts a `SkidBuffer` where
 """
 
 from amaranth import Module, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out, connect, flipped
+
+from ..emission.replicate import Replicable
 
 __all__ = ["PipelineRegister", "SkidBuffer", "Stage", "offered_last"]
 
@@ -31,7 +33,7 @@ def offered_last(stream):
     return stream.valid & stream.payload.last
 
 
-class _Link(wiring.Component):
+class _Link(Replicable):
     """One stream in, one stream out, of the same payload.
 
     Parameters

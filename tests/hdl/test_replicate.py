@@ -4,38 +4,39 @@ import re
 import subprocess
 
 import pytest
-from amaranth import Module
-from amaranth.lib import wiring
+from amaranth import Cat, Module, Value, signed, unsigned
+from amaranth.hdl import Fragment
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
 from bitloom.cores.systolic.tile import SystolicConfig, SystolicTile
-from bitloom.hdl.emission.replicate import Replica, merge
+from bitloom.hdl.emission.replicate import Replica, Replicable, merge, unwarned
 from bitloom.hdl.emission.structure import Chain, Place, Structure
 from bitloom.hdl.emission.verilog import emit, emit_rtlil
 from bitloom.hdl.stream.delay import Delay, Skew
 from bitloom.tools import external
 
 
-class Counter(wiring.Component):
-    """Counts up by `step`; counts how often one is elaborated."""
+class Counter(Replicable):
+    """Counts up by `step`, the sum of all arguments; counts how often one is elaborated."""
 
     elaborated = 0
 
-    def __init__(self, step):
-        self.config = step
+    def __init__(self, step, more=0, *others, last=0, **named):
+        self.step = step + more + sum(others) + last + sum(named.values())
         super().__init__({"en": In(1), "count": Out(8)})
 
     def elaborate(self, platform):
         Counter.elaborated += 1
         m = Module()
         with m.If(self.en):
-            m.d.sync += self.count.eq(self.count + self.config)
+            m.d.sync += self.count.eq(self.count + self.step)
         return m
 
 
 class Bank(wiring.Component):
-    """Counters, as replicas or as plain submodules."""
+    """Counters, given by their steps or themselves, as replicas or as plain submodules."""
 
     def __init__(self, steps, replicate):
         self.steps, self.replicate = steps, replicate
@@ -45,7 +46,7 @@ class Bank(wiring.Component):
         m = Module()
         total = 0
         for index, step in enumerate(self.steps):
-            counter = Counter(step)
+            counter = step if isinstance(step, Counter) else Counter(step)
             m.submodules[f"counter_{index}"] = Replica(counter) if self.replicate else counter
             m.d.comb += counter.en.eq(self.en)
             total = total + counter.count
@@ -86,6 +87,98 @@ def test_a_replica_is_elaborated_once():
     assert modules(verilog) == ["bank", "bank__shared_counter", "bank__shared_counter_2"]
     assert len(re.findall(r"^  bank__shared_counter counter_", verilog, flags=re.M)) == 20
     assert len(re.findall(r"^  bank__shared_counter_2 counter_", verilog, flags=re.M)) == 10
+
+
+@pytest.mark.parametrize(
+    "counters",
+    [
+        lambda: [Counter(1, 0), Counter(1, 1)],
+        lambda: [Counter(1), Counter(1, more=1)],
+        lambda: [Counter(1, 2, 3), Counter(1, 2, 4)],
+        lambda: [Counter(1), Counter(1, last=1)],
+        lambda: [Counter(1, a=1), Counter(1, a=2)],
+        lambda: [Counter(1, a=1), Counter(1, a=1, b=2)],
+    ],
+    ids=["second", "default", "star", "keyword", "named", "added"],
+)
+def test_no_argument_is_forgotten(counters, tmp_path):
+    """Whatever a class keeps of its arguments: components that differ in any of them have modules of their own."""
+    verilog = emit(Bank(counters(), True), "bank")
+    assert modules(verilog) == ["bank", "bank__shared_counter", "bank__shared_counter_2"]
+    assert equivalent(lambda: Bank(counters(), True), tmp_path) > 8
+
+
+def test_however_an_argument_is_given_it_is_the_same():
+    counters = [
+        [Counter(1, 2), Counter(1, more=2), Counter(more=2, step=1), Counter(1, 2, last=0)],
+        [Counter(1, last=2, b=1, a=3), Counter(a=3, last=2, more=0, step=1, b=1)],
+    ]
+    for alike in counters:
+        assert len({counter.replication_key() for counter in alike}) == 1
+        assert modules(emit(Bank(alike, True), "bank")) == ["bank", "bank__shared_counter"]
+
+
+class Wide(Replicable):
+    """The first of a layout's numbers in more bits."""
+
+    def __init__(self, layout):
+        super().__init__({"i": In(layout), "o": Out(8)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.comb += self.o.eq(self.i.x[0])
+        return m
+
+
+def test_equal_arguments_of_different_meaning_are_not_the_same(tmp_path):
+    """As 1 is equal to True, and a layout to another one in which numbers have as many bits but a sign."""
+    assert unwarned(Counter(1)).replication_key() != unwarned(Counter(True)).replication_key()
+    layouts = [data.StructLayout({"x": data.ArrayLayout(shape, 2)}) for shape in (unsigned(4), signed(4))]
+    assert layouts[0] == layouts[1]
+    assert equivalent(lambda: Pair(*map(Wide, layouts)), tmp_path) >= 8
+
+
+class Pair(wiring.Component):
+    """Two replicas with the same input, whose outputs are in a register."""
+
+    def __init__(self, *pair):
+        self.pair = pair
+        super().__init__({"i": In(8), "o": Out(16)})
+
+    def elaborate(self, platform):
+        m = Module()
+        for index, component in enumerate(self.pair):
+            m.submodules[f"half_{index}"] = Replica(component)
+            m.d.comb += Value.cast(component.i).eq(self.i)
+        m.d.sync += self.o.eq(Cat(component.o for component in self.pair))
+        return m
+
+
+class Filter(Replicable):
+    """One that takes a list."""
+
+    def __init__(self, taps):
+        super().__init__({"o": Out(len(taps))})
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda: Fragment.get(Replica(unwarned(Filter([1, 2]))), None),
+        lambda: emit(Top(unwarned(Filter(taps=[1, 2]))), "top"),
+    ],
+    ids=["simulated", "emitted"],
+)
+def test_arguments_that_are_no_key(use):
+    with pytest.raises(TypeError) as error:
+        use()
+    message = "argument 'taps' of Filter must be hashable, as replicas are told apart by their arguments, not [1, 2]"
+    assert str(error.value) == message
+
+
+def test_what_cannot_be_a_replica():
+    with pytest.raises(TypeError, match="a replica must be of a Replicable, not of a Bank"):
+        Fragment.get(Replica(unwarned(Bank([1], True))), None)
 
 
 def test_identical_modules_are_emitted_once_whatever_made_them_identical():
@@ -184,14 +277,15 @@ def simulate(dut, bench):
 def test_a_structure_beyond_the_end_of_a_bus(tmp_path):
     """Inputs are zero there, outputs are not connected; the text says so too."""
 
-    def make():
-        places = [
-            Place("wide", (Delay, 6, 1), {"en": ("en", 0), "i": ("i", 2), "o": ("middle", 0)}),
-            Place("narrow", (Delay, 8, 1), {"en": ("en", 0), "i": ("middle", 0), "o": ("o", 3)}),
-        ]
-        return Structure({"en": In(1), "i": In(4), "o": Out(5)}, places, [("o", 0, "i", 0, 3)])
+    class Beyond(Structure):
+        def __init__(self):
+            places = [
+                Place("wide", (Delay, 6, 1), {"en": ("en", 0), "i": ("i", 2), "o": ("middle", 0)}),
+                Place("narrow", (Delay, 8, 1), {"en": ("en", 0), "i": ("middle", 0), "o": ("o", 3)}),
+            ]
+            super().__init__({"en": In(1), "i": In(4), "o": Out(5)}, places, [("o", 0, "i", 0, 3)])
 
-    dut = make()
+    dut = Beyond()
 
     async def bench(ctx):
         ctx.set(dut.en, 1)
@@ -201,12 +295,7 @@ def test_a_structure_beyond_the_end_of_a_bus(tmp_path):
 
     simulate(dut, bench)
 
-    def top():
-        component = make()
-        component.config = ()
-        return Top(component)
-
-    assert equivalent(top, tmp_path) >= 7
+    assert equivalent(lambda: Top(Beyond()), tmp_path) >= 7
 
 
 class Top(wiring.Component):
@@ -225,11 +314,10 @@ class Top(wiring.Component):
         return m
 
 
-class Padded(wiring.Component):
+class Padded(Replicable):
     """Adds, with an index of no bits, as of the only one of something, which goes through."""
 
     def __init__(self):
-        self.config = ()
         super().__init__({"index": In(0), "a": In(3), "o": Out(3), "index_out": Out(range(1))})
 
     def elaborate(self, platform):
@@ -242,19 +330,15 @@ class Padded(wiring.Component):
 def test_what_has_no_bits_is_no_port():
     """In a plain top, in a replica, and in a structure: its ports, its buses and its links."""
 
-    def structure():
-        places = [
-            Place(
-                "first", (Padded,), {"index": ("index", 0), "a": ("a", 0), "o": ("between", 0), "index_out": ("n", 0)}
-            ),
-            Place("then", (Padded,), {"index": ("n", 0), "a": ("between", 0), "o": ("o", 0), "index_out": (None, 0)}),
-        ]
-        ports = {"index": In(0), "a": In(3), "o": Out(3), "index_out": Out(0)}
-        made = Structure(ports, places, [("index_out", 0, "n", 0, 0)])
-        made.config = ()
-        return made
+    class Two(Structure):
+        def __init__(self):
+            first = {"index": ("index", 0), "a": ("a", 0), "o": ("between", 0), "index_out": ("n", 0)}
+            then = {"index": ("n", 0), "a": ("between", 0), "o": ("o", 0), "index_out": (None, 0)}
+            places = [Place("first", (Padded,), first), Place("then", (Padded,), then)]
+            ports = {"index": In(0), "a": In(3), "o": Out(3), "index_out": Out(0)}
+            super().__init__(ports, places, [("index_out", 0, "n", 0, 0)])
 
-    for top in (Padded(), Top(Padded()), Top(structure())):
+    for top in (Padded(), Top(Padded()), Top(Two())):
         verilog = emit(top, "top")
         assert "-1:0" not in verilog and "index" not in verilog
 
