@@ -17,8 +17,9 @@ from amaranth.lib.wiring import In, Out
 from ...golden.sevedo import hgq_tile as golden
 from ...hdl.emission.replicate import Replicable
 from ...hdl.floating.formats import stage
+from ...hdl.integer.columns import add_columns
 
-__all__ = ["MAGNITUDE", "DotProduct", "add_columns", "magnitudes"]
+__all__ = ["MAGNITUDE", "DotProduct", "magnitudes"]
 
 #: A code as sign and magnitude.
 MAGNITUDE = data.StructLayout({"magnitude": 3, "negative": 1})
@@ -27,43 +28,6 @@ MAGNITUDE = data.StructLayout({"magnitude": 3, "negative": 1})
 def magnitudes(codes):
     """Codes in two's complement, -7 to 7, as `MAGNITUDE`s: a value of as many bits."""
     return Cat(Cat(Mux(code[-1], -code, code)[:3], code[-1]) for code in codes)
-
-
-def add_columns(m, name, columns, width):
-    """Add bits of different weights in a tree of full adders.
-
-    Full adders of a column that stand side by side are words, for a shorter text and a faster simulation.
-
-    Parameters
-    ----------
-    m : Module
-    name : str
-        Begins the names of what is between.
-    columns : sequence of sequences of Value
-        For each weight, from 1 on, words of bits that have it.
-    width : int
-        Of the result; what is above it is lost.
-
-    Returns
-    -------
-    Value
-        Unsigned.
-    """
-    columns = [list(column) for column in columns] + [[] for _ in range(width + 1 - len(columns))]
-    total, number = [], 0
-    for at in range(width):
-        bits = Cat(columns[at])
-        while len(bits) > 1:
-            # A half adder for the last two.
-            side = max(len(bits) // 3, 1)
-            a, b, c = bits[:side], bits[side : 2 * side], bits[2 * side : 3 * side]
-            low, high = (Signal(side, name=f"{name}_{kind}_{number}") for kind in ("sum", "carry"))
-            m.d.comb += [low.eq(a ^ b ^ c), high.eq((a & b) | ((a ^ b) & c))]
-            bits = Cat(bits[3 * side :], low)
-            columns[at + 1].append(high)
-            number += 1
-        total.append(bits if len(bits) else Const(0, 1))
-    return Cat(total)
 
 
 class DotProduct(Replicable):
@@ -96,10 +60,11 @@ class DotProduct(Replicable):
         negative = Signal(lanes)
         m.d.comb += negative.eq(Cat(a.negative ^ b.negative for a, b in zip(self.x, self.w, strict=True)))
         partials = [[x[bit] & w[at - bit] for bit in range(3) if 0 <= at - bit < 3] for at in range(5)]
-        products = [bit ^ negative for bit in _products(m, partials, lanes)]
+        # Products are below 64: there is no carry out of the last bit.
+        products = [bit ^ negative for bit in add_columns(m, "product", partials, 6)]
         # An inverted product is 63 - product: 64 too much, and one too little.
         count = Signal(range(lanes + 1))
-        m.d.comb += count.eq(add_columns(m, "negatives", [[negative]], len(count)))
+        m.d.comb += count.eq(Cat(add_columns(m, "negatives", [[negative]], len(count), together=True)))
         dot = Signal.like(self.o, name="dot", reset_less=True)
         with m.If(self.en):
             m.d.sync += dot.eq((self._tree if cycles == 1 else self._chains)(m, products, count))
@@ -115,7 +80,7 @@ class DotProduct(Replicable):
         for at in range(6, width):
             columns[at].append(~count[at - 6] if at - 6 < len(count) else Const(1, 1))
         columns[6].append(Const(1, 1))
-        return add_columns(m, "total", columns, width)
+        return Cat(add_columns(m, "total", columns, width, together=True))
 
     def _chains(self, m, products, count):
         """The sum by carry chains, behind a register for each sum of two products."""
@@ -134,21 +99,3 @@ def _pairs(m, name, numbers):
         sums.append(Signal(max(len(a), len(b)) + 1, name=f"{name}_{index}"))
         m.d.comb += sums[-1].eq(a + b)
     return sums + numbers[2 * len(sums) :]
-
-
-def _products(m, partials, lanes):
-    """The six bits of products, each a word of all lanes, from the words of their partial products."""
-    partials, bits, number = [list(column) for column in partials] + [[]], [], 0
-    for at in range(6):
-        column = partials[at]
-        while len(column) > 1:
-            a, b, c = (*(column.pop(0) for _ in range(min(3, len(column)))), Const(0, lanes))[:3]
-            low, high = (Signal(lanes, name=f"product_{kind}_{number}") for kind in ("sum", "carry"))
-            m.d.comb += [low.eq(a ^ b ^ c), high.eq((a & b) | ((a ^ b) & c))]
-            column.append(low)
-            # Products below 64 have no carry out of the last bit.
-            if at < 5:
-                partials[at + 1].append(high)
-            number += 1
-        bits += column
-    return bits

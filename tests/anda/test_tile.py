@@ -4,15 +4,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from amaranth import Module, Signal
-from amaranth.sim import Simulator
 
 from bitloom.cores.anda.tile import AndaTileConfig
 from bitloom.cores.catalogue import lookup
 from bitloom.cores.generate import generate
 from bitloom.golden.anda import planes as anda
 from bitloom.golden.anda import tile as golden
-from bitloom.hdl.integer.popcount import popcount
 from bitloom.testbench.drive import drive
 from bitloom.testbench.runner import simulate
 
@@ -32,23 +29,6 @@ def test_wrong_requests_are_refused():
         golden.cycles(AndaTileConfig(), 1, 1, 1)
     with pytest.raises(ValueError, match="k must be 1 or more, not 0"):
         golden.cycles(AndaTileConfig(), 1, 0, 1, 1)
-
-
-@pytest.mark.parametrize("count", [*range(1, 12), 64])
-def test_popcount(count):
-    m, bits, ones = Module(), Signal(count), Signal(range(count + 1))
-    m.d.comb += ones.eq(popcount(m, "count", bits))
-    rng = np.random.default_rng(count)
-    words = range(1 << count) if count < 12 else [0, (1 << 64) - 1, *map(int, rng.integers(0, 1 << 64, 200, np.uint64))]
-
-    async def bench(ctx):
-        for word in words:
-            ctx.set(bits, word)
-            assert ctx.get(ones) == word.bit_count()
-
-    sim = Simulator(m)
-    sim.add_testbench(bench)
-    sim.run()
 
 
 def test_a_dot_product_fits():
