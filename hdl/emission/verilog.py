@@ -6,12 +6,14 @@ from contextlib import contextmanager
 from amaranth import Value
 from amaranth.back import rtlil
 from amaranth.hdl import Fragment
-from amaranth.hdl._ir import PortDirection
+from amaranth.hdl._ast import SignalDict
+from amaranth.hdl._ir import PortDirection, build_netlist
 from amaranth.hdl._mem import MemoryInstance
 from amaranth.lib.wiring import In
 
 from ...tools import external
 from ..simulated import WRITTEN
+from .port_names import name_ports
 from .replicate import Modules, merge
 
 __all__ = ["emit", "emit_rtlil", "signature_ports"]
@@ -73,12 +75,26 @@ def _convert(component, name, platform, ports=None):
     ports = signature_ports(component) if ports is None else ports
     fragment = Fragment.get(component, platform)
     with _emptied(fragment):
-        text, _ = rtlil.convert_fragment(fragment, ports, name, emit_src=False)
+        text = _written(fragment, ports, name)
     text = _ZEROS.sub(_filled, text)
     # Submodules are named after their place in the hierarchy, with dots that other tools would have to escape.
     return re.sub(
         r"^(module|  cell) (\\\w+(?:\.\w+)+)", lambda m: f"{m[1]} {m[2].replace('.', '__')}", text, flags=re.M
     )
+
+
+def _written(fragment, ports, name):
+    """What `rtlil.convert_fragment` gives, but for the names of the ports of inner modules."""
+    netlist = build_netlist(fragment, ports=ports, name=name)
+    name_ports(netlist)
+    empty, design = rtlil.EmptyModuleChecker(netlist), rtlil.Design(emit_src=False)
+    for index, module in enumerate(netlist.modules):
+        if not empty.is_empty(index):
+            builder = design.module(".".join(module.name), src_loc=module.src_loc)
+            if not index:
+                builder.attribute("top", 1)
+            rtlil.ModuleEmitter(builder, netlist, module, SignalDict(), empty_checker=empty).emit()
+    return str(design)
 
 
 @contextmanager
