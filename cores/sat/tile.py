@@ -16,8 +16,9 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ...golden.sat import tile as golden
-from ..config import Config, param
+from ..config import param
 from ..systolic.block import OutputBlock
+from ..systolic.config import SidesConfig, TileConfig, target_param
 from ..systolic.sequence import output_stationary
 from ..systolic.tile import SystolicConfig, assemble
 from .feed import GroupFeed
@@ -28,39 +29,26 @@ __all__ = ["NmTile", "NmTileConfig"]
 
 
 @dataclass(frozen=True)
-class NmTileConfig(Config):
+class _GroupConfig(SidesConfig):
+    """Of the fields of a tile, `group` stands behind the size."""
+
+    group: int = param(8, "M, weights of which N are kept; 4: multiplexers of half the size", choices=golden.GROUPS)
+
+
+@dataclass(frozen=True)
+class NmTileConfig(TileConfig, _GroupConfig):
     """Parameters of `NmTile`."""
 
     rows: int = param(8, "rows of results, tokens", low=1, high=256)
     cols: int = param(8, "columns of results, output channels, one weight each", low=1, high=256)
-    group: int = param(8, "M, weights of which N are kept; 4: multiplexers of half the size", choices=golden.GROUPS)
     a_format: str = param("int8", "format of the activations", choices=("int8", "int4"))
     w_format: str = param("int8", "format of the weights", choices=("int8", "int4"))
-    accumulator: int = param(32, "bits of an accumulator, at least those of a product", low=8, high=48)
-    overflow: bool = param(True, "give a flag with each result whose running sum left the accumulator's range")
-    block: int = param(4, "rows and columns of processing elements that share one operand register", low=1, high=16)
-    target: str = param(
-        "generic", "part whose primitives are named; generic: none", choices=("generic", "ecp5", "gowin", "ice40")
-    )
-
-    def __post_init__(self):
-        super().__post_init__()
-        _ = self.dense  # refuses an accumulator that is too narrow
-
-    #: As of `SystolicConfig`.
-    dataflow = "output-stationary"
-    weight_stationary = False
+    target: str = target_param()
 
     @property
     def dense(self):
         """The `SystolicConfig` of a dense tile of this size and these formats."""
-        fields = {name: value for name, value in self.to_dict().items() if name != "group"}
-        return SystolicConfig(**fields)
-
-    @property
-    def operands(self):
-        """Formats of activations and weights, two `Operand`."""
-        return self.dense.operands
+        return SystolicConfig(**self.shared())
 
     @property
     def a_shape(self):
@@ -71,11 +59,6 @@ class NmTileConfig(Config):
     def w_shape(self):
         """What a column has inside the array: a weight and its index."""
         return slot_layout(self.operands[1].bits, self.group)
-
-    @property
-    def term_bits(self):
-        """Bits of a product."""
-        return self.dense.term_bits
 
     @property
     def a_layout(self):
@@ -92,24 +75,6 @@ class NmTileConfig(Config):
         Column 0 is lowest; an index is the weight's place in its group, from 0.
         """
         return slots_layout(self.operands[1].bits, self.group, self.cols)
-
-    @property
-    def o_layout(self):
-        """Payload of the stream `o`: `sums`, one a column; `overflow`, one flag a column, if any; `last` row.
-
-        Column 0 is lowest in each.
-        """
-        return self.dense.o_layout
-
-    @property
-    def row_blocks(self):
-        """Rows of each block, top down."""
-        return self.dense.row_blocks
-
-    @property
-    def col_blocks(self):
-        """Columns of each block, left to right."""
-        return self.dense.col_blocks
 
 
 class GroupBlock(OutputBlock):

@@ -13,6 +13,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ...golden.systolic import gemm as golden
 from ..config import param
+from .config import TileConfig, target_param
 from .gemm_buffer import GemmBuffer
 from .tile import SystolicConfig, SystolicTile
 
@@ -20,20 +21,24 @@ __all__ = ["Gemm", "GemmConfig"]
 
 
 @dataclass(frozen=True)
-class GemmConfig(SystolicConfig):
+class GemmConfig(TileConfig):
     """Parameters of `Gemm`: those of its tile, and the memories'."""
 
+    target: str = target_param()
     a_depth: int = param(1024, "transfers of activations that are kept, a power of two", low=2, high=1 << 20)
     w_depth: int = param(1024, "transfers of weights that are kept, a power of two", low=2, high=1 << 20)
 
     def __post_init__(self):
         super().__post_init__()
-        if self.weight_stationary:
-            raise ValueError(f"dataflow must be output-stationary for gemm, not {self.dataflow}")
         for name in ("a_depth", "w_depth"):
             depth = getattr(self, name)
             if depth & (depth - 1):
                 raise ValueError(f"{name} must be a power of two, not {depth}")
+
+    @property
+    def tile(self):
+        """The `SystolicConfig` of the tile."""
+        return SystolicConfig(**self.shared())
 
     @property
     def job_layout(self):
@@ -50,7 +55,7 @@ class GemmConfig(SystolicConfig):
 
         A packed pair has the value of its first step in the low half.
         """
-        return data.StructLayout({"lanes": self.a_layout["lanes"].shape})
+        return data.StructLayout({"lanes": self.tile.a_layout["lanes"].shape})
 
     @property
     def w_transfer(self):
@@ -58,7 +63,7 @@ class GemmConfig(SystolicConfig):
 
         A packed pair has the value of its first step in the low half.
         """
-        return data.StructLayout({"lanes": self.w_layout["lanes"].shape})
+        return data.StructLayout({"lanes": self.tile.w_layout["lanes"].shape})
 
 
 class Gemm(wiring.Component):
@@ -110,7 +115,7 @@ class Gemm(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config, job = self.config, self.job.payload
-        m.submodules.tile = tile = SystolicTile(config)
+        m.submodules.tile = tile = SystolicTile(config.tile)
         connect(m, tile.o, flipped(self.o))
         if config.operands[0].pairs:
             m.d.comb += self.illegal.eq(tile.illegal)

@@ -23,9 +23,10 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from ...golden.systolic import tile as golden
 from ...hdl.emission.replicate import Replica
 from ...hdl.stream.stages import Stage
-from ..config import Config, param
+from ..config import param
 from .array import SystolicArray
 from .block import OutputBlock, WeightBlock
+from .config import TileConfig, target_param
 from .feed import IntegerFeed, PairFeed
 from .processing_element import operand_shape, settled
 from .sequence import output_stationary, weight_stationary
@@ -35,40 +36,18 @@ __all__ = ["SystolicConfig", "SystolicTile", "assemble"]
 
 
 @dataclass(frozen=True)
-class SystolicConfig(Config):
+class SystolicConfig(TileConfig):
     """Parameters of `SystolicTile`."""
 
     rows: int = param(8, "rows of results; weight-stationary: steps of the reduction at a time", low=1, high=256)
-    cols: int = param(8, "columns of results, one weight each", low=1, high=256)
-    a_format: str = param("int8", "format of the activations", choices=tuple(golden.FORMATS))
-    w_format: str = param("int8", "format of the weights", choices=tuple(golden.FORMATS))
-    accumulator: int = param(32, "bits of an accumulator, at least those of a product", low=8, high=48)
-    overflow: bool = param(True, "give a flag with each result whose running sum left the accumulator's range")
-    block: int = param(4, "rows and columns of processing elements that share one operand register", low=1, high=16)
     dataflow: str = param("output-stationary", "what stays in the array", choices=golden.DATAFLOWS)
     partials: int = param(64, "weight-stationary: rows of results of a reduction longer than `rows`", low=2, high=65536)
-    target: str = param(
-        "generic", "part whose primitives are named; generic: none", choices=("generic", "ecp5", "gowin", "ice40")
-    )
+    target: str = target_param()
 
     def __post_init__(self):
         super().__post_init__()
-        needed = golden.term_bits(self)
-        if self.accumulator < needed:
-            formats = f"{self.a_format} x {self.w_format}"
-            raise ValueError(f"accumulator must be {needed} or more for {formats}, not {self.accumulator}")
         if self.weight_stationary and self.rows % self.operands[0].steps:
             raise ValueError(f"rows must be even for weight-stationary pairs, not {self.rows}")
-
-    @property
-    def weight_stationary(self):
-        """Whether the weights stay in the array."""
-        return self.dataflow == "weight-stationary"
-
-    @property
-    def operands(self):
-        """Formats of activations and weights, two `Operand`."""
-        return golden.check_formats(self.a_format, self.w_format)
 
     @property
     def a_shape(self):
@@ -79,13 +58,6 @@ class SystolicConfig(Config):
     def w_shape(self):
         """A weight inside the array."""
         return operand_shape(self.operands[1])
-
-    @property
-    def term_bits(self):
-        """Bits of a product: what any two codes can give, wrapped to the accumulator; all that a DSP block has."""
-        if self.target == "ecp5" and not self.operands[0].pairs:
-            return min(self.accumulator + self.overflow, 36)
-        return min(golden.term_bits(self, legal=False), self.accumulator)
 
     @property
     def a_layout(self):
@@ -105,31 +77,6 @@ class SystolicConfig(Config):
         Column 0 is lowest. A packed pair has the value of its first step in the low half.
         """
         return _edge_layout(self.operands[1], self.cols)
-
-    @property
-    def o_layout(self):
-        """Payload of the stream `o`: `sums`, one a column; `overflow`, one flag a column, if any; `last` row.
-
-        Column 0 is lowest in each.
-        """
-        fields = {"sums": data.ArrayLayout(signed(self.accumulator), self.cols)}
-        if self.overflow:
-            fields["overflow"] = self.cols
-        return data.StructLayout(fields | {"last": 1})
-
-    @property
-    def row_blocks(self):
-        """Rows of each block, top down."""
-        return _blocks(self.rows, self.block)
-
-    @property
-    def col_blocks(self):
-        """Columns of each block, left to right."""
-        return _blocks(self.cols, self.block)
-
-
-def _blocks(lanes, size):
-    return [min(size, lanes - start) for start in range(0, lanes, size)]
 
 
 def _edge_layout(operand, lanes):

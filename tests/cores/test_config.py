@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from bitloom.cores.catalogue import lookup
 from bitloom.cores.config import Config, param
 
 
@@ -58,3 +59,20 @@ def test_wrong_types():
     for field, value in (("lanes", True), ("lanes", 4.0), ("port", 1), ("kind", None)):
         with pytest.raises(TypeError, match=f"{field} must be .*, not {value!r}"):
             Example(**{field: value})
+
+
+def test_tiles_share_their_fields_and_have_none_that_does_not_count():
+    """The order is that of positions, of default names and of the Verilog's header."""
+    rest = ["accumulator", "overflow", "block"]
+    formats = ["a_format", "w_format"]
+    orders = {
+        "systolic-tile": ["rows", "cols", *formats, *rest, "dataflow", "partials", "target"],
+        "gemm": ["rows", "cols", *formats, *rest, "target", "a_depth", "w_depth"],
+        "nm-tile": ["rows", "cols", "group", *formats, *rest, "target"],
+    }
+    found = {name: {field["name"]: field for field in lookup(name).config.describe()} for name in orders}
+    assert {name: list(fields) for name, fields in found.items()} == orders
+    for fields in found.values():
+        assert [fields[name] for name in [*rest, "target"]] == [found["gemm"][name] for name in [*rest, "target"]]
+    assert [found["gemm"][name] for name in formats] == [found["systolic-tile"][name] for name in formats]
+    assert "weight-stationary" not in str(found["gemm"]) + str(found["nm-tile"])

@@ -179,9 +179,6 @@ def test_jobs_of_a_product_by_name():
 
 def test_wrong_requests_are_refused():
     for message, request in {
-        "dataflow must be output-stationary for gemm, not weight-stationary": lambda: config(
-            dataflow="weight-stationary"
-        ),
         "a_depth must be a power of two, not 24": lambda: config(a_depth=24),
         "w_depth must be 2 to 1048576, not 1": lambda: config(w_depth=1),
         "accumulator must be 16 or more for int8 x int8, not 15": lambda: config(accumulator=15),
@@ -400,7 +397,11 @@ def test_run_matmul_in_several_jobs_on_the_twin(a_format, w_format, tmp_path):
     "parameter, message",
     [
         ("w_depth=4", "K must be 4 or less for memories of 1,024 and 4 transfers, not 6"),
-        ("dataflow=weight-stationary", "dataflow must be output-stationary for gemm, not weight-stationary"),
+        (
+            "dataflow=weight-stationary",
+            "unknown parameter 'dataflow': allowed are rows, cols, a_format, w_format, accumulator, overflow, block, "
+            "target, a_depth, w_depth",
+        ),
         ("a_depth=3", "a_depth must be a power of two, not 3"),
         ("target=ecp5", "target must be generic to run in Verilator, not 'ecp5'"),
     ],

@@ -1,0 +1,99 @@
+"""What the configurations of all tiles with the systolic tile's processing elements share."""
+
+from dataclasses import dataclass
+
+from amaranth import signed
+from amaranth.lib import data
+
+from ...golden.systolic import tile as golden
+from ..config import Config, param
+
+__all__ = ["SidesConfig", "TileConfig", "target_param"]
+
+
+def target_param():
+    """The field `target`, which each kind of tile declares behind those of its own."""
+    return param(
+        "generic", "part whose primitives are named; generic: none", choices=("generic", "ecp5", "gowin", "ice40")
+    )
+
+
+@dataclass(frozen=True)
+class SidesConfig(Config):
+    """Size of an array of processing elements."""
+
+    rows: int = param(8, "rows of results", low=1, high=256)
+    cols: int = param(8, "columns of results, one weight each", low=1, high=256)
+
+
+@dataclass(frozen=True)
+class TileConfig(SidesConfig):
+    """Size, formats and accumulators of an array. Each kind of tile adds `target`, and fields of its own.
+
+    Raises
+    ------
+    ValueError
+        Also if the accumulator is too narrow for a product.
+    """
+
+    a_format: str = param("int8", "format of the activations", choices=tuple(golden.FORMATS))
+    w_format: str = param("int8", "format of the weights", choices=tuple(golden.FORMATS))
+    accumulator: int = param(32, "bits of an accumulator, at least those of a product", low=8, high=48)
+    overflow: bool = param(True, "give a flag with each result whose running sum left the accumulator's range")
+    block: int = param(4, "rows and columns of processing elements that share one operand register", low=1, high=16)
+
+    #: What stays in the array; a field of `SystolicConfig` alone.
+    dataflow = "output-stationary"
+
+    def __post_init__(self):
+        super().__post_init__()
+        needed = golden.term_bits(self)
+        if self.accumulator < needed:
+            formats = f"{self.a_format} x {self.w_format}"
+            raise ValueError(f"accumulator must be {needed} or more for {formats}, not {self.accumulator}")
+
+    def shared(self):
+        """Name to value of the fields that all tiles have."""
+        return {name: getattr(self, name) for name in (*TileConfig.__dataclass_fields__, "target")}
+
+    @property
+    def weight_stationary(self):
+        """Whether the weights stay in the array."""
+        return self.dataflow == "weight-stationary"
+
+    @property
+    def operands(self):
+        """Formats of activations and weights, two `Operand`."""
+        return golden.check_formats(self.a_format, self.w_format)
+
+    @property
+    def term_bits(self):
+        """Bits of a product: what any two codes can give, wrapped to the accumulator; all that a DSP block has."""
+        if self.target == "ecp5" and not self.operands[0].pairs:
+            return min(self.accumulator + self.overflow, 36)
+        return min(golden.term_bits(self, legal=False), self.accumulator)
+
+    @property
+    def o_layout(self):
+        """Payload of the stream `o`: `sums`, one a column; `overflow`, one flag a column, if any; `last` row.
+
+        Column 0 is lowest in each.
+        """
+        fields = {"sums": data.ArrayLayout(signed(self.accumulator), self.cols)}
+        if self.overflow:
+            fields["overflow"] = self.cols
+        return data.StructLayout(fields | {"last": 1})
+
+    @property
+    def row_blocks(self):
+        """Rows of each block, top down."""
+        return _blocks(self.rows, self.block)
+
+    @property
+    def col_blocks(self):
+        """Columns of each block, left to right."""
+        return _blocks(self.cols, self.block)
+
+
+def _blocks(lanes, size):
+    return [min(size, lanes - start) for start in range(0, lanes, size)]
