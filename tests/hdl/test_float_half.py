@@ -92,7 +92,7 @@ def expected(name, words):
     if name == "product":
         a, b = (np.where(side & 0x7C00, value(side, FP16), 0) for side in (words & 0xFFFF, words >> 16))
         return to_half(a * b).view(np.uint16)
-    return to_half(value(words, BLOCKS[name].config)).view(np.uint16)
+    return to_half(value(words, BLOCKS[name].format)).view(np.uint16)
 
 
 def around(fmt, rng, count):
@@ -173,7 +173,7 @@ def test_numpy_against_fractions():
             # Subnormal operands count as zero.
             exact = [Fraction(a) * Fraction(b) if min(abs(a), abs(b)) >= 2.0**-14 else Fraction(0) for a, b in pairs]
         else:
-            exact = [Fraction(number) for number in value(codes, BLOCKS[name].config).tolist()]
+            exact = [Fraction(number) for number in value(codes, BLOCKS[name].format).tolist()]
         assert expected(name, codes).tolist() == [rounded(number) for number in exact], name
 
 
