@@ -48,13 +48,13 @@ class AndaBufferConfig(Config):
     def command_layout(self):
         """Payload of the stream of commands.
 
-        Fields: `words`, where the signs of the first set lie; `exponents`, where its exponents lie; `sets`, how many
-        follow each other there; `mantissa`, the planes of a set that is read; `read`, or else write.
+        Fields: `word_address`, where the signs of the first set lie; `exponent_address`, where its exponents lie;
+        `sets`, how many follow each other there; `mantissa`, the planes of a set that is read; `read`, or else write.
         """
         return data.StructLayout(
             {
-                "words": range(self.depth),
-                "exponents": range(self.exponents),
+                "word_address": range(self.depth),
+                "exponent_address": range(self.exponents),
                 "sets": range(self.exponents + 1),
                 "mantissa": mantissa_bits(self.max_mantissa),
                 "read": 1,
@@ -136,8 +136,8 @@ class AndaBuffer(wiring.Component):
             with m.State("IDLE"):
                 m.d.comb += self.command.ready.eq(1)
                 m.d.sync += [
-                    word.eq(command.words),
-                    at.eq(command.exponents),
+                    word.eq(command.word_address),
+                    at.eq(command.exponent_address),
                     sets.eq(command.sets),
                     mantissa.eq(clamped(command.mantissa, config.max_mantissa)),
                     signs.eq(1),

@@ -17,7 +17,7 @@ class _Feed(wiring.Component):
 
     Attributes
     ----------
-    a, w, s : in streams
+    a, w, scales : in streams
         As of the tile.
     free : in 1
         The results of the last complete reduction are out.
@@ -40,7 +40,7 @@ class _Feed(wiring.Component):
             {
                 "a": In(stream.Signature(config.a_layout)),
                 "w": In(stream.Signature(config.w_layout)),
-                "s": In(stream.Signature(config.s_layout)),
+                "scales": In(stream.Signature(config.scales_layout)),
                 "free": In(1),
                 **{name: Out(1) for name in flags},
                 **ports,
@@ -98,7 +98,7 @@ class SerialFeed(_Feed):
 
     Attributes
     ----------
-    h : in stream
+    heads : in stream
         Only with `signs` beside: as of the tile.
     mantissa : in
         Of the group that is opened.
@@ -109,7 +109,7 @@ class SerialFeed(_Feed):
     def __init__(self, config):
         ports = {"mantissa": In(config.max_mantissa.bit_length()), "load": Out(WEIGHT_BITS)}
         if config.signs == "beside":
-            ports["h"] = In(stream.Signature(config.h_layout))
+            ports["heads"] = In(stream.Signature(config.heads_layout))
         super().__init__(config, **ports)
 
     def elaborate(self, platform):
@@ -136,14 +136,14 @@ class SerialFeed(_Feed):
             with m.If(opening):
                 m.d.comb += closing.eq(self.mantissa == 1)
         due, go = self._frame(m, closing)
-        ready = full & (self.s.valid | ~due)
+        ready = full & (self.scales.valid | ~due)
         take = self.a.valid & self.a.ready
         if beside:
-            ready &= self.h.valid
-            m.d.comb += self.h.ready.eq(opening & full & (self.s.valid | ~due) & self.a.valid & go)
+            ready &= self.heads.valid
+            m.d.comb += self.heads.ready.eq(opening & full & (self.scales.valid | ~due) & self.a.valid & go)
         m.d.comb += [
             self.a.ready.eq(go & (~opening | ready)),
-            self.s.ready.eq(opening & due & full & self.a.valid & go & (self.h.valid if beside else Const(1))),
+            self.scales.ready.eq(opening & due & full & self.a.valid & go & (self.heads.valid if beside else Const(1))),
             self.open.eq(take & opening),
             self.rescale.eq(self.open & due),
             self.step.eq(take & (Const(1) if beside else ~opening)),
@@ -182,12 +182,12 @@ class ParallelFeed(_Feed):
         # With `fp16`, results begin to come with the first transfer of a step, not with the last one.
         floating = config.pe == "fp16"
         due, go = self._frame(m, opening if floating else closing)
-        scaled = self.s.valid | ~(opening & due)
+        scaled = self.scales.valid | ~(opening & due)
         m.d.comb += [
             self.index.eq(index),
             self.a.ready.eq(go & self.w.valid & scaled),
             self.w.ready.eq(go & self.a.valid & scaled & (closing if floating else Const(1))),
-            self.s.ready.eq(go & self.a.valid & self.w.valid & opening & due),
+            self.scales.ready.eq(go & self.a.valid & self.w.valid & opening & due),
             self.step.eq(self.a.valid & self.a.ready),
             self.open.eq(self.step & opening),
             self.rescale.eq(self.open & due),

@@ -110,7 +110,7 @@ class AndaTileConfig(Config):
 
         `anda`: `words`, `group` bits a row. `figna`: `signs` and `mantissas`, `lanes` a row. `fp16`: `values`, `lanes`
         numbers for one row of each `share`, of `fraction`, `exponent` and `sign`. `exponents`, one a row, count in a
-        group's first transfer; with `signs` beside they are in `h`. `last`, the reduction ends, counts in a group's
+        group's first transfer; with `signs` beside they are in `heads`. `last`, the reduction ends, counts in a group's
         last transfer; with `fp16` it must be high in the `share` transfers of the last step.
         """
         fields = {"exponents": data.ArrayLayout(5, self.rows), "last": 1}
@@ -129,10 +129,10 @@ class AndaTileConfig(Config):
         return data.StructLayout(fields)
 
     @property
-    def h_layout(self):
-        """Payload of the stream `h`: `words` of signs and `exponents` of a group; row 0 and step 0 are lowest."""
-        words = data.ArrayLayout(self.group, self.rows)
-        return data.StructLayout({"words": words, "exponents": data.ArrayLayout(5, self.rows)})
+    def heads_layout(self):
+        """Payload of the stream `heads`: `signs` and `exponents` of a group; row 0 and step 0 are lowest."""
+        signs = data.ArrayLayout(self.group, self.rows)
+        return data.StructLayout({"signs": signs, "exponents": data.ArrayLayout(5, self.rows)})
 
     @property
     def w_layout(self):
@@ -146,8 +146,8 @@ class AndaTileConfig(Config):
         return data.StructLayout({"weights": data.ArrayLayout(self.weights_layout, self.cols)})
 
     @property
-    def s_layout(self):
-        """Payload of the stream `s`: `scales`, for 128 weights along K or the rest of them.
+    def scales_layout(self):
+        """Payload of the stream `scales`: `scales`, for 128 weights along K or the rest of them.
 
         One FP16 number a column, column 0 lowest: `fraction`, `exponent` and `sign`.
         """
@@ -168,10 +168,11 @@ class AndaTile(wiring.Component):
     than `adder` and one, by which time the four transfers of the next weights are over too. `figna` and `fp16` take
     weights and activations together.
 
-    Each reduction begins with a scale on `s`, and takes another one for every 128 steps along K. Its last group waits
-    until the results of the one before it have left, so reductions shorter than the latency and `rows` idle. A blocked
-    output holds up nothing else. Latency as `golden.anda.tile.latency`; one transfer on `a` a cycle. `ready` of each
-    input stream but `w` of `anda` depends on `valid` of the others; that one depends on `a.valid` and `s.valid`.
+    Each reduction begins with a scale on `scales`, and takes another one for every 128 steps along K. Its last group
+    waits until the results of the one before it have left, so reductions shorter than the latency and `rows` idle. A
+    blocked output holds up nothing else. Latency as `golden.anda.tile.latency`; one transfer on `a` a cycle. `ready` of
+    each input stream but `w` of `anda` depends on `valid` of the others; that one depends on `a.valid` and
+    `scales.valid`.
 
     A scale that is not finite gives any results of its reduction; a mantissa out of range any results until reset.
     Activations that are not finite are numbers to `anda` and `figna`, and to `fp16` what they are to IEEE 754.
@@ -188,12 +189,12 @@ class AndaTile(wiring.Component):
         Activations, group after group along K. `anda`: of each group a word of signs, unless they are beside, and the
         planes of its mantissas, the most significant one first. `figna`: `lanes` steps a transfer. `fp16`: `lanes`
         steps a transfer, of the first row of each unit, then of the second one, to the last of the `share` rows.
-    h : in stream of `config.h_layout`
-        Only with `signs` beside: their signs, one group a transfer.
+    heads : in stream of `config.heads_layout`
+        Only with `signs` beside: signs and exponents, one group a transfer.
     w : in stream of `config.w_layout`
         Weights, group after group along K. `anda`: of each group four planes, the sign first. Else `lanes` steps a
         transfer.
-    s : in stream of `config.s_layout`
+    scales : in stream of `config.scales_layout`
         Scales, one transfer for 128 steps along K, the first ones first.
     o : out stream of `config.o_layout`
         Results, one row a transfer, row 0 first: `golden.anda.planes.matmul`, or `golden.anda.tile.fp16_matmul`.
@@ -208,7 +209,8 @@ class AndaTile(wiring.Component):
 
     @staticmethod
     def _inputs(config):
-        return "ahws" if config.pe == "anda" and config.signs == "beside" else "aws"
+        heads = ("heads",) if config.pe == "anda" and config.signs == "beside" else ()
+        return "a", *heads, "w", "scales"
 
     def elaborate(self, platform):
         m = Module()
@@ -220,7 +222,7 @@ class AndaTile(wiring.Component):
         columns = [kind(config) for _ in range(config.cols)]
         for index, column in enumerate(columns):
             m.submodules[f"column_{index}"] = Replica(column)
-            m.d.comb += [column.scale.eq(self.s.payload.scales[index]), column.rescale.eq(feed.rescale)]
+            m.d.comb += [column.scale.eq(self.scales.payload.scales[index]), column.rescale.eq(feed.rescale)]
         connections = {"anda": self._serial, "figna": self._parallel, "fp16": self._floating}[config.pe]
         token, delay = connections(m, feed, columns)
         self._finish(m, feed, columns, token, delay)
@@ -229,14 +231,17 @@ class AndaTile(wiring.Component):
     def _serial(self, m, feed, columns):
         """Rows and columns of bit-serial processing elements."""
         m.d.comb += feed.mantissa.eq(self.mantissa)
-        head = self.a.payload if self.config.signs == "inline" else self.h.payload
+        if self.config.signs == "inline":
+            signs, exponents = self.a.payload.words, self.a.payload.exponents
+        else:
+            signs, exponents = self.heads.payload.signs, self.heads.payload.exponents
         for index in range(self.config.rows):
             m.submodules[f"row_{index}"] = Replica(row := SerialRow(self.config))
             m.d.comb += [
                 row.head.eq(feed.open),
-                row.signs.eq(head.words[index]),
+                row.signs.eq(signs[index]),
                 row.plane.eq(self.a.payload.words[index]),
-                row.exponent.eq(head.exponents[index]),
+                row.exponent.eq(exponents[index]),
                 row.mantissa.eq(self.mantissa),
             ]
             for column in columns:

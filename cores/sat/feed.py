@@ -17,12 +17,12 @@ class GroupFeed(StepFeed):
 
     Attributes
     ----------
-    n : in
+    slots : in
         Slots of a group, taken with the first one; all of them: dense.
     """
 
     def __init__(self, config):
-        super().__init__(config, n=In(count_bits(config.group)))
+        super().__init__(config, slots=In(count_bits(config.group)))
 
     def elaborate(self, platform):
         m = Module()
@@ -30,7 +30,7 @@ class GroupFeed(StepFeed):
         slot, held = Signal(range(group)), Signal(range(group), reset_less=True)
         final, closing = Signal(range(group), name="ending"), Signal()
         m.d.comb += [
-            final.eq(Mux(slot == 0, final_slot(m, self.n, group), held)),
+            final.eq(Mux(slot == 0, final_slot(m, self.slots, group), held)),
             closing.eq(slot == final),
         ]
         # A reduction may end within a group, where K is not a multiple of it.

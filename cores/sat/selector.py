@@ -70,9 +70,9 @@ class NmSelector(wiring.Component):
 
     Attributes
     ----------
-    n : in
-        Slots of a group, 1 to M, taken with the group's first transfer. Of another number only the residue modulo M
-        counts, and 0 is M (our choice).
+    slots : in
+        N of N:M, the slots of a group, 1 to M, taken with the group's first transfer. Of another number only the
+        residue modulo M counts, and 0 is M (our choice).
     i : in stream of `config.i_layout`
         Weights, one of each row a transfer, in the rows' order: groups one after the other.
     o : out stream of `config.o_layout`
@@ -84,7 +84,7 @@ class NmSelector(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "n": In(count_bits(config.group)),
+                "slots": In(count_bits(config.group)),
                 "i": In(stream.Signature(config.i_layout)),
                 "o": Out(stream.Signature(config.o_layout)),
             }
@@ -120,7 +120,7 @@ class NmSelector(wiring.Component):
         with m.If(take):
             m.d.sync += [place.eq(place + 1), filling.eq(marked & ~ends), closing.eq(ends), last.eq(marked)]
             with m.If(place == 0):
-                m.d.sync += limit.eq(final_slot(m, self.n, group))
+                m.d.sync += limit.eq(final_slot(m, self.slots, group))
 
         # The elements of its group before the one in the register, a one for each.
         earlier = Signal(group - 1)

@@ -17,12 +17,12 @@ def slots_layout(bits, group, lanes):
 
 
 def count_bits(group):
-    """Bits of the port `n`."""
+    """Bits of the port `slots`."""
     return group.bit_length()
 
 
-def final_slot(m, n, group):
-    """Number of a group's last slot, from 0; of `n` only the residue modulo the group counts, and 0 is the group."""
+def final_slot(m, slots, group):
+    """Number of a group's last slot, from 0; of `slots` only the residue modulo the group counts; 0 is the group."""
     final = Signal(range(group), name="final_slot")
-    m.d.comb += final.eq(n - 1)
+    m.d.comb += final.eq(slots - 1)
     return final

@@ -96,7 +96,7 @@ class NmTile(wiring.Component):
 
     A blocked output freezes the array; missing operands do not, they leave the multipliers idle. Latency as
     `golden.sat.tile.latency`; one transfer on `w` per cycle, on `a` every N cycles. `a.ready` depends on `w.valid`,
-    `last` where either side offers it, and `n`, and `w.ready` on `a.valid` and these. No combinational path from
+    `last` where either side offers it, and `slots`, and `w.ready` on `a.valid` and these. No combinational path from
     `o.ready` to either.
 
     Parameters
@@ -105,9 +105,9 @@ class NmTile(wiring.Component):
 
     Attributes
     ----------
-    n : in
-        Slots of a group, 1 to M, taken with the group's first one. Of another number only the residue modulo M counts,
-        and 0 is M (our choice).
+    slots : in
+        N of N:M, the slots of a group, 1 to M, taken with the group's first one. Of another number only the residue
+        modulo M counts, and 0 is M (our choice).
     a : in stream of `config.a_layout`
         Activations, one group of all rows a transfer, in their order along the reduction.
     w : in stream of `config.w_layout`
@@ -121,7 +121,7 @@ class NmTile(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "n": In(count_bits(config.group)),
+                "slots": In(count_bits(config.group)),
                 "a": In(stream.Signature(config.a_layout)),
                 "w": In(stream.Signature(config.w_layout)),
                 "o": Out(stream.Signature(config.o_layout)),
@@ -132,5 +132,5 @@ class NmTile(wiring.Component):
         m = Module()
         feed = GroupFeed(self.config)
         assemble(m, self, feed, GroupBlock, output_stationary)
-        m.d.comb += feed.n.eq(self.n)
+        m.d.comb += feed.slots.eq(self.slots)
         return m

@@ -147,9 +147,10 @@ class SevedoCore(wiring.Component):
     token by token and output by output. What is behind the last channel, rank, output or token has no effect.
 
     A token takes ``ceil(K / lanes)`` transfers on `x` and on `smooth`; a block of tokens, for each block of outputs,
-    ``ceil(K / fine)`` transfers on `w` and one on `bias`; on `l` and `s` a token takes what it takes on `w` and `s` of
-    `LowRankVectorCore`. A size of 0 is illegal but for rank 0 and for `tokens` 0, which has no effect; tables that
-    `golden.sevedo.layer.SevedoLayer` refuses are illegal, too. What comes of anything illegal is undefined until reset.
+    ``ceil(K / fine)`` transfers on `w` and one on `bias`; on `low_rank` and `scales` a token takes what it
+    takes on `w` and `scales` of `LowRankVectorCore`. A size of 0 is illegal but for rank 0 and for `tokens` 0, which
+    has no effect; tables that `golden.sevedo.layer.SevedoLayer` refuses are illegal, too. What comes of anything
+    illegal is undefined until reset.
 
     Latency as `golden.sevedo.core.latency`, from the last weights of a block of outputs to the first result, where the
     low-rank terms are there. One result a cycle at most; cycles of a layer are at least
@@ -163,7 +164,7 @@ class SevedoCore(wiring.Component):
     Attributes
     ----------
     layer : in stream of `config.lvc.layer_layout`
-        What the next tokens are multiplied with, one transfer a layer; the first rank is lowest in `extra`.
+        What the next tokens are multiplied with, one transfer a layer; the first rank is lowest in `rank_shifts`.
     x : in stream of `config.x_layout`
         Activations, `lanes` channels a transfer, token after token. Any FP16 codes: NaN counts as +0, Inf as 65504 of
         its sign, subnormal numbers and -0 as +0.
@@ -172,10 +173,10 @@ class SevedoCore(wiring.Component):
     w : in stream of `config.w_layout`
         The residual's weights: for each block of `cols` outputs its fine groups, one of each output a transfer, in the
         order of the channels; again for each block of `rows` tokens.
-    l : in stream of `config.lvc.w_layout`
+    low_rank : in stream of `config.lvc.w_layout`
         Tables of the low-rank path. L1, channels by ranks: for `columns` ranks a time all channels, `lanes` a transfer;
         then L2, ranks by outputs: for `columns` outputs a time all ranks, `lanes` a transfer. Again for each token.
-    s : in stream of FP16
+    scales : in stream of FP16
         Scales of its outputs, one FP16 code a transfer; again for each token.
     bias : in stream of `config.bias_layout`
         +0, or normal and finite: a transfer for each block of `cols` outputs; again for each block of `rows` tokens.
@@ -195,8 +196,8 @@ class SevedoCore(wiring.Component):
                 "x": In(stream.Signature(config.x_layout)),
                 "smooth": In(stream.Signature(config.x_layout)),
                 "w": In(stream.Signature(config.w_layout)),
-                "l": In(stream.Signature(config.lvc.w_layout)),
-                "s": In(stream.Signature(FP16.width)),
+                "low_rank": In(stream.Signature(config.lvc.w_layout)),
+                "scales": In(stream.Signature(FP16.width)),
                 "bias": In(stream.Signature(config.bias_layout)),
                 "o": Out(stream.Signature(config.o_layout)),
                 "nonfinite": Out(1),
@@ -212,9 +213,9 @@ class SevedoCore(wiring.Component):
         m.submodules.groups = groups = GroupBuffer(config)
         m.submodules.tile = tile = HgqTile(config.tile)
         m.submodules.merge = merge = Merge(config)
-        for port, part in (("x", source), ("smooth", source), ("s", low_rank), ("bias", merge)):
+        for port, part in (("x", source), ("smooth", source), ("scales", low_rank), ("bias", merge)):
             connect(m, flipped(getattr(self, port)), getattr(part, port))
-        connect(m, flipped(self.l), low_rank.w)
+        connect(m, flipped(self.low_rank), low_rank.w)
         connect(m, source.raw, low_rank.x)
         connect(m, source.smoothed, quantizer.i)
         connect(m, quantizer.o, groups.i)

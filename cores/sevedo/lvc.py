@@ -37,8 +37,8 @@ class LowRankVectorCore(wiring.Component):
     that `golden.sevedo.lvc.LowRank` refuses are illegal, too. What comes of anything illegal is undefined until reset.
 
     A token takes ``ceil(K / lanes)`` transfers on `x`; on `w`, for each `columns` ranks ``ceil(K / lanes)`` transfers,
-    then, for each `columns` outputs, ``ceil(r / lanes)``, none if the rank is 0; on `s`, a transfer for each output.
-    A blocked output, or a missing scale, stops all but the input of tokens.
+    then, for each `columns` outputs, ``ceil(r / lanes)``, none if the rank is 0; on `scales`, one for each output. A
+    blocked output, or a missing scale, stops all but the input of tokens.
 
     Latency `golden.sevedo.lvc_cycles.latency`, from the last weights of a group of outputs to the first of them; cycles
     as `golden.sevedo.lvc_cycles.cycles`, one output a cycle at most. Every ready comes from registers alone: no
@@ -51,7 +51,7 @@ class LowRankVectorCore(wiring.Component):
     Attributes
     ----------
     layer : in stream of `config.layer_layout`
-        What the next tokens are multiplied with, one transfer a layer; the first rank is lowest in `extra`.
+        What the next tokens are multiplied with, one transfer a layer; the first rank is lowest in `rank_shifts`.
     x : in stream of `config.x_layout`
         Activations, `lanes` channels a transfer, token after token: finite, wide channels first. Subnormal ones and -0
         count as 0.
@@ -59,7 +59,7 @@ class LowRankVectorCore(wiring.Component):
         Weights, for each column those of the lanes. L1, channels by ranks: for `columns` ranks a time all channels,
         `lanes` a transfer; then L2, ranks by outputs: for `columns` outputs a time all ranks, `lanes` a transfer. Again
         for each token.
-    s : in stream of FP16
+    scales : in stream of FP16
         Scales of the outputs, one FP16 code a transfer, normal and positive; again for each token.
     o : out stream of `config.o_layout`
         Outputs, one a transfer, in order, token after token.
@@ -72,7 +72,7 @@ class LowRankVectorCore(wiring.Component):
                 "layer": In(stream.Signature(config.layer_layout)),
                 "x": In(stream.Signature(config.x_layout)),
                 "w": In(stream.Signature(config.w_layout)),
-                "s": In(stream.Signature(FP16.width)),
+                "scales": In(stream.Signature(FP16.width)),
                 "o": Out(stream.Signature(config.o_layout)),
             }
         )
@@ -87,7 +87,7 @@ class LowRankVectorCore(wiring.Component):
         m.submodules.ranks = ranks = RankStore(config)
         m.submodules.scaler = scaler = OutputScaler(config)
         connect(m, flipped(self.x), tokens.x)
-        connect(m, flipped(self.s), scaler.s)
+        connect(m, flipped(self.scales), scaler.scales)
         connect(m, scaler.o, flipped(self.o))
 
         layer = Signal(config.layer_layout, reset_less=True)
@@ -150,12 +150,12 @@ class LowRankVectorCore(wiring.Component):
             ranks.en.eq(en),
             ranks.write.eq(sums.valid & ~sums.second),
             ranks.last.eq(sums.last),
-            ranks.z.eq(sums.sum),
+            ranks.sum.eq(sums.sum),
             ranks.block.eq(slot.block),
             ranks.clear.eq(fire & slot.second & slot.last & slot.end),
             scaler.valid.eq(sums.valid & sums.second),
             scaler.last.eq(sums.last),
-            scaler.u.eq(sums.sum),
+            scaler.sum.eq(sums.sum),
             scaler.exponent.eq(exponent),
         ]
         return m

@@ -65,8 +65,9 @@ class LvcConfig(Config):
         """Payload of the stream `layer`.
 
         Fields, the lowest first: `tokens`, how many follow; `channels` K, and `wide_channels`, how many of the first
-        have 16 bits; `rank` r, and `wide_ranks`, likewise; `outputs` N; `shift`, `gain`, and `extra`, one for each of
-        `max_rank` ranks: as of `golden.sevedo.lvc.LowRank`.
+        have 16 bits; `rank` r, and `wide_ranks`, likewise; `outputs` N; `shift`, places that the sum of every rank goes
+        right; `gain`, the exponent of the outputs; `rank_shifts`, places that the sum of each of `max_rank` ranks goes
+        further: `shift`, `gain` and `extra` of `golden.sevedo.lvc.LowRank`.
         """
         channels, rank = range(self.max_channels + 1), range(self.max_rank + 1)
         return data.StructLayout(
@@ -79,7 +80,7 @@ class LvcConfig(Config):
                 "outputs": _COUNT,
                 "shift": range(golden.MAX_SHIFT + 1),
                 "gain": signed(6),
-                "extra": data.ArrayLayout(range(golden.MAX_EXTRA + 1), self.max_rank),
+                "rank_shifts": data.ArrayLayout(range(golden.MAX_EXTRA + 1), self.max_rank),
             }
         )
 

@@ -18,15 +18,15 @@ EXPONENT = signed(7)
 
 
 class OutputScaler(wiring.Component):
-    """``float32(u) * s * 2**exponent``, conversion and product rounded to the nearest, ties to even.
+    """``float32(sum) * scale * 2**exponent``, conversion and product rounded to the nearest, ties to even.
 
-    Outputs are normal FP32 numbers or +0, so conversion and product need no other case. A sum u is 0 or from 1 to below
-    2**31 in magnitude; kx is -20 to 9 and the gain -32 to 31, so u * 2**(kx + gain), rounded or not, is from 2**-52 to
-    2**71. A scale is from 2**-14 to below 2**16: the product is from 2**-66 to below 2**87, and FP32 is normal from
+    Outputs are normal FP32 numbers or +0, so conversion and product need no other case. A sum is 0 or from 1 to below
+    2**31 in magnitude; kx is -20 to 9 and the gain -32 to 31, so sum * 2**(kx + gain), rounded or not, is from 2**-52
+    to 2**71. A scale is from 2**-14 to below 2**16: the product is from 2**-66 to below 2**87, and FP32 is normal from
     2**-126 to below 2**128. Within that range a power of two commutes with rounding, so it goes into the conversion,
     where it is an addition to the exponent that is there anyway.
 
-    Seven cycles from `u` to `o`: conversion, product, output register.
+    Seven cycles from `sum` to `o`: conversion, product, output register.
 
     Parameters
     ----------
@@ -35,16 +35,16 @@ class OutputScaler(wiring.Component):
     Attributes
     ----------
     en : out 1
-        All that gives sums may go on, and `u` is taken. Low while the output is blocked, or a scale is missing; from
+        All that gives sums may go on, and `sum` is taken. Low while the output is blocked, or a scale is missing; from
         registers.
     valid, last : in 1
         There is a sum; it is the last one of its token.
-    u : in signed(32)
+    sum : in signed(32)
     exponent : in, `EXPONENT`
-        For `u`; without meaning where that is 0.
+        For `sum`; without meaning where that is 0.
     finished : out 1
         The last output of a token leaves for the output register.
-    s : in stream of FP16
+    scales : in stream of FP16
     o : out stream of `config.o_layout`
     """
 
@@ -55,10 +55,10 @@ class OutputScaler(wiring.Component):
                 "en": Out(1),
                 "valid": In(1),
                 "last": In(1),
-                "u": In(signed(32)),
+                "sum": In(signed(32)),
                 "exponent": In(EXPONENT),
                 "finished": Out(1),
-                "s": In(stream.Signature(FP16.width)),
+                "scales": In(stream.Signature(FP16.width)),
                 "o": Out(stream.Signature(config.o_layout)),
             }
         )
@@ -69,7 +69,7 @@ class OutputScaler(wiring.Component):
         m.submodules.egress = egress = Stage(self.config.o_layout)
         m.submodules.convert = convert = IntegerToFloat(signed(32), FP32, EXPONENT, specials=False)
         m.submodules.multiply = multiply = FloatMultiplier(FP32, FP16, FP32, specials=False)
-        connect(m, flipped(self.s), scales.i)
+        connect(m, flipped(self.scales), scales.i)
         connect(m, egress.o, flipped(self.o))
         steps = convert.latency + multiply.latency
         valid = [self.valid, *(Signal(name=f"valid_{step}") for step in range(steps))]
@@ -82,7 +82,7 @@ class OutputScaler(wiring.Component):
             given.eq(~wanted | scales.o.valid),
             self.en.eq(egress.i.ready & given),
             convert.en.eq(self.en),
-            convert.i.eq(self.u),
+            convert.i.eq(self.sum),
             convert.scale.eq(self.exponent),
             multiply.en.eq(self.en),
             multiply.a.eq(convert.o),

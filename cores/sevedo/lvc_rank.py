@@ -14,7 +14,7 @@ __all__ = ["RankStore"]
 class RankStore(wiring.Component):
     """Round sums to the nearest, ties up, clip them, and keep them, `lanes` ranks in a word.
 
-    ``(z + (2**h >> 1)) >> h`` is ``z >> h`` and the highest bit that is shifted out. An operand of 8 bits goes one
+    ``(sum + (2**h >> 1)) >> h`` is ``sum >> h`` and the highest bit that is shifted out. An operand of 8 bits goes one
     place left if its extra shift is odd: it has 9 bits then, a digit's sign included, and what is left of the shift, an
     even number of places, is the product's. An operand that does not go in slices is shifted all the way.
 
@@ -33,7 +33,7 @@ class RankStore(wiring.Component):
         The next rank, the first one after `last`.
     last : in 1
         Of the ranks.
-    z : in signed(32)
+    sum : in signed(32)
         Its sum.
     complete : out 1
         All are kept, from the cycle on in which they can be read, until `clear`.
@@ -52,7 +52,7 @@ class RankStore(wiring.Component):
                 "en": In(1),
                 "write": In(1),
                 "last": In(1),
-                "z": In(signed(32)),
+                "sum": In(signed(32)),
                 "complete": Out(1),
                 "clear": In(1),
                 "block": In(range(max(config.max_rank // config.lanes, 2))),
@@ -64,7 +64,7 @@ class RankStore(wiring.Component):
         m = Module()
         config, layer = self.config, self.layer
         rank = Signal(range(config.max_rank))
-        extra = stage(m, "rank", None, extra=Array(layer.extra)[rank]).extra
+        extra = stage(m, "rank", None, extra=Array(layer.rank_shifts)[rank]).extra
         valid = [Signal(name=f"valid_{step}") for step in range(3)]
         last = [Signal(name=f"last_{step}", reset_less=True) for step in range(3)]
         with m.If(self.en):
@@ -79,9 +79,9 @@ class RankStore(wiring.Component):
                 m.d.sync += self.complete.eq(0)
 
         wide = rank < layer.wide_ranks
-        taken = stage(m, "taken", self.en, z=self.z, by=layer.shift + extra, extra=extra, wide=wide, rank=rank)
+        taken = stage(m, "taken", self.en, sum=self.sum, by=layer.shift + extra, extra=extra, wide=wide, rank=rank)
         # A place below the unit.
-        by, shifted = taken.by, Cat(Const(0, 1), taken.z).as_signed()
+        by, shifted = taken.by, Cat(Const(0, 1), taken.sum).as_signed()
         for position in reversed(range(len(by))):
             value = Mux(by[position], shifted >> (1 << position), shifted)
             shifted = stage(m, f"by_{1 << position}", None, shifted=value).shifted

@@ -135,7 +135,7 @@ def transfers(layer, x, config, rng=None):
     Returns
     -------
     dict of str to ndarray of uint8, shape (transfers, bytes)
-        Of `w`, `layer`, `x`, `smooth`, `l`, `s` and `bias`, the lowest byte first.
+        Of `w`, `layer`, `x`, `smooth`, `low_rank`, `scales` and `bias`, the lowest byte first.
 
     Raises
     ------
@@ -155,8 +155,8 @@ def transfers(layer, x, config, rng=None):
         "layer": _told(layer, tokens, config, rng),
         "x": _bytes([(codes, 16)]),
         "smooth": _bytes([(factors.reshape(-1, config.lanes), 16)]),
-        "l": np.tile(_tables(layer.low_rank, config, rng), (tokens, 1)),
-        "s": np.tile(_bytes([(layer.low_rank.scales.view(np.uint16)[:, None], 16)]), (tokens, 1)),
+        "low_rank": np.tile(_tables(layer.low_rank, config, rng), (tokens, 1)),
+        "scales": np.tile(_bytes([(layer.low_rank.scales.view(np.uint16)[:, None], 16)]), (tokens, 1)),
         "bias": np.tile(_bytes([(bias, 16)]), (blocks, 1)),
     }
 

@@ -174,8 +174,8 @@ class _Script:
 
     def _add(self, word, at, sets, mantissa, read, length):
         fields = {
-            "words": word % self.config.depth,
-            "exponents": at % self.config.exponents,
+            "word_address": word % self.config.depth,
+            "exponent_address": at % self.config.exponents,
             "sets": sets,
             "mantissa": mantissa,
             "read": read,

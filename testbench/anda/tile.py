@@ -187,7 +187,7 @@ def _items(reductions, config):
         for name, payloads in make(reduction, config).items():
             inputs.setdefault(name, []).extend(payloads)
         codes = reduction.scales.view(np.uint16)
-        inputs.setdefault("s", []).extend(join(codes.T, 16))
+        inputs.setdefault("scales", []).extend(join(codes.T, 16))
         order = np.arange(config.rows)
         results = reduction.results.view(np.uint16 if width == 16 else np.uint32)
         outputs += with_last(join(results, width), order == order[-1], config.cols * width)
@@ -207,7 +207,7 @@ def _serial(reduction, config):
     ends = np.arange(len(planes)) % 3 == 0
     ends[m - 1 :: m] = np.arange(groups) == groups - 1
     if config.signs == "beside":
-        transfers = {"a": with_last(planes, ends, bits), "h": heads}
+        transfers = {"a": with_last(planes, ends, bits), "heads": heads}
     else:
         others = [exponents[(at // m + 1) % groups] for at in range(len(planes))]
         planes = [plane | other for plane, other in zip(planes, others, strict=True)]

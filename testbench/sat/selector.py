@@ -32,7 +32,7 @@ async def selector(bench):
     def phase(name, n, rows, port=None, **options):
         if options.get("cut") is None:
             sent.extend((row, n) for row in rows)
-        return Phase(name, **_items(rows, n, config), ports={"n": n if port is None else port}, **options)
+        return Phase(name, **_items(rows, n, config), ports={"slots": n if port is None else port}, **options)
 
     def draw(length, kind=None):
         return _draw((config.lanes, length), kind or str(rng.choice(_KINDS)), config, rng)
@@ -55,7 +55,7 @@ async def selector(bench):
         rows = [draw(length, kind) for length, kind in itertools.product(range(1, 2 * m), _KINDS)]
         phases.append(phase(f"{at}, rows of every length", n, rows))
     for n, port in ((m, 0), *((port - m, port) for port in range(m + 1, 1 << m.bit_length()))):
-        phases.append(phase(f"n = {port}, which counts as {n}", n, [draw(2 * m)], port=port))
+        phases.append(phase(f"slots = {port}, which counts as {n}", n, [draw(2 * m)], port=port))
     for index, count in enumerate(shares(bench.vectors, len(STALL_PAIRS) * m)):
         (source, sink), n = STALL_PAIRS[index % len(STALL_PAIRS)], counts[index // len(STALL_PAIRS)]
         cut = int(rng.integers(1, 6 * m))

@@ -38,7 +38,7 @@ async def tile(bench):
     def phase(name, n, reductions, port=None, **options):
         if options.get("cut") is None:
             sent.update((reduction.kind, reduction.end, n) for reduction in reductions)
-        return Phase(name, **_items(reductions, n, config), ports={"n": n if port is None else port}, **options)
+        return Phase(name, **_items(reductions, n, config), ports={"slots": n if port is None else port}, **options)
 
     phases = []
     for n in counts:
@@ -51,7 +51,7 @@ async def tile(bench):
         drawn = [draw(n, draw.length(), *case) for case in itertools.product(_KINDS, _ENDS)]
         phases.append(phase(f"{at}, special weights", n, drawn))
     for n, port in ((config.group, 0), *((n - config.group, n) for n in range(config.group + 1, 1 << _bits(config)))):
-        phases.append(phase(f"n = {port}, which counts as {n}", n, [draw(n, 3) for _ in range(3)], port=port))
+        phases.append(phase(f"slots = {port}, which counts as {n}", n, [draw(n, 3) for _ in range(3)], port=port))
     for a, w in itertools.product(*(operand.limits for operand in config.operands)):
         for n in (1, config.group):
             drawn = [draw.constant(a, w, n, groups) for groups in _lengths_at_the_limit(config, n)]

@@ -179,7 +179,7 @@ def _multiply(name, layer, x, config, design):
         design,
         nm_tile.transfers(values, indices, x.T, config),
         {"o": len(ends)},
-        constants={"n": n},
+        constants={"slots": n},
         quiet=nm_tile.latency(config) + config.rows,
     )
     expected, dense = (nm_tile.cycles(config, t, k, o, count) for count in (n, config.group))

@@ -318,7 +318,7 @@ def _decomposed(config, rng, k):
 
 def _items(layers, config, rng):
     """What goes in and what must come out, as fields of a `Phase`; the residual's weights lead."""
-    names = ("w", "layer", "x", "smooth", "l", "s", "bias")
+    names = ("w", "layer", "x", "smooth", "low_rank", "scales", "bias")
     inputs, outputs, after, flags, offending = {name: [] for name in names}, [], [], [], {}
     for layer, x in layers:
         (tokens, k), n = x.shape, layer.shape[0]

@@ -288,7 +288,7 @@ def payloads(t, x, config, rng):
     Returns
     -------
     dict of str to list of int
-        Payloads of the streams `w`, `layer`, `x` and `s`.
+        Payloads of the streams `w`, `layer`, `x` and `scales`.
     """
     lanes, columns = config.lanes, config.columns
     tokens, k = x.shape
@@ -307,7 +307,7 @@ def payloads(t, x, config, rng):
     for name, value in fields.items():
         packed |= value << layout[name].offset
     for index, value in enumerate(extra.tolist()):
-        packed |= value << (layout["extra"].offset + 4 * index)
+        packed |= value << (layout["rank_shifts"].offset + 4 * index)
 
     def filled(table, multiple, axis, low, high):
         short = -table.shape[axis] % multiple
@@ -326,13 +326,13 @@ def payloads(t, x, config, rng):
         "w": blocks * tokens,
         "layer": [packed],
         "x": join(values.reshape(-1, lanes), 16),
-        "s": t.scales.view(np.uint16).tolist() * tokens,
+        "scales": t.scales.view(np.uint16).tolist() * tokens,
     }
 
 
 def _items(layers, config, rng):
     """What goes in and what must come out, as fields of a `Phase`; the stream of weights leads, if there are any."""
-    inputs, outputs, after, delay = {name: [] for name in ("w", "layer", "x", "s")}, [], [], []
+    inputs, outputs, after, delay = {name: [] for name in ("w", "layer", "x", "scales")}, [], [], []
     for t, x in layers:
         taken = len(inputs["w"])
         for name, items in payloads(t, x, config, rng).items():

@@ -105,7 +105,7 @@ def one_product(config, mantissa, groups):
     inputs = {
         "a": payloads(a, bits + 6),
         "w": payloads(w, bits),
-        "s": payloads([groups[0][3]], 16),
+        "scales": payloads([groups[0][3]], 16),
     }
     driven = drive(design, inputs, {"o": 1}, constants={"mantissa": mantissa})
     assert driven.failure is None

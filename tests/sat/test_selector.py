@@ -31,7 +31,7 @@ def through(config, w, n, **options):
     design = generate(lookup(CORE), config)
     slots = -(-k // m) * n
     inputs = {"i": np.packbits(flat, axis=1, bitorder="little")}
-    driven = drive(design, inputs, {"o": slots}, constants={"n": n}, **options)
+    driven = drive(design, inputs, {"o": slots}, constants={"slots": n}, **options)
     assert driven.failure is None
     width = bits + nm_sparse.index_bits(m)
     got = np.unpackbits(driven.outputs["o"], axis=1, bitorder="little")[:, : lanes * width + 1].astype(int)
@@ -118,7 +118,7 @@ class SelectorContract(wiring.Component):
         self.core = core
         super().__init__(
             {
-                "n": In(len(core.n)),
+                "slots": In(len(core.slots)),
                 "i_payload": In(len(Value.cast(core.i.payload))),
                 "i_valid": In(1),
                 "o_ready": In(1),
@@ -130,8 +130,8 @@ class SelectorContract(wiring.Component):
         m.submodules.core = core = self.core
         group = core.config.group
         m.d.comb += [
-            Assume((self.n > 0) & (self.n <= group), "a legal N"),
-            core.n.eq(self.n),
+            Assume((self.slots > 0) & (self.slots <= group), "a legal N"),
+            core.slots.eq(self.slots),
             core.i.valid.eq(self.i_valid),
             Value.cast(core.i.payload).eq(self.i_payload),
             core.o.ready.eq(self.o_ready),
@@ -140,9 +140,9 @@ class SelectorContract(wiring.Component):
         held(m, core.o, Assert)
 
         taken, given = core.i.valid & core.i.ready, core.o.valid & core.o.ready
-        place, taken_n, n = Signal(range(group)), Signal.like(core.n), Signal.like(core.n)
+        place, taken_n, n = Signal(range(group)), Signal.like(core.slots), Signal.like(core.slots)
         ends = taken & ((place == group - 1) | core.i.payload.last)
-        m.d.comb += n.eq(Mux(place == 0, self.n, taken_n))
+        m.d.comb += n.eq(Mux(place == 0, self.slots, taken_n))
         with m.If(taken):
             m.d.sync += [place.eq(Mux(ends, 0, place + 1)), taken_n.eq(n)]
         room = 3 * group + 2

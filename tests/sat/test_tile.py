@@ -106,7 +106,7 @@ def through(config, values, indices, a, n=None, **options):
     ends = gemm.ends(t, a.shape[1], o, config)
     n = values.shape[2] if n is None else n
     streams = golden.transfers(values, indices, a, config)
-    driven = drive(design, streams, {"o": len(ends)}, constants={"n": n}, **options)
+    driven = drive(design, streams, {"o": len(ends)}, constants={"slots": n}, **options)
     assert driven.failure is None
     product, overflow, last = gemm.results(driven.outputs["o"], t, o, config)
     assert (last == ends).all()
@@ -193,7 +193,7 @@ def test_n_changes_between_reductions():
             slots = zip(values.reshape(2, -1).T.tolist(), indices.reshape(2, -1).T.tolist(), strict=True)
             for at, (kept, places) in enumerate(slots):
                 # Only with a group's first slot does `n` count.
-                ctx.set(dut.n, n if at % n == 0 else 5)
+                ctx.set(dut.slots, n if at % n == 0 else 5)
                 lanes = [{"value": value, "index": index} for value, index in zip(kept, places, strict=True)]
                 ctx.set(dut.w.payload, {"lanes": lanes, "last": at == 3 * n - 1})
                 ctx.set(dut.w.valid, 1)
@@ -278,7 +278,7 @@ def test_targets(target, a_format, w_format, group, primitives, tmp_path, icarus
         for port in "awo"
         for part in ("payload", "valid", "ready")
     )
-    wrapper = f"module tile(input clk, rst, {ports}); nm nm_i(.n({group.bit_length()}'d2), .*); endmodule\n"
+    wrapper = f"module tile(input clk, rst, {ports}); nm nm_i(.slots({group.bit_length()}'d2), .*); endmodule\n"
     bench = BENCH.format(
         a_transfers=len(streams["a"]),
         w_transfers=len(streams["w"]),
@@ -321,17 +321,17 @@ class TileContract(wiring.Component):
         self.core, self.rows_inside = core, rows_inside
         ports = {f"{name}_payload": In(len(Value.cast(getattr(core, name).payload))) for name in "aw"}
         ports |= {name: In(1) for name in ("a_valid", "w_valid", "o_ready")}
-        super().__init__(ports | {"n": In(len(core.n))})
+        super().__init__(ports | {"slots": In(len(core.slots))})
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.core = core = self.core
         rows, group = core.config.rows, core.config.group
-        slot, taken_n, n = Signal(range(group + 1)), Signal.like(core.n), Signal.like(core.n)
+        slot, taken_n, n = Signal(range(group + 1)), Signal.like(core.slots), Signal.like(core.slots)
         m.d.comb += [
-            Assume((self.n > 0) & (self.n <= group), "a legal N"),
-            core.n.eq(self.n),
-            n.eq(Mux(slot == 0, self.n, taken_n)),
+            Assume((self.slots > 0) & (self.slots <= group), "a legal N"),
+            core.slots.eq(self.slots),
+            n.eq(Mux(slot == 0, self.slots, taken_n)),
         ]
         for name in "aw":
             port = getattr(core, name)

@@ -26,7 +26,7 @@ from bitloom.testbench.sevedo.layer import parameters_of, run
 
 CORE = "sevedo-core"
 SMALL = lookup(CORE).small
-INPUTS = ("layer", "x", "smooth", "w", "l", "s", "bias")
+INPUTS = ("layer", "x", "smooth", "w", "low_rank", "scales", "bias")
 TINY = {
     **{"rows": 2, "cols": 1, "coarse": 2, "fine": 2, "shift_bits": 1, "adder": 1},
     **{"lanes": 2, "columns": 2, "max_channels": 4, "max_outputs": 2, "max_rank": 2},
@@ -99,7 +99,7 @@ def test_transfers_of_the_worked_example():
     layer, x = worked_layer()
     found = golden.transfers(layer, np.repeat(x, 3, axis=0), config)
     # 3 tokens in 2 blocks, 1 block of outputs, 4 fine groups, 8 blocks of channels and 1 of ranks.
-    counts = {"w": 2 * 4, "layer": 1, "x": 3 * 8, "smooth": 3 * 8, "l": 3 * (8 + 1), "s": 3 * 2, "bias": 2}
+    counts = {"w": 2 * 4, "layer": 1, "x": 3 * 8, "smooth": 3 * 8, "low_rank": 3 * (8 + 1), "scales": 3 * 2, "bias": 2}
     assert {name: len(payloads) for name, payloads in found.items()} == counts
     widths = {port.name: port.width for port in generate(lookup(CORE), config).ports}
     assert all(payloads.shape[1] == -(-widths[f"{name}__payload"] // 8) for name, payloads in found.items())
@@ -267,7 +267,9 @@ def test_outputs_hold():
     prove(OutputsHold(INPUTS, SevedoCore(SevedoCoreConfig(**TINY))), "sevedo-core", engine="smtbmc", depth=2)
 
 
-@pytest.mark.parametrize("source", ["o__ready", "layer__valid", "l__valid", "s__valid", "l__payload"])
+@pytest.mark.parametrize(
+    "source", ["o__ready", "layer__valid", "low_rank__valid", "scales__valid", "low_rank__payload"]
+)
 def test_paths_are_cut(source):
     targets = [f"{name}__ready" for name in INPUTS] + ["o__valid", "o__payload"]
     prove_no_path(SevedoCore(SevedoCoreConfig(**TINY)), source, targets, "sevedo_core")

@@ -26,7 +26,7 @@ TINY = {"lanes": 2, "columns": 2, "max_channels": 4, "max_rank": 2}
 SHAPES = ((16, 8, 5, 3, 2), (13, 5, 4, 0, 5), (7, 8, 3, 7, 0), (1, 1, 1, 0, 0), (9, 0, 3, 4, 0))
 #: More blocks of ranks than of channels.
 DEEP = {"lanes": 2, "columns": 2, "max_channels": 4, "max_rank": 6}
-INPUTS = ("layer", "x", "w", "s")
+INPUTS = ("layer", "x", "w", "scales")
 
 
 def low_rank(k, rank, n, wide_channels=0, wide_ranks=0, rng=None, **changes):
@@ -213,7 +213,7 @@ def test_outputs_hold():
     prove(OutputsHold(INPUTS, LowRankVectorCore(LvcConfig(**TINY))), "lvc")
 
 
-@pytest.mark.parametrize("source", ["o__ready", "layer__valid", "x__valid", "w__valid", "s__valid", "w__payload"])
+@pytest.mark.parametrize("source", ["o__ready", "layer__valid", "x__valid", "w__valid", "scales__valid", "w__payload"])
 def test_paths_are_cut(source):
     targets = [f"{name}__ready" for name in INPUTS] + ["o__valid", "o__payload"]
     prove_no_path(LowRankVectorCore(LvcConfig(**TINY)), source, targets, "lvc")
