@@ -166,19 +166,22 @@ class AndaBuffer(wiring.Component):
                 with m.If(move & done & (sets == 1)):
                     m.next = "IDLE"
 
-        # Signs and exponents are caught when they come out; a plane goes from the memory to the output as it is.
+        ends = {"first": left == mantissa, "last": left == 1}
+        self._show(m, move, header, plane, ends, read.data, exponents_read.data)
+        return m
+
+    def _show(self, m, move, header, plane, ends, word, exponents):
+        """What comes out of the memories: signs and exponents are caught, a plane goes to the output as it is."""
         caught = Signal()
         with m.If(move):
             m.d.sync += [
                 caught.eq(header),
                 self.o.valid.eq(plane),
-                self.o.payload.first.eq(left == mantissa),
-                self.o.payload.last.eq(left == 1),
+                *(self.o.payload[name].eq(flag) for name, flag in ends.items()),
             ]
             with m.If(caught):
                 m.d.sync += [
-                    self.o.payload.signs.eq(read.data),
-                    self.o.payload.exponents.eq(exponents_read.data),
+                    self.o.payload.signs.eq(word),
+                    self.o.payload.exponents.eq(exponents),
                 ]
-        m.d.comb += self.o.payload.plane.eq(read.data)
-        return m
+        m.d.comb += self.o.payload.plane.eq(word)

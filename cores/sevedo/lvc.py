@@ -90,7 +90,37 @@ class LowRankVectorCore(wiring.Component):
         connect(m, flipped(self.scales), scaler.scales)
         connect(m, scaler.o, flipped(self.o))
 
-        layer = Signal(config.layer_layout, reset_less=True)
+        layer = self._keep_layer(m, tokens, sequence, ranks, sums, scaler)
+        slot, fire = self._send_slots(m, tokens, sequence, quantizer, ranks, scaler.en)
+        for lane in range(config.lanes):
+            operand, shift = self._operand(m, lane, slot, quantizer.o[lane], ranks.ranks[lane])
+            m.d.comb += [sums.operands[lane].eq(operand), sums.shifts[lane].eq(shift)]
+
+        exponent = Signal(EXPONENT, reset_less=True)
+        with m.If(fire & slot.second):
+            # Of this token: what is left of the one before has been converted, as its ranks came behind it.
+            m.d.sync += exponent.eq(slot.base + layer.gain - _BIAS)
+        m.d.comb += [
+            sums.en.eq(scaler.en),
+            sums.add.eq(fire),
+            *(sums.group[key].eq(slot[key]) for key in ("first", "last", "second", "end")),
+            sums.weights.eq(self.w.payload),
+            ranks.en.eq(scaler.en),
+            ranks.write.eq(sums.valid & ~sums.second),
+            ranks.last.eq(sums.last),
+            ranks.sum.eq(sums.sum),
+            ranks.block.eq(slot.block),
+            ranks.clear.eq(fire & slot.second & slot.last & slot.end),
+            scaler.valid.eq(sums.valid & sums.second),
+            scaler.last.eq(sums.last),
+            scaler.sum.eq(sums.sum),
+            scaler.exponent.eq(exponent),
+        ]
+        return m
+
+    def _keep_layer(self, m, tokens, sequence, ranks, sums, scaler):
+        """The layer whose tokens go through, in a register, until the last output of the last one has left."""
+        layer = Signal(self.config.layer_layout, reset_less=True)
         unfinished, start = Signal(layer.tokens.shape()), Signal()
         m.d.comb += [
             self.layer.ready.eq(unfinished == 0),
@@ -104,9 +134,14 @@ class LowRankVectorCore(wiring.Component):
             m.d.sync += [layer.eq(self.layer.payload), unfinished.eq(self.layer.payload.tokens)]
         with m.Elif(scaler.finished):
             m.d.sync += unfinished.eq(unfinished - 1)
+        return layer
 
-        # From a slot to the operands of the multipliers; all that is behind them advances with `en`.
-        en = scaler.en
+    def _send_slots(self, m, tokens, sequence, quantizer, ranks, en):
+        """From a slot to the operands of the multipliers; all that is behind them advances with `en`.
+
+        Returns the slot that is there, and whether its weights are there too, so that it is multiplied.
+        """
+        config = self.config
         slots = [Signal(config.slot_layout, name=f"slot_{step}", reset_less=True) for step in range(FRONT)]
         valids = [Signal(name=f"slot_valid_{step}") for step in range(FRONT)]
         slot, move, fire, goes, weightless = slots[-1], Signal(), Signal(), Signal(), Signal()
@@ -134,31 +169,7 @@ class LowRankVectorCore(wiring.Component):
                 *(after.eq(before) for before, after in zip([sequence.slot, *slots[:-1]], slots, strict=True)),
                 *(after.eq(before) for before, after in zip([sequence.valid, *valids[:-1]], valids, strict=True)),
             ]
-        for lane in range(config.lanes):
-            operand, shift = self._operand(m, lane, slot, quantizer.o[lane], ranks.ranks[lane])
-            m.d.comb += [sums.operands[lane].eq(operand), sums.shifts[lane].eq(shift)]
-
-        exponent = Signal(EXPONENT, reset_less=True)
-        with m.If(fire & slot.second):
-            # Of this token: what is left of the one before has been converted, as its ranks came behind it.
-            m.d.sync += exponent.eq(slot.base + layer.gain - _BIAS)
-        m.d.comb += [
-            sums.en.eq(en),
-            sums.add.eq(fire),
-            *(sums.group[key].eq(slot[key]) for key in ("first", "last", "second", "end")),
-            sums.weights.eq(self.w.payload),
-            ranks.en.eq(en),
-            ranks.write.eq(sums.valid & ~sums.second),
-            ranks.last.eq(sums.last),
-            ranks.sum.eq(sums.sum),
-            ranks.block.eq(slot.block),
-            ranks.clear.eq(fire & slot.second & slot.last & slot.end),
-            scaler.valid.eq(sums.valid & sums.second),
-            scaler.last.eq(sums.last),
-            scaler.sum.eq(sums.sum),
-            scaler.exponent.eq(exponent),
-        ]
-        return m
+        return slot, fire
 
     def _operand(self, m, lane, slot, x, rank):
         """What a lane multiplies in a slot, and how far its product shifts."""

@@ -101,19 +101,7 @@ class TokenBuffer(wiring.Component):
         m.d.comb += [ends.eq(valid & last), vacated.eq(self.vacate)]
         m.d.sync += [used.eq(used + ends - vacated), reading.eq(reading ^ vacated)]
 
-        # What counts of a transfer, into the memory, and what its channels ask for.
-        asked = []
-        for lane in range(lanes):
-            counts = lane < count
-            value = Signal(FP16.width, name=f"value_{lane}")
-            m.d.comb += [
-                value.eq(self.x.payload[lane] & counts.replicate(FP16.width)),
-                write.data.word_select(lane, FP16.width).eq(value),
-            ]
-            exponent, least = value[FP16.fraction_bits : FP16.width - 1], Mux(lane < wide, 9, 1)
-            wanted = Signal(BASE, name=f"wanted_{lane}", reset_less=True)
-            m.d.sync += wanted.eq(Mux(exponent > least, exponent - least, 0))
-            asked.append(wanted)
+        asked = self._ask(m, count, wide, write.data)
         m.d.comb += [
             write.addr.eq(Cat(place, filling)),
             write.en.eq(valid),
@@ -122,29 +110,13 @@ class TokenBuffer(wiring.Component):
             self.data.eq(read.data),
         ]
 
-        # The largest of them, four at a time; then the largest of the token.
         flags = _delayed(m, "asked", {"valid": valid, "first": fresh, "last": last})
-        level = 0
-        while len(asked) > 1:
-            registered = []
-            for index in range(0, len(asked), 4):
-                top = asked[index : index + 4]
-                while len(top) > 1:
-                    pairs = []
-                    for a, b in zip(top[::2], top[1::2], strict=True):
-                        larger = Signal(BASE, name=f"larger_{level}_{index}_{len(top)}_{len(pairs)}")
-                        m.d.comb += larger.eq(Mux(a > b, a, b))
-                        pairs.append(larger)
-                    top = pairs
-                registered.append(Signal(BASE, name=f"largest_{level}_{index}", reset_less=True))
-                m.d.sync += registered[-1].eq(top[0])
-            flags = _delayed(m, f"largest_{level}", flags)
-            asked, level = registered, level + 1
+        largest, flags = _largest(m, asked, flags)
         so_far, highest = Signal(BASE, reset_less=True), Signal(BASE)
         bases = [Signal(BASE, name=f"base_{bank}", reset_less=True) for bank in range(2)]
         complete = Signal()
         m.d.comb += [
-            highest.eq(Mux(~flags["first"] & (so_far > asked[0]), so_far, asked[0])),
+            highest.eq(Mux(~flags["first"] & (so_far > largest), so_far, largest)),
             complete.eq(flags["valid"] & flags["last"]),
             self.available.eq(waiting != 0),
             self.base.eq(Array(bases)[told]),
@@ -158,6 +130,43 @@ class TokenBuffer(wiring.Component):
                     m.d.sync += bases[bank].eq(highest)
         m.d.sync += [waiting.eq(waiting + complete - self.begin), told.eq(told ^ self.begin)]
         return m
+
+    def _ask(self, m, count, wide, word):
+        """What counts of a transfer, into the memory's `word`; a cycle later what each channel asks for."""
+        asked = []
+        for lane in range(self.config.lanes):
+            counts = lane < count
+            value = Signal(FP16.width, name=f"value_{lane}")
+            m.d.comb += [
+                value.eq(self.x.payload[lane] & counts.replicate(FP16.width)),
+                word.word_select(lane, FP16.width).eq(value),
+            ]
+            exponent, least = value[FP16.fraction_bits : FP16.width - 1], Mux(lane < wide, 9, 1)
+            wanted = Signal(BASE, name=f"wanted_{lane}", reset_less=True)
+            m.d.sync += wanted.eq(Mux(exponent > least, exponent - least, 0))
+            asked.append(wanted)
+        return asked
+
+
+def _largest(m, values, flags):
+    """The largest of some values, four at a time in each cycle, and the flags as many cycles later."""
+    level = 0
+    while len(values) > 1:
+        registered = []
+        for index in range(0, len(values), 4):
+            top = values[index : index + 4]
+            while len(top) > 1:
+                pairs = []
+                for a, b in zip(top[::2], top[1::2], strict=True):
+                    larger = Signal(BASE, name=f"larger_{level}_{index}_{len(top)}_{len(pairs)}")
+                    m.d.comb += larger.eq(Mux(a > b, a, b))
+                    pairs.append(larger)
+                top = pairs
+            registered.append(Signal(BASE, name=f"largest_{level}_{index}", reset_less=True))
+            m.d.sync += registered[-1].eq(top[0])
+        flags = _delayed(m, f"largest_{level}", flags)
+        values, level = registered, level + 1
+    return values[0], flags
 
 
 def _delayed(m, name, flags):

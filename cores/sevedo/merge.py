@@ -108,7 +108,14 @@ class Merge(wiring.Component):
         with m.If(block_ends):
             m.d.sync += [row.eq(0), over.eq(0), base.eq(Mux(outputs.ending, 0, base + config.cols))]
 
-        taken = stage(m, "taken", en, residual=head["values"][unit][col], bias=self.bias.payload[col])
+        value = self._add(m, en, head["values"][unit][col], terms.data, self.bias.payload[col])
+        last = row_ends & (row == tokens.last) & outputs.ending & tokens.ending
+        self._leave(m, egress, value, take, last, tokens.next & tokens.ending)
+        return m
+
+    def _add(self, m, en, residual, term, bias):
+        """The sum of the three in FP16; `term`, which comes out of a memory, a cycle after the others."""
+        taken = stage(m, "taken", en, residual=residual, bias=bias)
         m.submodules.first = first = FloatAdder(FP32, specials=False, stages=ADDER)
         m.submodules.second = second = FloatAdder(FP32, specials=False, stages=ADDER)
         m.submodules.rounder = rounder = HalfRounder(FP32)
@@ -118,32 +125,35 @@ class Merge(wiring.Component):
         m.d.comb += [
             first.en.eq(en),
             first.a.eq(taken.residual),
-            first.b.eq(terms.data),
+            first.b.eq(term),
             second.en.eq(en),
             second.a.eq(first.o),
             second.b.eq(_single(bias)),
             rounder.en.eq(en),
             rounder.i.eq(second.o),
         ]
+        return rounder.o
+
+    def _leave(self, m, egress, value, take, last, emptied):
+        """Sums leave, and tell whether they are the layer's last one, `last`; after `emptied`, `done` is told."""
+        en = egress.i.ready
         steps = 1 + 2 * ADDER + HalfRounder.latency
         valids = [take, *(Signal(name=f"valid_{step}") for step in range(steps))]
-        last = row_ends & (row == tokens.last) & outputs.ending & tokens.ending
         lasts = [last, *(Signal(name=f"last_{step}", reset_less=True) for step in range(steps))]
         with m.If(en):
             for flags in (valids, lasts):
                 m.d.sync += [after.eq(before) for before, after in itertools.pairwise(flags)]
         m.d.comb += [
             egress.i.valid.eq(valids[-1]),
-            egress.i.payload.value.eq(rounder.o),
+            egress.i.payload.value.eq(value),
             egress.i.payload.last.eq(lasts[-1]),
         ]
         # What belongs to no token may still be in the queue behind the last result.
-        ends = [en & valids[-1] & lasts[-1], tokens.next & tokens.ending]
-        seen = [Signal(name=f"{what}_gone") for what in ("result", "queue")]
+        ends = [en & valids[-1] & lasts[-1], emptied]
+        seen = [Signal(name=name) for name in ("result_gone", "queue_gone")]
         m.d.comb += self.done.eq(Cat(now | before for now, before in zip(ends, seen, strict=True)).all())
         for now, before in zip(ends, seen, strict=True):
             m.d.sync += before.eq((before | now) & ~self.done)
-        return m
 
 
 def _single(half):

@@ -1,5 +1,7 @@
 """What the board does about a request, and its answer."""
 
+from typing import NamedTuple
+
 from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -12,6 +14,14 @@ __all__ = ["Responder"]
 
 _UNKNOWN_SESSION, _NOT_UNDERSTOOD, _WRONG_SEQUENCE = 1, 2, 3
 _KIND_BITS = 3
+
+
+class _Head(NamedTuple):
+    """What an answer has before its payload: three signals."""
+
+    kind: Signal
+    channels: Signal
+    length: Signal
 
 
 class Responder(wiring.Component):
@@ -73,15 +83,17 @@ class Responder(wiring.Component):
         m.submodules.identity = identity = memory.Memory(
             shape=8, depth=len(self.identity), init=self.identity, attrs={"rom_style": "block"}
         )
-        m.submodules.answer = answer = memory.Memory(shape=8, depth=MAX_PAYLOAD, init=[])
-        told, kept, keep = identity.read_port(), answer.read_port(), answer.write_port()
+        m.submodules.answer = kept_payload = memory.Memory(shape=8, depth=MAX_PAYLOAD, init=[])
+        told, kept, keep = identity.read_port(), kept_payload.read_port(), kept_payload.write_port()
 
         # The session, and the last request that was carried out.
         session, sequence = Signal(32), Signal(8, name="last_sequence")  # `sequence` is a word of SystemVerilog
         last_kind, last_channels = Signal(_KIND_BITS), Signal(8)
         last_length = Signal(range(MAX_PAYLOAD + 1))
+        last = _Head(last_kind, last_channels, last_length)
         # The answer that is under way.
         kind, channels, length = Signal(_KIND_BITS), Signal(8), Signal(range(MAX_PAYLOAD + 1))
+        answer = _Head(kind, channels, length)
         reason = Signal(2)
 
         # A byte's place in a payload; the memories look up the next one.
@@ -92,45 +104,14 @@ class Responder(wiring.Component):
 
         source, sink, understood = Signal(4), Signal(4), Signal()
         m.d.comb += Cat(sink, source).eq(request.channels)
-        with m.Switch(request.kind):
-            with m.Case(SET):
-                m.d.comb += understood.eq(request.length == self.settings_bytes)
-            with m.Case(MOVE):
-                to_none, from_none = sink == NO_CHANNEL, source == NO_CHANNEL
-                m.d.comb += understood.eq(
-                    ((sink < self.inputs) | (to_none & (request.length == 0))) & ((source < self.outputs) | from_none)
-                )
+        self._understand(m, source, sink, understood)
         offered = Signal()
         taken, given = self._route(m, request.kind == SET, sink, source, offered)
 
         with m.FSM():
             with m.State("DECIDE"), m.If(self.i.valid):
                 m.d.comb += following.eq(0)
-                m.d.sync += [kind.eq(FAULT), channels.eq(request.channels), length.eq(1)]
-                m.next = "HEADER"
-                with m.If(request.damaged):
-                    m.d.sync += [kind.eq(DAMAGED), channels.eq(NO_CHANNEL << 4 | NO_CHANNEL), length.eq(0)]
-                with m.Elif(request.kind == HELLO):
-                    with m.If((request.sequence == 0) & (request.length == 0) & (request.session != 0)):
-                        m.d.comb += self.restart.eq(1)
-                        m.d.sync += [session.eq(request.session), sequence.eq(0)]
-                        m.d.sync += [last_kind.eq(HELLO), last_channels.eq(request.channels)]
-                        m.d.sync += last_length.eq(len(self.identity))
-                        m.next = "RECALL"
-                    with m.Else():
-                        m.d.sync += reason.eq(_NOT_UNDERSTOOD)
-                with m.Elif((session == 0) | (request.session != session)):
-                    m.d.sync += reason.eq(_UNKNOWN_SESSION)
-                with m.Elif(request.sequence == sequence):
-                    m.next = "RECALL"
-                with m.Elif(request.sequence != (sequence + 1)[:8]):
-                    m.d.sync += reason.eq(_WRONG_SEQUENCE)
-                with m.Elif(~understood):
-                    m.d.sync += reason.eq(_NOT_UNDERSTOOD)
-                with m.Else():
-                    m.d.sync += [sequence.eq(request.sequence), last_length.eq(0)]
-                    m.d.sync += [last_kind.eq(request.kind), last_channels.eq(request.channels)]
-                    m.next = "TO_CORE"
+                self._decide(m, understood, session, sequence, last, answer, reason)
             with m.State("TO_CORE"):
                 m.d.comb += offered.eq(place != request.length)
                 with m.If(offered & taken):
@@ -140,30 +121,79 @@ class Responder(wiring.Component):
                 with m.Else():
                     m.d.comb += following.eq(0)
                     m.next = "RECALL"
-            with m.State("COUNT_LOW"):
-                m.d.comb += [keep.en.eq(1), keep.addr.eq(0), keep.data.eq(place[:8])]
-                m.next = "COUNT_HIGH"
-            with m.State("COUNT_HIGH"):
-                m.d.comb += [keep.en.eq(1), keep.addr.eq(1), keep.data.eq(place[8:])]
-                m.d.comb += following.eq(MOVE_HEADER)
-                m.next = "FROM_CORE"
-            with m.State("FROM_CORE"):
-                m.d.comb += [keep.addr.eq(place), keep.data.eq(given.payload)]
-                with m.If(given.valid & (place != MAX_PAYLOAD)):
-                    m.d.comb += [keep.en.eq(1), given.ready.eq(1), following.eq(place + 1)]
-                with m.Else():
-                    m.next = "FLAGS"
-            with m.State("FLAGS"):
-                m.d.comb += [keep.en.eq(1), keep.addr.eq(MOVE_HEADER - 1), keep.data.eq(self.flags)]
-                m.d.comb += following.eq(0)
-                m.d.sync += last_length.eq(place)
-                m.next = "RECALL"
+            self._keep(m, keep, given, place, following, last_length)
             with m.State("RECALL"):
-                m.d.sync += [kind.eq(last_kind), channels.eq(last_channels), length.eq(last_length)]
+                m.d.sync += [field.eq(of_last) for field, of_last in zip(answer, last, strict=True)]
                 m.next = "HEADER"
             payload = Mux(kind == HELLO, told.data, Mux(kind == FAULT, reason, kept.data))
             self._send(m, kind, channels, length, place, following, payload)
         return m
+
+    def _understand(self, m, source, sink, understood):
+        """Whether the length and the channels of a SET or a MOVE are legal."""
+        request = self.i.payload
+        with m.Switch(request.kind):
+            with m.Case(SET):
+                m.d.comb += understood.eq(request.length == self.settings_bytes)
+            with m.Case(MOVE):
+                to_none, from_none = sink == NO_CHANNEL, source == NO_CHANNEL
+                m.d.comb += understood.eq(
+                    ((sink < self.inputs) | (to_none & (request.length == 0))) & ((source < self.outputs) | from_none)
+                )
+
+    def _decide(self, m, understood, session, sequence, last, answer, reason):
+        """What becomes of a request: it is carried out, answered as before, or refused."""
+        request = self.i.payload
+        m.d.sync += [answer.kind.eq(FAULT), answer.channels.eq(request.channels), answer.length.eq(1)]
+        m.next = "HEADER"
+        with m.If(request.damaged):
+            m.d.sync += [
+                answer.kind.eq(DAMAGED),
+                answer.channels.eq(NO_CHANNEL << 4 | NO_CHANNEL),
+                answer.length.eq(0),
+            ]
+        with m.Elif(request.kind == HELLO):
+            with m.If((request.sequence == 0) & (request.length == 0) & (request.session != 0)):
+                m.d.comb += self.restart.eq(1)
+                m.d.sync += [session.eq(request.session), sequence.eq(0)]
+                m.d.sync += [last.kind.eq(HELLO), last.channels.eq(request.channels)]
+                m.d.sync += last.length.eq(len(self.identity))
+                m.next = "RECALL"
+            with m.Else():
+                m.d.sync += reason.eq(_NOT_UNDERSTOOD)
+        with m.Elif((session == 0) | (request.session != session)):
+            m.d.sync += reason.eq(_UNKNOWN_SESSION)
+        with m.Elif(request.sequence == sequence):
+            m.next = "RECALL"
+        with m.Elif(request.sequence != (sequence + 1)[:8]):
+            m.d.sync += reason.eq(_WRONG_SEQUENCE)
+        with m.Elif(~understood):
+            m.d.sync += reason.eq(_NOT_UNDERSTOOD)
+        with m.Else():
+            m.d.sync += [sequence.eq(request.sequence), last.length.eq(0)]
+            m.d.sync += [last.kind.eq(request.kind), last.channels.eq(request.channels)]
+            m.next = "TO_CORE"
+
+    def _keep(self, m, keep, given, place, following, length):
+        """The states in which the answer to MOVE is kept: how many bytes went in, those that come out, the flags."""
+        with m.State("COUNT_LOW"):
+            m.d.comb += [keep.en.eq(1), keep.addr.eq(0), keep.data.eq(place[:8])]
+            m.next = "COUNT_HIGH"
+        with m.State("COUNT_HIGH"):
+            m.d.comb += [keep.en.eq(1), keep.addr.eq(1), keep.data.eq(place[8:])]
+            m.d.comb += following.eq(MOVE_HEADER)
+            m.next = "FROM_CORE"
+        with m.State("FROM_CORE"):
+            m.d.comb += [keep.addr.eq(place), keep.data.eq(given.payload)]
+            with m.If(given.valid & (place != MAX_PAYLOAD)):
+                m.d.comb += [keep.en.eq(1), given.ready.eq(1), following.eq(place + 1)]
+            with m.Else():
+                m.next = "FLAGS"
+        with m.State("FLAGS"):
+            m.d.comb += [keep.en.eq(1), keep.addr.eq(MOVE_HEADER - 1), keep.data.eq(self.flags)]
+            m.d.comb += following.eq(0)
+            m.d.sync += length.eq(place)
+            m.next = "RECALL"
 
     def _route(self, m, is_set, sink, source, offered):
         """Whether the byte of the request's payload can be taken; the stream from the core."""

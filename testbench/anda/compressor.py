@@ -51,7 +51,29 @@ async def compressor(bench):
         for part, mantissa in zip(np.array_split(sets, parts), lengths[-parts:], strict=True):
             name = f"every {'finite' if finite else 'other'} code, every distance, M = {mantissa}"
             phases.append(phase(name, part, mantissa, reset=finite))
-    for mantissa in lengths:
+    phases += _every_length(config, rng, phase, draw)
+    length = min(config.load, longest)
+    phases.append(phase("measured", draw(20, length), length, reset=True, measured=True))
+
+    for lane in range(config.lanes):
+        for code in (0x7C00, 0xFE00):
+            sets = draw(4, longest, ("numbers",))
+            sets[2, lane, rng.integers(config.group)] = code
+            phases.append(phase(f"{code:#x} alone in lane {lane}", sets, longest, reset=True))
+    phases += _stalled(bench, phase, draw)
+    if longest > 1:
+        for source in ("eager", "sparse"):
+            name, sets = f"full, stalls {source} in", draw(8, longest)
+            phases.append(phase(name, sets, longest, source=source, capacity=_capacity(config), reset=True))
+
+    await bench.run(phases, describe=_descriptions(config), flag="nonfinite")
+    _cover(bench, sent)
+
+
+def _every_length(config, rng, phase, draw):
+    """Phases with every length of mantissas, and with lengths out of range; `phase` and `draw` as of the bench."""
+    phases, longest = [], config.max_mantissa
+    for mantissa in range(1, longest + 1):
         name = f"M = {mantissa}"
         for count in (1, 4):
             options = {"reset": True, "exact": True}
@@ -61,18 +83,16 @@ async def compressor(bench):
         sizes = (rng.integers(1, config.load + 1, 6) * config.width).tolist()
         phases.append(phase(f"{name}, missing values", draw(6, mantissa), mantissa, sizes))
     for mantissa in [0, *range(longest + 1, 1 << longest.bit_length())]:
-        phases.append(phase(f"length {mantissa}, which there is not", draw(3, longest), mantissa))
-    length = min(config.load, longest)
-    phases.append(phase("measured", draw(20, length), length, reset=True, measured=True))
+        phases.append(phase(f"length {mantissa}, out of range", draw(3, longest), mantissa))
+    return phases
 
-    for lane in range(config.lanes):
-        for code in (0x7C00, 0xFE00):
-            sets = draw(4, longest, ("numbers",))
-            sets[2, lane, rng.integers(config.group)] = code
-            phases.append(phase(f"{code:#x} alone in lane {lane}", sets, longest, reset=True))
-    parts = shares(bench.vectors, len(STALL_PAIRS) * len(lengths))
-    for index, count in enumerate(parts):
-        (source, sink), mantissa = STALL_PAIRS[index % len(STALL_PAIRS)], lengths[index // len(STALL_PAIRS)]
+
+def _stalled(bench, phase, draw):
+    """Phases under every pair of stalls, some of them left by a reset; `phase` and `draw` as of the bench."""
+    config, rng, phases = bench.config, bench.rng, []
+    whole, longest = config.lanes * config.group, config.max_mantissa
+    for index, count in enumerate(shares(bench.vectors, len(STALL_PAIRS) * longest)):
+        (source, sink), mantissa = STALL_PAIRS[index % len(STALL_PAIRS)], index // len(STALL_PAIRS) + 1
         if index < 2 * len(STALL_PAIRS):
             cut = int(rng.integers(1, 4 * (config.load + mantissa)))
             interrupted = draw(8, mantissa, nonfinite=0.1)
@@ -84,13 +104,12 @@ async def compressor(bench):
         name = f"random values, M = {mantissa}, stalls {source} in, {sink} out"
         options = {"source": source, "sink": sink, "reset": True, "vectors": count}
         phases.append(phase(name, sets, mantissa, sizes, **options))
-    if longest > 1:
-        for source in ("eager", "sparse"):
-            name, sets = f"full, stalls {source} in", draw(8, longest)
-            phases.append(phase(name, sets, longest, source=source, capacity=_capacity(config), reset=True))
+    return phases
 
-    await bench.run(phases, describe=_descriptions(config), flag="nonfinite")
 
+def _cover(bench, sent):
+    """Which codes at which distances, lengths and roundings were sent: pairs of sets and of their mantissas' length."""
+    config, longest = bench.config, bench.config.max_mantissa
     seen = np.zeros((1 << 16, 31), bool)
     roundings = set()
     for sets, mantissa in sent:

@@ -134,113 +134,146 @@ def _stalled(bench, phase):
     return phases
 
 
-def _integer(bench):
-    """Phases of a loaded integer unit, and the (covered, all) of codes with shipped tables."""
-    config, rng = bench.config, bench.rng
-    phases = []
+class _Tables(_Traffic):
+    """Traffic of a loaded integer unit, which takes a table with its scale and its output shift."""
 
-    def feed(traffic, table, s, shift, count=None):
+    def __init__(self, bench):
+        super().__init__(bench.config)
+        self._config, self._rng = bench.config, bench.rng
+
+    def load_table(self, table, s, shift):
+        """All words of a table."""
+        self.load(golden.words(self._config, table, s, shift))
+
+    def feed_codes(self, table, s, shift, count=None):
+        """All codes, or some of them, with what a table makes of them."""
+        config, rng = self._config, self._rng
         codes = _codes(config, rng, table)
         codes = codes if count is None else rng.choice(codes, count)
-        traffic.feed(codes, golden.outputs(codes, config, table, s, shift), noise=int(rng.integers(2)))
+        self.feed(codes, golden.outputs(codes, config, table, s, shift), noise=int(rng.integers(2)))
 
-    def load(traffic, table, s, shift):
-        traffic.load(golden.words(config, table, s, shift))
 
-    def spoiled(name, words, **options):
-        """Codes after words that make no table, then a good one."""
-        traffic = _Traffic(config)
-        drawn = _drawn(config, rng)
-        load(traffic, *drawn)
-        feed(traffic, *drawn, count=9)
-        for part in words:
-            traffic.load(*part)
-            codes = _codes(config, rng)[:9]
-            traffic.feed(codes, np.zeros(len(codes)), bad=True)
-        load(traffic, *drawn)
-        feed(traffic, *drawn)
-        return traffic.phase(name, reset=True, **options)
-
-    traffic, codes = _Traffic(config), _codes(config, rng)[:40]
+def _integer(bench):
+    """Phases of a loaded integer unit, and the (covered, all) of codes with shipped tables."""
+    config = bench.config
+    traffic, codes = _Tables(bench), _codes(config, bench.rng)[:40]
     traffic.feed(codes, np.zeros(len(codes)), bad=True)
-    phases.append(traffic.phase("no table"))
-
-    covered = total = 0
+    phases, covered, total = [traffic.phase("no table")], 0, 0
     if config.width == 8:
-        names = [name for name in pwl.SHIPPED if name.endswith(f"-{config.entries}")]
-        for name in names:
-            function, traffic = FUNCTIONS[name.rpartition("-")[0]], _Traffic(config)
-            for s, table in pwl.shipped(name).items():
-                total += 256
-                # A unit for signed codes computes something with the tables for unsigned ones, and the other way round.
-                last = 255 if config.unsigned_input else 127
-                clipped = [min(max(t, 0 if config.unsigned_input else -128), last) for t in table.thresholds]
-                table = dataclasses.replace(table, thresholds=clipped, negate_input=config.negate_input)
-                so = min(8, s + function.fraction_bits + config.left) if function.negate_input else s
-                shift = table.fraction_bits + s - so
-                load(traffic, table, s, shift)
-                feed(traffic, table, s, shift)
-                covered += 256
-            phases.append(traffic.phase(f"{name}, every scale, every code", reset=True))
-
-    # Every scale with every shift.
-    traffic = _Traffic(config)
-    table = _table(config, rng)
-    scales = [(s, shift) for s in range(config.width) for shift in range(2 * config.width)]
-    if config.width == 32:
-        scales = [scales[index] for index in rng.permutation(len(scales))[:150]]
-    load(traffic, table, 0, 0)
-    for s, shift in scales:
-        # The last word alone changes the scales.
-        traffic.load(golden.words(config, table, s, shift - config.left)[-1:])
-        feed(traffic, table, s, shift - config.left, 24)
-    phases.append(traffic.phase("scales and shifts", reset=True))
-    traffic = _Traffic(config)
-    for _ in range(30):
-        drawn = _drawn(config, rng)
-        load(traffic, *drawn)
-        feed(traffic, *drawn, 100 if config.width == 8 else None)
-    phases.append(traffic.phase("random tables", reset=True))
-
-    half = config.width // 2
-    table, s, shift = _drawn(config, rng)
-    words = golden.words(config, table, s, shift)
-    bad = [[words[-1] >> half << half | wrong] for wrong in {config.width, (1 << half) - 1, 1 << (half - 1)}]
-    phases.append(spoiled("scales that there are not", [(part,) for part in bad]))
-    if config.width == 32:
-        bad = [[s | wrong << half] for wrong in (64, (1 << 16) - 1, 1 << 15)]
-        phases.append(spoiled("shifts that there are not", [(part,) for part in bad]))
-    phases.append(spoiled("a table without an end", [(words[:1], False), (words[1:-1], False)]))
-
-    def measured(name, count, **options):
-        traffic, drawn = _Traffic(config), _drawn(config, rng)
-        load(traffic, *drawn)
-        feed(traffic, *drawn, count)
-        cycles = 3 * config.entries + count + bench.core.latency(config)
-        return traffic.phase(name, reset=True, cycles=cycles, **options)
-
-    phases += [measured("measured", _MANY, measured=True), measured("one code", 1)]
+        shipped, covered, total = _shipped(bench)
+        phases += shipped
+    phases += [_every_scale(bench), _random_tables(bench), *_no_tables(bench)]
+    phases += [_measured(bench, "measured", _MANY, measured=True), _measured(bench, "one code", 1)]
 
     def stalled(name, count, **options):
-        traffic, left = _Traffic(config), count
+        traffic, left = _Tables(bench), count
         while left > 0:
-            drawn, taken = _drawn(config, rng), min(left, int(rng.integers(1, 80)))
-            load(traffic, *drawn)
-            feed(traffic, *drawn, taken)
+            drawn, taken = _drawn(config, bench.rng), min(left, int(bench.rng.integers(1, 80)))
+            traffic.load_table(*drawn)
+            traffic.feed_codes(*drawn, taken)
             left -= taken
         return traffic.phase(name, **options)
 
-    phases += _stalled(bench, stalled)
-    # Four registers and the input's spare one.
-    for source in ("eager", "sparse"):
-        drawn, traffic = _drawn(config, rng), _Traffic(config)
-        load(traffic, *drawn)
-        feed(traffic, *drawn, 30)
-        phases.append(traffic.phase("before it is filled", reset=True))
-        traffic = _Traffic(config)
-        feed(traffic, *drawn, 30)
-        phases.append(traffic.phase(f"full, stalls {source} in", source=source, capacity=5))
+    phases += [*_stalled(bench, stalled), *_full(bench)]
     return phases, (covered, total) if total else None
+
+
+def _shipped(bench):
+    """Phases with every shipped table of as many entries, at every scale; codes that they cover, and all codes."""
+    config, phases = bench.config, []
+    covered = total = 0
+    for name in (name for name in pwl.SHIPPED if name.endswith(f"-{config.entries}")):
+        function, traffic = FUNCTIONS[name.rpartition("-")[0]], _Tables(bench)
+        for s, table in pwl.shipped(name).items():
+            total += 256
+            # A unit for signed codes computes something with the tables for unsigned ones, and the other way round.
+            last = 255 if config.unsigned_input else 127
+            clipped = [min(max(t, 0 if config.unsigned_input else -128), last) for t in table.thresholds]
+            table = dataclasses.replace(table, thresholds=clipped, negate_input=config.negate_input)
+            so = min(8, s + function.fraction_bits + config.left) if function.negate_input else s
+            shift = table.fraction_bits + s - so
+            traffic.load_table(table, s, shift)
+            traffic.feed_codes(table, s, shift)
+            covered += 256
+        phases.append(traffic.phase(f"{name}, every scale, every code", reset=True))
+    return phases, covered, total
+
+
+def _every_scale(bench):
+    """A phase with every scale and every shift of a table."""
+    config, rng = bench.config, bench.rng
+    traffic, table = _Tables(bench), _table(config, rng)
+    scales = [(s, shift) for s in range(config.width) for shift in range(2 * config.width)]
+    if config.width == 32:
+        scales = [scales[index] for index in rng.permutation(len(scales))[:150]]
+    traffic.load_table(table, 0, 0)
+    for s, shift in scales:
+        # The last word alone changes the scales.
+        traffic.load(golden.words(config, table, s, shift - config.left)[-1:])
+        traffic.feed_codes(table, s, shift - config.left, 24)
+    return traffic.phase("scales and shifts", reset=True)
+
+
+def _random_tables(bench):
+    """A phase with tables that follow each other."""
+    traffic = _Tables(bench)
+    for _ in range(30):
+        drawn = _drawn(bench.config, bench.rng)
+        traffic.load_table(*drawn)
+        traffic.feed_codes(*drawn, 100 if bench.config.width == 8 else None)
+    return traffic.phase("random tables", reset=True)
+
+
+def _no_tables(bench):
+    """Phases with words that make no table: scales and shifts out of range, an end that is missing."""
+    config = bench.config
+    half = config.width // 2
+    table, s, shift = _drawn(config, bench.rng)
+    words = golden.words(config, table, s, shift)
+    bad = [[words[-1] >> half << half | wrong] for wrong in {config.width, (1 << half) - 1, 1 << (half - 1)}]
+    phases = [_spoiled(bench, "scales out of range", [(part,) for part in bad])]
+    if config.width == 32:
+        bad = [[s | wrong << half] for wrong in (64, (1 << 16) - 1, 1 << 15)]
+        phases.append(_spoiled(bench, "shifts out of range", [(part,) for part in bad]))
+    return [*phases, _spoiled(bench, "a table without an end", [(words[:1], False), (words[1:-1], False)])]
+
+
+def _spoiled(bench, name, words):
+    """A phase of codes after words that make no table, then a good one."""
+    config, rng = bench.config, bench.rng
+    traffic, drawn = _Tables(bench), _drawn(config, rng)
+    traffic.load_table(*drawn)
+    traffic.feed_codes(*drawn, count=9)
+    for part in words:
+        traffic.load(*part)
+        codes = _codes(config, rng)[:9]
+        traffic.feed(codes, np.zeros(len(codes)), bad=True)
+    traffic.load_table(*drawn)
+    traffic.feed_codes(*drawn)
+    return traffic.phase(name, reset=True)
+
+
+def _measured(bench, name, count, **options):
+    """A phase whose cycles are known: a table, and so many codes."""
+    traffic, drawn = _Tables(bench), _drawn(bench.config, bench.rng)
+    traffic.load_table(*drawn)
+    traffic.feed_codes(*drawn, count)
+    cycles = 3 * bench.config.entries + count + bench.core.latency(bench.config)
+    return traffic.phase(name, reset=True, cycles=cycles, **options)
+
+
+def _full(bench):
+    """Phases in which the output is blocked until nothing more goes in: four registers and the input's spare one."""
+    phases = []
+    for source in ("eager", "sparse"):
+        drawn, traffic = _drawn(bench.config, bench.rng), _Tables(bench)
+        traffic.load_table(*drawn)
+        traffic.feed_codes(*drawn, 30)
+        phases.append(traffic.phase("before it is filled", reset=True))
+        traffic = _Tables(bench)
+        traffic.feed_codes(*drawn, 30)
+        phases.append(traffic.phase(f"full, stalls {source} in", source=source, capacity=5))
+    return phases
 
 
 def _fixed(bench):

@@ -54,6 +54,15 @@ async def quantizer(bench):
             rows = draw(4, whole)
             rows[2][lane + lanes * rng.integers(config.load)] = code
             phases.append(phase(f"{code:#x} alone in lane {lane}", rows, reset=True))
+    phases += [*_stalled(bench, phase, draw), *_full(config, phase, draw)]
+    await bench.run(phases, describe=_descriptions(config), flag="nonfinite")
+    _cover(bench, sent)
+
+
+def _stalled(bench, phase, draw):
+    """Phases under every pair of stalls, some of them left by a reset; `phase` and `draw` as of the bench."""
+    config, rng, phases = bench.config, bench.rng, []
+    whole = [config.coarse]
     for index, count in enumerate(shares(bench.vectors, 3 * len(STALL_PAIRS))):
         source, sink = STALL_PAIRS[index % len(STALL_PAIRS)]
         if index < 2 * len(STALL_PAIRS):
@@ -61,20 +70,31 @@ async def quantizer(bench):
             phases.append(phase("left by a reset", draw(8, whole, 0.1), sink="heavy", cut=cut, reset=True))
         groups = count // config.groups + 2
         # Finite for the first half, so that the flag is seen low under stalls too.
-        rows = draw(groups // 2, whole) + draw(groups - groups // 2, range(1, 3 * coarse), 0.02)
+        rows = draw(groups // 2, whole) + draw(groups - groups // 2, range(1, 3 * config.coarse), 0.02)
         options = {"source": source, "sink": sink, "reset": True, "vectors": count}
         phases.append(phase(f"random values, stalls {source} in, {sink} out", rows, **options))
+    return phases
+
+
+def _full(config, phase, draw):
+    """Phases in which the output is blocked until nothing more goes in; `phase` and `draw` as of the bench."""
+    phases = []
     # What the memory holds, and behind it the first fine group and the two transfers that follow.
     held = config.depth + config.parts + 2
     for source in ("eager", "sparse"):
         # A slow source fills the stages behind the memory only if a group is as long as they are.
         if source == "eager" or config.load >= config.parts + 2:
-            rows, options = draw(held // config.load + 3, whole), {"source": source, "capacity": held, "reset": True}
-            phases.append(phase(f"full, stalls {source} in", rows, **options))
+            rows = draw(held // config.load + 3, [config.coarse])
+            phases.append(phase(f"full, stalls {source} in", rows, source=source, capacity=held, reset=True))
+    return phases
+
+
+def _descriptions(config):
+    """What a report shows of an input's and of an output's payload."""
 
     def describe_input(payload):
-        codes = split(payload, 16, lanes)
-        return {"values": [f"{code:#06x}" for code in codes], "last": payload >> (16 * lanes)}
+        codes = split(payload, 16, config.lanes)
+        return {"values": [f"{code:#06x}" for code in codes], "last": payload >> (16 * config.lanes)}
 
     def describe_output(payload):
         bits = 4 * config.fine
@@ -86,8 +106,12 @@ async def quantizer(bench):
             "last": scale >> 16,
         }
 
-    await bench.run(phases, describe=(describe_input, describe_output), flag="nonfinite")
+    return describe_input, describe_output
 
+
+def _cover(bench, sent):
+    """Which codes, largest magnitudes, and shifts with codes were sent: pairs of groups and of what they become."""
+    config = bench.config
     codes, largest, kinds = np.zeros(1 << 16, bool), np.zeros(_NONFINITE, bool), set()
     for x, tensor in sent:
         codes[x] = True

@@ -1,0 +1,43 @@
+"""Rules of the code that no linter knows."""
+
+import ast
+from pathlib import Path
+
+import bitloom
+
+LINES = 80
+ROOT = Path(bitloom.__file__).resolve().parent
+
+
+def functions(text):
+    """Name, first line and number of lines without the docstring of each function in a Python source text."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0]
+            documented = ast.get_docstring(node, clean=False) is not None
+            docstring = first.end_lineno - first.lineno + 1 if documented else 0
+            yield node.name, node.lineno, node.end_lineno - node.lineno + 1 - docstring
+
+
+def test_lines_of_functions_are_counted_without_the_docstring():
+    lines = ["def f(", "    a,", "):", '    """Two', '    lines."""', "    return a", ""]
+    text = "\n".join([*lines, "class C:", "    async def g(self):", "        return 1"])
+    assert list(functions(text)) == [("f", 1, 4), ("g", 9, 2)]
+
+
+def sources(*rooms):
+    """Relative path and text of each Python file of these folders."""
+    files = [path for room in rooms for path in sorted((ROOT / room).rglob("*.py"))]
+    return {str(path.relative_to(ROOT)): path.read_text() for path in files}
+
+
+def test_no_function_is_long():
+    texts = sources("cli", "cores", "fpga", "golden", "hdl", "synth", "testbench", "tools")
+    assert len(texts) > 100
+    long = [
+        f"{path}:{line}: {name} has {lines} lines"
+        for path, text in texts.items()
+        for name, line, lines in functions(text)
+        if lines > LINES
+    ]
+    assert not long, f"functions of more than {LINES} lines: {long}"
