@@ -102,7 +102,7 @@ def search_anda(folder, tolerance, rounding, iterations, output):
         )
         click.echo(f"{line}  {'yes' if step.accepted else 'no'}")
 
-    best = anda_search.found(steps)
+    best = anda_search.last_accepted(steps)
     if best is None:
         write_json(output, anda_search.record(settings, reference, steps, iterations))
         click.echo(f"found nothing within the tolerance in {len(steps)} steps; wrote {output}")

@@ -176,10 +176,10 @@ def pinout(core, config, interface="stream"):
     clock, reset = "clk", "rst"
     if interface == "axis":
         component, clock, reset = unwarned(AxisWrapper(inner)), "aclk", "aresetn"
-    found = _ports(component)
-    widths = {port.name: port.width for port in found}
+    ports = _ports(component)
+    widths = {port.name: port.width for port in ports}
     streams = describing.streams(inner, config, interface, widths)
-    return Pinout(component, found, clock, reset, streams, describing.signals(inner, widths))
+    return Pinout(component, ports, clock, reset, streams, describing.signals(inner, widths))
 
 
 def default_name(core, config, interface="stream"):
@@ -203,10 +203,10 @@ def default_name(core, config, interface="stream"):
 
 def _ports(component):
     """Ports of a component's Verilog, which need not be written for that: a tuple of `Port`, clock and reset first."""
-    found = signature_ports(component)
+    members = signature_ports(component)
     # An AXI4-Stream wrapper has its clock and its reset among its ports.
-    given = {} if "aclk" in found else {"clk": ("input", 1), "rst": ("input", 1)}
-    for name, (value, direction) in found.items():
+    given = {} if "aclk" in members else {"clk": ("input", 1), "rst": ("input", 1)}
+    for name, (value, direction) in members.items():
         given[name] = ("input" if direction is PortDirection.Input else "output", len(value))
     return tuple(Port(name, *rest) for name, rest in given.items())
 

@@ -41,13 +41,13 @@ def streams(component, config, interface, widths):
         `width` in bits, `signed`, `arrays` with `count` and `stride` in bits of each index, and the `values` of an
         enumeration. Words and order are the same for all transfers of the stream.
     """
-    found, words = [], _attributes(component)
+    described, words = [], _attributes(component)
     for name, member in component.signature.members.items():
         if member.is_port:
             continue
         kind, about = words.get(name, ("", ""))
         payload = getattr(component, name).payload
-        found.append(
+        described.append(
             {
                 "name": name,
                 "direction": "input" if member.flow == In else "output",
@@ -56,7 +56,7 @@ def streams(component, config, interface, widths):
                 "fields": [_field(name, member, each, interface, widths) for each in fields(payload.shape())],
             }
         )
-    return found
+    return described
 
 
 def _ends(name, member, interface, payload):

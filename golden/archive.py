@@ -36,7 +36,7 @@ def pack(version, about, arrays):
     return file.getvalue()
 
 
-def unpack(version, data, what):
+def unpack(version, data, kind):
     """The content of `pack`.
 
     Parameters
@@ -44,7 +44,7 @@ def unpack(version, data, what):
     version : int
         The one that is wanted.
     data : bytes
-    what : str
+    kind : str
         What the file should be, for the message.
 
     Returns
@@ -63,7 +63,7 @@ def unpack(version, data, what):
             arrays = {name: file[name] for name in file.files}
         about = dict(json.loads(str(arrays.pop("about"))))
     except _BROKEN as error:
-        raise ValueError(f"it is no {what}: {error}") from None
+        raise ValueError(f"it is no {kind}: {error}") from None
     if about.get("version") != version:
-        raise ValueError(f"it is a {what} of version {about.get('version')}, not {version}")
+        raise ValueError(f"it is a {kind} of version {about.get('version')}, not {version}")
     return about, arrays

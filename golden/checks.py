@@ -43,12 +43,12 @@ def matrix(x):
 
 
 @contextlib.contextmanager
-def named(what):
+def named(name):
     """Put a name before the message of a ValueError that the block raises."""
     try:
         yield
     except ValueError as error:
-        raise ValueError(f"{what}: {error}") from None
+        raise ValueError(f"{name}: {error}") from None
 
 
 def within(x, low, high):
@@ -71,17 +71,17 @@ def within(x, low, high):
     largest, low, high = float(np.abs(x).max(initial=0)), float(low), float(high)
     if largest > high or 0 < largest < low:
         allowed = f"0 or {low:.6g} to {high:.6g}" if low else f"at most {high:.6g}"
-        found = f"values from {np.min(x):.4g} to {np.max(x):.4g}"
-        raise ValueError(f"{found}: the largest magnitude must be {allowed}, not {largest:.4g}")
+        extent = f"values from {np.min(x):.4g} to {np.max(x):.4g}"
+        raise ValueError(f"{extent}: the largest magnitude must be {allowed}, not {largest:.4g}")
 
 
-def integer(what, value, low, high):
+def integer(name, value, low, high):
     """`value` as an int from `low` to `high`, without an upper limit if `high` is None.
 
     Raises
     ------
     ValueError
-        For anything else, naming `what`, what is allowed and the value.
+        For anything else, naming it, what is allowed and the value.
     """
     try:
         number = operator.index(value)
@@ -89,5 +89,5 @@ def integer(what, value, low, high):
         number = low - 1
     if number < low or (high is not None and number > high):
         wanted = f"{low} to {high}" if high is not None else f"{low} or more"
-        raise ValueError(f"{what} must be {wanted}, not {value!r}")
+        raise ValueError(f"{name} must be {wanted}, not {value!r}")
     return number

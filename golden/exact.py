@@ -43,15 +43,15 @@ def overflows(a, w, width, wrapped=False):
     """
     limit = 1 << (width - 1)
     # Only where the magnitudes add up to more than the accumulator holds can it be: check those one by one.
-    found = product(np.abs(a), np.abs(w)) >= limit
-    rows, columns = np.nonzero(found)
+    flags = product(np.abs(a), np.abs(w)) >= limit
+    rows, columns = np.nonzero(flags)
     block = max(1, _BLOCK // max(a.shape[1], 1))
     for start in range(0, len(rows), block):
         at = rows[start : start + block], columns[start : start + block]
         terms = a[at[0]] * w[at[1]]
         running = np.cumsum(wrap(terms, width) if wrapped else terms, axis=1)
-        found[at] = ((running < -limit) | (running >= limit)).any(axis=1)
-    return found
+        flags[at] = ((running < -limit) | (running >= limit)).any(axis=1)
+    return flags
 
 
 def wrap(x, width):

@@ -85,7 +85,7 @@ def fields(shape):
         stride = Shape.cast(shape.elem_shape).width
         return _within(Elements(shape.length, stride), 0, fields(shape.elem_shape)) if shape.length else []
     if isinstance(shape, data.Layout):
-        return [found for name, inner in shape for found in _within(name, inner.offset, fields(inner.shape))]
+        return [field for name, inner in shape for field in _within(name, inner.offset, fields(inner.shape))]
     if isinstance(shape, ShapeCastable):
         return fields(shape.as_shape())
     cast = Shape.cast(shape)

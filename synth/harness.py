@@ -58,11 +58,11 @@ def borders(design) -> dict[str, str]:
     """
     fed, width_in, caught, width_out = _split(design)
     known = {RESET: f"{design.reset} (reset)"}
-    for register, width, slices, what in ((FED, width_in, fed, "input"), (CAUGHT, width_out, caught, "output")):
+    for register, width, slices, side in ((FED, width_in, fed, "input"), (CAUGHT, width_out, caught, "output")):
         for port, low, size in slices:
             for bit in range(size):
                 name = f"{register}[{low + bit}]" if width > 1 else register
-                known[name] = (port if size == 1 else f"{port}[{bit}]") + f" ({what})"
+                known[name] = (port if size == 1 else f"{port}[{bit}]") + f" ({side})"
     return known
 
 

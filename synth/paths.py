@@ -83,8 +83,8 @@ def _namer(module: dict, design) -> Callable[[str], str]:
         names.setdefault(bit, []).append(name)
     known = borders(design)
 
-    def name(found: str) -> str:
-        others = [*names.get(bits.get(found, -1), []), found]
+    def name(net: str) -> str:
+        others = [*names.get(bits.get(net, -1), []), net]
         for other in others:
             if other in known:
                 return known[other]
@@ -99,7 +99,7 @@ def _namer(module: dict, design) -> Callable[[str], str]:
     return name
 
 
-def longest_path(found: dict, module: dict, design) -> Path:
+def longest_path(path: dict, module: dict, design) -> Path:
     """The path in the names of the design.
 
     Parameters
@@ -118,8 +118,8 @@ def longest_path(found: dict, module: dict, design) -> Path:
     name = _namer(module, design)
     hops = tuple(
         Hop(hop["kind"], name(hop["through"]) if hop["kind"] == "routing" else hop["through"], round(hop["ns"], 4))
-        for hop in found["hops"]
+        for hop in path["hops"]
     )
     routing = sum(hop.ns for hop in hops if hop.kind == "routing")
     logic = sum(hop.ns for hop in hops if hop.kind != "routing")
-    return Path(name(found["start"]), name(found["end"]), round(logic, 3), round(routing, 3), hops)
+    return Path(name(path["start"]), name(path["end"]), round(logic, 3), round(routing, 3), hops)

@@ -182,7 +182,7 @@ def lines(report: Report) -> list[str]:
         path = report.path
         said.append(f"longest path: {path.start} to {path.end}")
         said.append(f"  logic {path.logic_ns:.2f} ns, routing {path.routing_ns:.2f} ns")
-        said += [f"  {ns:6.2f} ns  {what}" for what, ns in _merged(path)]
+        said += [f"  {ns:6.2f} ns  {step}" for step, ns in _merged(path)]
     said.append(report.wording)
     return said + [f"note: {note}" for note in report.notes]
 
@@ -229,8 +229,8 @@ def table(report: Report) -> Group:
         hops = Table(title=Text(f"longest path: {path.start} to {path.end}", "table.title"))
         hops.add_column("ns", justify="right")
         hops.add_column("through", overflow="fold")
-        for what, ns in _merged(path):
-            hops.add_row(f"{ns:.2f}", Text(what))
+        for step, ns in _merged(path):
+            hops.add_row(f"{ns:.2f}", Text(step))
         hops.add_section()
         hops.add_row(f"{path.logic_ns:.2f}", "logic")
         hops.add_row(f"{path.routing_ns:.2f}", "routing")

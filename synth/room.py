@@ -73,5 +73,5 @@ def is_full(error: str) -> bool:
 
 def overfull(log: str) -> tuple[Use, ...]:
     """What nextpnr's log says is used more than once over, in nextpnr's names."""
-    found = [Use(name, int(used), int(available)) for name, used, available in _UTILISATION.findall(log)]
-    return tuple(use for use in found if use.used > use.available)
+    uses = [Use(name, int(used), int(available)) for name, used, available in _UTILISATION.findall(log)]
+    return tuple(use for use in uses if use.used > use.available)

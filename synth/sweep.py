@@ -126,14 +126,14 @@ class Sweep:
                 Figure("cells", tuple(area.cells for area in areas)),
                 Figure("flip-flops", tuple(area.flip_flops for area in areas)),
             ]
-        found = []
+        utilization = []
         for uses in zip(*(result.uses for result in self.results), strict=True):
             name = uses[0].name
             always = name in ("LUT4", "FF") or name.startswith("DSP")
             if always or ("RAM" in name and any(use.used for use in uses)):
-                found.append(Figure(name, tuple(use.used for use in uses), uses[0].available))
+                utilization.append(Figure(name, tuple(use.used for use in uses), uses[0].available))
         speeds = [result.fmax_mhz if isinstance(result, Report) else None for result in self.results]
-        return [*found, Figure("Fmax MHz", tuple(speeds))]
+        return [*utilization, Figure("Fmax MHz", tuple(speeds))]
 
     def table(self) -> tuple[list[str], list[list]]:
         """Names of the columns, and a row for each point."""

@@ -201,12 +201,12 @@ class Bench:
         """Note a measured figure, a text, for the summary."""
         self._figures[name] = value
 
-    def mismatch(self, what, index, expected, got):
+    def mismatch(self, subject, index, expected, got):
         """Note a mismatch; an integer `expected` of the output stream's payload is described for people."""
         phase, differs = self._phase, []
         inputs = phase.inputs[phase.leading]
         after = phase.after[index] if index < len(phase.after) else len(inputs)
-        if what.endswith("payload") and isinstance(expected, int):
+        if subject.endswith("payload") and isinstance(expected, int):
             expected, got = self._describe_output(expected), self._describe_output(got)
             differs = list(_differences(expected, got))
         self._mismatches.append(
@@ -215,7 +215,7 @@ class Bench:
                 "time_ns": self.cycle * PERIOD,
                 "phase": phase.name,
                 "item": index,
-                "what": what,
+                "what": subject,
                 "input": self._describe_input(inputs[after]) if after < len(inputs) else None,
                 "expected": expected,
                 "got": got,
@@ -323,14 +323,14 @@ class Bench:
     def _measure(self, phase, accepted, shown):
         """Hold latency and interval of every item against the catalogue's."""
         latencies = shown - accepted[phase.after] - (0 if phase.delay is None else phase.delay)
-        for what, stated, found, measured in (
+        for subject, stated, counts, measured in (
             ("latency", self.core.latency, latencies, self._latencies),
             ("interval", self.core.interval, np.diff(accepted), self._intervals),
         ):
             want = stated(self.config)
-            measured.update(found[phase.warm_up :].tolist())
-            for index in (phase.warm_up + np.nonzero(found[phase.warm_up :] != want)[0]).tolist():
-                self.mismatch(what, index, f"{want} cycles", f"{found[index]} cycles")
+            measured.update(counts[phase.warm_up :].tolist())
+            for index in (phase.warm_up + np.nonzero(counts[phase.warm_up :] != want)[0]).tolist():
+                self.mismatch(subject, index, f"{want} cycles", f"{counts[index]} cycles")
 
     def _progress(self, done, total):
         if self._request["progress"]:

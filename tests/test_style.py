@@ -7,6 +7,8 @@ import bitloom
 
 LINES = 80
 ROOT = Path(bitloom.__file__).resolve().parent
+#: Words that say nothing of what they stand for.
+WORDS = {"found", "there", "this", "what"}
 
 
 def functions(text):
@@ -25,6 +27,17 @@ def test_lines_of_functions_are_counted_without_the_docstring():
     assert list(functions(text)) == [("f", 1, 4), ("g", 9, 2)]
 
 
+def names(text):
+    """Name and line of each variable, parameter and function that a Python source text makes."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id, node.lineno
+        elif isinstance(node, ast.arg):
+            yield node.arg, node.lineno
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name, node.lineno
+
+
 def sources(*rooms):
     """Relative path and text of each Python file of these folders."""
     files = [path for room in rooms for path in sorted((ROOT / room).rglob("*.py"))]
@@ -41,3 +54,16 @@ def test_no_function_is_long():
         if lines > LINES
     ]
     assert not long, f"functions of more than {LINES} lines: {long}"
+
+
+def test_names_are_seen():
+    text = "def f(found, *this):\n    there: int = [what for what in found]\n    return there.found"
+    seen = [name for name, _ in names(text) if name in WORDS]
+    assert sorted(seen) == ["found", "there", "this", "what"]
+
+
+def test_names_say_what_they_stand_for():
+    texts = sources("cores", "fpga/bitstream", "fpga/link", "golden", "hdl", "synth", "testbench")
+    assert len(texts) > 100
+    vague = [f"{path}:{line}: {name}" for path, text in texts.items() for name, line in names(text) if name in WORDS]
+    assert not vague, f"names that say nothing: {vague}"

@@ -124,21 +124,21 @@ class AndaCompressor(wiring.Component):
 
         nonfinite = []
         for index in range(config.lanes):
-            this = AndaLane(config)
-            m.submodules[f"lane_{index}"] = Replica(this)
+            packer = AndaLane(config)
+            m.submodules[f"lane_{index}"] = Replica(packer)
             m.d.comb += [
-                this.write.eq(write & lane[index]),
-                this.select.eq(beat),
-                this.values.eq(coming.beat.values),
-                this.maxima.eq(coming.maxima),
-                this.swap.eq(swap),
-                this.step.eq(step),
-                this.first.eq(first),
-                self.o.payload.plane[index].eq(this.plane),
-                self.o.payload.signs[index].eq(this.signs),
-                self.o.payload.exponents[index].eq(this.exponent),
+                packer.write.eq(write & lane[index]),
+                packer.select.eq(beat),
+                packer.values.eq(coming.beat.values),
+                packer.maxima.eq(coming.maxima),
+                packer.swap.eq(swap),
+                packer.step.eq(step),
+                packer.first.eq(first),
+                self.o.payload.plane[index].eq(packer.plane),
+                self.o.payload.signs[index].eq(packer.signs),
+                self.o.payload.exponents[index].eq(packer.exponent),
             ]
-            nonfinite.append(this.nonfinite)
+            nonfinite.append(packer.nonfinite)
         with m.If(Cat(nonfinite).any()):
             m.d.sync += self.nonfinite.eq(1)
         return m

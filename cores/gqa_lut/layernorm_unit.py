@@ -146,63 +146,65 @@ class LayernormUnit(wiring.Component):
     def _spread(self, m, element, codes):
         """Still the first pass: the sum of squared differences, and of each row, its leading one."""
         config, row = self.config, self.config.row_layout
-        found = element.payload
-        before = self._running(m, "sum", element, found.place == 0, found.element, config.sum_shape)
-        sums = registered(m, "sums", element, element=found.element, place=found.place, last=found.last, before=before)
-        found = sums.payload
+        fields = element.payload
+        before = self._running(m, "sum", element, fields.place == 0, fields.element, config.sum_shape)
+        sums = registered(
+            m, "sums", element, element=fields.element, place=fields.place, last=fields.last, before=before
+        )
+        fields = sums.payload
         products = registered(
             m,
             "products",
             sums,
-            counted=found.element * found.place,
-            square=(found.element * found.element)[:15].as_unsigned(),
-            **_fields(found, "element", "place", "last", "before"),
+            counted=fields.element * fields.place,
+            square=(fields.element * fields.element)[:15].as_unsigned(),
+            **_fields(fields, "element", "place", "last", "before"),
         )
-        found = products.payload
+        fields = products.payload
         distances = registered(
             m,
             "distances",
             products,
-            distance=found.counted - (found.before << 1),
-            sum=resize(found.before + found.element, config.sum_shape.width),
-            **_fields(found, "element", "place", "last", "square"),
+            distance=fields.counted - (fields.before << 1),
+            sum=resize(fields.before + fields.element, config.sum_shape.width),
+            **_fields(fields, "element", "place", "last", "square"),
         )
-        found = distances.payload
+        fields = distances.payload
         squares = self._running(
-            m, "squares", distances, found.place == 0, found.square, unsigned((config.max_length << 14).bit_length())
+            m, "squares", distances, fields.place == 0, fields.square, unsigned((config.max_length << 14).bit_length())
         )
         crossed = registered(
             m,
             "crossed",
             distances,
-            product=found.element * found.distance,
+            product=fields.element * fields.distance,
             squares=squares,
-            **_fields(found, "place", "last", "sum"),
+            **_fields(fields, "place", "last", "sum"),
         )
-        found = crossed.payload
+        fields = crossed.payload
         increments = registered(
             m,
             "increments",
             crossed,
             # Never below zero: of each element before this one, the squared difference.
-            increment=(found.product + found.squares)[: config.spread_bits].as_unsigned(),
-            **_fields(found, "place", "last", "sum"),
+            increment=(fields.product + fields.squares)[: config.spread_bits].as_unsigned(),
+            **_fields(fields, "place", "last", "sum"),
         )
-        found = increments.payload
+        fields = increments.payload
         spread, whole = Signal(config.spread_bits, reset_less=True), Signal(config.spread_bits)
         row_end = stream.Signature(1).create()
-        whole_register = registered(m, "spread", row_end, spread=whole, count=found.place + 1, sum=found.sum)
+        whole_register = registered(m, "spread", row_end, spread=whole, count=fields.place + 1, sum=fields.sum)
         m.d.comb += [
-            whole.eq(Mux(found.place == 0, config.epsilon, spread) + found.increment),
-            row_end.valid.eq(increments.valid & found.last),
-            increments.ready.eq(row_end.ready | ~found.last),
+            whole.eq(Mux(fields.place == 0, config.epsilon, spread) + fields.increment),
+            row_end.valid.eq(increments.valid & fields.last),
+            increments.ready.eq(row_end.ready | ~fields.last),
         ]
         with m.If(increments.valid & increments.ready):
             m.d.sync += spread.eq(whole)
 
-        found = whole_register.payload
-        aligned, places = align_leading_one(m, "spread", found.spread, _ROOT + 2, step=2)
-        tag = Cat(places[: row["places"].width], found.count[: row["count"].width], found.sum)
+        fields = whole_register.payload
+        aligned, places = align_leading_one(m, "spread", fields.spread, _ROOT + 2, step=2)
+        tag = Cat(places[: row["places"].width], fields.count[: row["count"].width], fields.sum)
         normalized = registered(m, "normalized", whole_register, code=aligned, tag=tag)
         m.d.comb += [
             codes.valid.eq(normalized.valid),
@@ -231,25 +233,25 @@ class LayernormUnit(wiring.Component):
             last=elements.payload.last,
             **_fields(row, "places", "count", "sum", "root"),
         )
-        found = operands.payload
+        fields = operands.payload
         counted = registered(
             m,
             "counted",
             operands,
-            counted=found.element * found.count,
-            **_fields(found, "places", "sum", "root", "last"),
+            counted=fields.element * fields.count,
+            **_fields(fields, "places", "sum", "root", "last"),
         )
-        found = counted.payload
+        fields = counted.payload
         deviation = registered(
             m,
             "deviation",
             counted,
-            deviation=(found.counted - found.sum)[: self.config.sum_shape.width + 1].as_signed(),
-            **_fields(found, "places", "root", "last"),
+            deviation=(fields.counted - fields.sum)[: self.config.sum_shape.width + 1].as_signed(),
+            **_fields(fields, "places", "root", "last"),
         )
-        found = deviation.payload
+        fields = deviation.payload
         product = registered(
-            m, "product", deviation, product=found.deviation * found.root, **_fields(found, "places", "last")
+            m, "product", deviation, product=fields.deviation * fields.root, **_fields(fields, "places", "last")
         )
         # One bit below the last one, for the half.
         drop = table.fraction_bits + _ROOT - self.config.out_shift - 1

@@ -82,8 +82,8 @@ def round_shift_saturate(m, name, value, shift, left, shape):
             Mux(shift[place], resize(moved.shift_right(by), keep), resize(moved, keep)).as_signed(),
             beyond | Mux(shift[place], over[True], over[False]),
         )
-        found = stage(m, f"{name}_by_{by}", None, moved=moved, beyond=beyond)
-        moved, beyond = found.moved.as_signed(), found.beyond
+        step = stage(m, f"{name}_by_{by}", None, moved=moved, beyond=beyond)
+        moved, beyond = step.moved.as_signed(), step.beyond
     keep = min(len(moved), whole + 1)
     beyond = stage(m, f"{name}_beyond", None, any=beyond | _is_beyond(moved, keep)).any
     rounded = stage(m, f"{name}_rounded", None, value=(resize(moved, keep) + 1).shift_right(1)).value

@@ -48,8 +48,8 @@ def scaled(m, number, function, fraction):
         above = stage(m, f"range_{index}", None, any=number[fraction + _WHOLE + span * (index - 1) :].any()).any
         code = Mux(above, _cut(number, fraction - _FRACTION + span * index), code)
         range_ = Mux(above, Const(index), range_)
-        found = stage(m, f"scaled_{index}", None, code=code, range=range_)
-        code, range_ = found.code, found.range
+        selected = stage(m, f"scaled_{index}", None, code=code, range=range_)
+        code, range_ = selected.code, selected.range
     floor = lowest.bit_length() - 1
     small = stage(m, "small", None, any=~code[floor:].any()).any
     return Mux(small, Const(lowest, 8), Cat(code, Const(0, 1))), Value.cast(range_)

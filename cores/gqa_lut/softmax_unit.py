@@ -173,10 +173,10 @@ class SoftmaxUnit(wiring.Component):
             codes.payload.tag.eq(distance.payload.tag),
         ]
 
-    def _sums(self, m, found, elements, codes):
+    def _sums(self, m, results, elements, codes):
         """Still the second pass: keep the exponentials, add them up, give the sum to the table of 1/x."""
-        masked, last = found.payload.tag
-        exponential = stage(m, "kept", None, value=found.payload.value & ~masked.replicate(8)).value
+        masked, last = results.payload.tag
+        exponential = stage(m, "kept", None, value=results.payload.value & ~masked.replicate(8)).value
         total, begins = Signal(sum_width(self.config), reset_less=True), Signal(init=1)
         whole = stage(m, "whole", None, total=(Mux(begins, 0, total) + exponential)[: len(total)]).total
         whole_row = stream.Signature(1).create()
@@ -187,12 +187,12 @@ class SoftmaxUnit(wiring.Component):
         normalized = registered(m, "normalized", whole_register, code=aligned, tag=places)
         taken = Signal()
         m.d.comb += [
-            taken.eq(found.valid & elements.ready & (~last | whole_row.ready)),
-            found.ready.eq(elements.ready & (~last | whole_row.ready)),
+            taken.eq(results.valid & elements.ready & (~last | whole_row.ready)),
+            results.ready.eq(elements.ready & (~last | whole_row.ready)),
             elements.valid.eq(taken),
             elements.payload.element.eq(exponential),
             elements.payload.last.eq(last),
-            whole_row.valid.eq(found.valid & elements.ready & last),
+            whole_row.valid.eq(results.valid & elements.ready & last),
             codes.valid.eq(normalized.valid),
             normalized.ready.eq(codes.ready),
             codes.payload.code.eq(normalized.payload.code),
@@ -213,14 +213,14 @@ class SoftmaxUnit(wiring.Component):
             places=row.places,
             last=elements.payload.last,
         )
-        found = operands.payload
+        fields = operands.payload
         product = registered(
             m,
             "product",
             operands,
-            product=found.exponential * found.reciprocal,
-            places=found.places,
-            last=found.last,
+            product=fields.exponential * fields.reciprocal,
+            places=fields.places,
+            last=fields.last,
         )
         # One bit below the last one, for the half.
         shifted = product.payload.product[fraction + _RECIPROCAL - bits - 1 :]

@@ -173,7 +173,7 @@ class HgqQuantizer(wiring.Component):
             m.d.sync += self.nonfinite.eq(1)
 
         # The tree, a level a stage; beside it what the transfer ends.
-        found = write
+        valid = write
         flags = {"part_ends": part_ends, "group_ends": group_ends, "row_ends": filling | self.i.payload.last}
         for number in range(config.levels):
             pairs = zip(magnitudes[::2], magnitudes[1::2], strict=False)
@@ -181,18 +181,18 @@ class HgqQuantizer(wiring.Component):
             names = [f"largest_{index}" for index in range(len(winners))]
             register = stage(m, f"tree_{number}", Const(1), **flags, **dict(zip(names, winners, strict=True)))
             magnitudes, flags = list(take(register, *names).values()), take(register, *flags)
-            previous, found = found, Signal(name=f"found_{number}")
-            m.d.sync += found.eq(previous)
+            previous, valid = valid, Signal(name=f"found_{number}")
+            m.d.sync += valid.eq(previous)
 
         # Of the group up to here.
-        m.d.comb += [completed.eq(found & flags["group_ends"]), wide.data.last.eq(flags["row_ends"])]
+        m.d.comb += [completed.eq(valid & flags["group_ends"]), wide.data.last.eq(flags["row_ends"])]
         for port, maximum, ends in (
             (narrow, narrow.data, flags["part_ends"]),
             (wide, wide.data.largest, flags["group_ends"]),
         ):
             so_far = Signal(MAGNITUDE, name="so_far")
-            m.d.comb += [maximum.eq(larger(so_far, magnitudes[0])), port.en.eq(found & ends)]
-            with m.If(found):
+            m.d.comb += [maximum.eq(larger(so_far, magnitudes[0])), port.en.eq(valid & ends)]
+            with m.If(valid):
                 m.d.sync += so_far.eq(Mux(ends, 0, maximum))
             with m.If(port.en):
                 m.d.sync += port.addr.eq(port.addr + 1)

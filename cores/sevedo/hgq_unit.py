@@ -167,14 +167,14 @@ class Scaler(Replicable):
         multiplied = stage(m, "multiplied", self.en, sign=operands.sign, exponent=operands.exponent)
         whole = product.products[0][0]
         high = Mux(whole[-1], whole, Mux(whole[-2], Cat(Const(0, 1), whole[:-1]), Cat(Const(0, 2), whole[:-2])))
-        found = stage(
+        normalized = stage(
             m,
             "found",
             None,
             significand=compress(stage(m, "high", None, high=high).high, FP32.precision),
             exponent=multiplied.exponent - Mux(whole[-1], 0, 2 - whole[-2]),
         )
-        o = pack(m, FP32, multiplied.sign, found.exponent, found.significand)
+        o = pack(m, FP32, multiplied.sign, normalized.exponent, normalized.significand)
         m.d.comb += self.o.as_value().eq(stage(m, "rounded", self.en, o=o).o)
         return m
 

@@ -132,14 +132,14 @@ def build(core, config, board, out_dir="build", *, output=None, baud=None, top=L
     told = core_identity(core, config)
     design = OnBoard(top(core.component(config), told, board.clock_hz, baud), board)
     plan = _plan(design, board, getattr(config, "target", "generic"))
-    found = {command[0]: external.find(command[0], override=True) for command in _commands(plan)}
-    versions = {"amaranth": importlib.metadata.version("amaranth"), **{name: f.version for name, f in found.items()}}
-    keys = versions | {name: tool.key for name, tool in found.items()}
+    tools = {command[0]: external.find(command[0], override=True) for command in _commands(plan)}
+    versions = {"amaranth": importlib.metadata.version("amaranth"), **{name: f.version for name, f in tools.items()}}
+    keys = versions | {name: tool.key for name, tool in tools.items()}
     key = hashlib.sha256(strict_json.dumps([plan.digest().hex(), keys], sort_keys=True).encode()).hexdigest()[:16]
     work = external.cache_dir("build") / f"{core.name}-{board.name}-{key}"
     cached = (work / _RESULT).is_file()
     if not cached:
-        _execute(plan, found, work, progress or (lambda step: None))
+        _execute(plan, tools, work, progress or (lambda step: None))
     numbers = json.loads((work / _RESULT).read_text())
     content = (work / f"{_NAME}{suffix}").read_bytes()
     if board.dfu:
@@ -236,7 +236,7 @@ def _commands(plan):
     return json.loads(plan.files[f"{plan.script}.json"])["commands"]
 
 
-def _execute(plan, found, work, progress):
+def _execute(plan, tools, work, progress):
     """Run the plan in a folder beside `work`, and rename that when all is done."""
     beside = Path(tempfile.mkdtemp(dir=work.parent, prefix=f"{work.name}."))
     try:
@@ -246,7 +246,7 @@ def _execute(plan, found, work, progress):
             progress(_STEPS.get(program.split("-")[0], "bitstream"))
             log = beside / f"{program}.log"
             transcript = beside / f"{_NAME}.rpt" if program == "yosys" else None
-            command = [*found[program].command, *arguments]
+            command = [*tools[program].command, *arguments]
             external.run(command, cwd=beside, log=log, transcript=transcript, name=program)
         report = json.loads((beside / _REPORT).read_text())
         external.atomic_write(beside / _RESULT, strict_json.dumps(_numbers(report), indent=2) + "\n")

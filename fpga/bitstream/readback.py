@@ -100,13 +100,13 @@ def read_back(bitstream, progress=None):
         raise ValueError(f"{str(bitstream)!r} is for {family}, and cannot be read back: {_REASONS[family]}")
     content = bitstream.read_bytes()
     try:
-        found = _ice40(content, board, progress or (lambda step: None))
+        netlist = _ice40(content, board, progress or (lambda step: None))
     except ValueError as error:
         raise ValueError(f"{str(bitstream)!r} cannot be read back: {error}") from None
     cycles = divisor(board.clock_hz, description["baud"])
-    counts = ", ".join(f"{count:,} {what}" for what, count in found.counts.items() if count)
+    counts = ", ".join(f"{count:,} {kind}" for kind, count in netlist.counts.items() if count)
     return ReadBack(
-        verilog=found.verilog,
+        verilog=netlist.verilog,
         divisor=cycles,
         power_on=round(board.clock_hz * _SETTLE),
         baud=max(rate for rate in serial.Serial.BAUDRATES if rate == 50 or rate * cycles <= _SPEED),

@@ -63,11 +63,11 @@ class Link(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        found, core = self.map, self.core
+        channels, core = self.map, self.core
         m.submodules.receiver = receiver = FrameReceiver()
         m.submodules.sender = sender = FrameSender()
         m.submodules.responder = responder = Responder(
-            len(found.inputs), len(found.outputs), found.settings_bytes, self.identity
+            len(channels.inputs), len(channels.outputs), channels.settings_bytes, self.identity
         )
         connect(m, flipped(self.i), receiver.i)
         connect(m, receiver.o, responder.i)
@@ -80,21 +80,21 @@ class Link(wiring.Component):
 
         restart = ResetInserter(responder.restart)
         m.submodules.core = _Restarted(core, responder.restart)
-        for name, port in found.inputs.items():
+        for name, port in channels.inputs.items():
             waiting = fifo.SyncFIFOBuffered(width=8, depth=FIFO_BYTES)
             gather = Gather(getattr(core, name).payload.shape())
             m.submodules[f"{name}_waiting"], m.submodules[f"{name}_gather"] = restart(waiting), restart(gather)
             connect(m, responder.to_core[port.channel], waiting.w_stream)
             connect(m, waiting.r_stream, gather.i)
             connect(m, gather.o, getattr(core, name))
-        for name, port in found.outputs.items():
+        for name, port in channels.outputs.items():
             waiting = fifo.SyncFIFOBuffered(width=8, depth=FIFO_BYTES)
             scatter = Scatter(getattr(core, name).payload.shape())
             m.submodules[f"{name}_waiting"], m.submodules[f"{name}_scatter"] = restart(waiting), restart(scatter)
             connect(m, getattr(core, name), scatter.i)
             connect(m, scatter.o, waiting.w_stream)
             connect(m, waiting.r_stream, responder.from_core[port.channel])
-        if found.settings:
+        if channels.settings:
             self._settings(m, responder, restart)
 
         members = core.signature.members.items()

@@ -83,13 +83,13 @@ def link_map(component):
         else:
             bits = len(Value.cast(port))
             flags += [name] if bits == 1 else [f"{name}[{bit}]" for bit in range(bits)]
-    found = LinkMap(inputs, outputs, settings, tuple(flags))
-    for count, most, what in (
+    channels = LinkMap(inputs, outputs, settings, tuple(flags))
+    for count, most, things in (
         (len(inputs), NO_CHANNEL, "input streams"),
         (len(outputs), NO_CHANNEL, "output streams"),
         (len(flags), _MAX_FLAGS, "bits of outputs beside its streams"),
-        (found.settings_bytes, MAX_PAYLOAD, "bytes of inputs beside its streams"),
+        (channels.settings_bytes, MAX_PAYLOAD, "bytes of inputs beside its streams"),
     ):
         if count > most:
-            raise ValueError(f"a core behind the host link must have at most {most} {what}; {core} has {count}")
-    return found
+            raise ValueError(f"a core behind the host link must have at most {most} {things}; {core} has {count}")
+    return channels

@@ -137,12 +137,12 @@ class Reader:
         list of (Frame or None)
             What they ended: frames, and None for each damaged one.
         """
-        found = []
+        frames = []
         for byte in data:
             if byte == FLAG:
                 # A flag after an escape is damage as well.
                 if self._body or self._escaped:
-                    found.append(None if self._escaped else Frame.from_body(self._body))
+                    frames.append(None if self._escaped else Frame.from_body(self._body))
                 self._body.clear()
                 self._escaped = False
             elif byte == ESCAPE and not self._escaped:
@@ -153,7 +153,7 @@ class Reader:
                 self._escaped = False
             else:
                 self._escaped = False
-        return found
+        return frames
 
 
 def identity(core, assignments, build):

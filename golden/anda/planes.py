@@ -95,9 +95,9 @@ class AndaTensor:
         _check_mantissa(self.planes.shape[-1] if self.planes.ndim else 0)
         shape = self.signs.shape
         if not shape or self.planes.shape[:-1] != shape or self.exponents.shape != shape:
-            found = f"{shape}, {self.planes.shape} and {self.exponents.shape}"
+            given = f"{shape}, {self.planes.shape} and {self.exponents.shape}"
             raise ValueError(
-                f"signs, planes and exponents must have shapes (..., G), (..., G, M) and (..., G), not {found}"
+                f"signs, planes and exponents must have shapes (..., G), (..., G, M) and (..., G), not {given}"
             )
         types = (self.signs.dtype, self.planes.dtype, self.exponents.dtype)
         if types != (np.uint64, np.uint64, np.uint8):

@@ -43,9 +43,9 @@ def cycles(config, lengths):
             moved = spread.enter(time)
             if index == length - 1:
                 moved = max(moved, root.room())
-                found = max(root.enter(moved), spreads.room())
-                root.leave(found)
-                ready = spreads.enter(found)
+                taken = max(root.enter(moved), spreads.room())
+                root.leave(taken)
+                ready = spreads.enter(taken)
             spread.leave(moved)
         for _ in range(length):
             moved = max(ready, elements.next(), product.room())

@@ -111,9 +111,9 @@ class PwlTable:
         if not 1 <= entries <= _MOST_ENTRIES:
             raise ValueError(f"a table must have 1 to {_MOST_ENTRIES} slopes, not {entries}")
         if (len(self.thresholds), len(self.intercepts)) != (entries - 1, entries):
-            found = f"{len(self.thresholds)} thresholds and {len(self.intercepts)} intercepts"
+            counts = f"{len(self.thresholds)} thresholds and {len(self.intercepts)} intercepts"
             raise ValueError(
-                f"a table of {entries} slopes must have one threshold less and as many intercepts: {found}"
+                f"a table of {entries} slopes must have one threshold less and as many intercepts: {counts}"
             )
         smallest, largest = -1 << (self.width - 1), (1 << (self.width - 1)) - 1
         for name in ("slopes", "intercepts"):
@@ -128,7 +128,7 @@ class PwlTable:
         return {name: [*value] if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
-    def from_dict(cls, found):
+    def from_dict(cls, entries):
         """The table of a dict as `to_dict` gives; `negate_input` and `width` may be missing.
 
         Raises
@@ -136,12 +136,12 @@ class PwlTable:
         ValueError, TypeError
         """
         known = [field.name for field in fields(cls)]
-        if not isinstance(found, dict) or not found.keys() <= set(known):
-            raise ValueError(f"a table must be an object with {', '.join(known)}, not {_shown(found)}")
-        missing = [name for name in known[:4] if name not in found]
+        if not isinstance(entries, dict) or not entries.keys() <= set(known):
+            raise ValueError(f"a table must be an object with {', '.join(known)}, not {_shown(entries)}")
+        missing = [name for name in known[:4] if name not in entries]
         if missing:
             raise ValueError(f"a table lacks {', '.join(missing)}")
-        return cls(**found)
+        return cls(**entries)
 
 
 def accumulate(q, table, s):
@@ -229,8 +229,8 @@ def floor_log2(values):
     """Position of the leading one; values of int64, 1 or more."""
     values = np.asarray(values, np.int64)
     # From 2**53 on, float64 may have rounded up to the next power of two.
-    found = np.minimum(np.frexp(values.astype(np.float64))[1].astype(np.int64) - 1, 62)
-    return found - ((np.int64(1) << found) > values)
+    exponents = np.minimum(np.frexp(values.astype(np.float64))[1].astype(np.int64) - 1, 62)
+    return exponents - ((np.int64(1) << exponents) > values)
 
 
 def errors(table, s, function):
@@ -248,8 +248,8 @@ def errors(table, s, function):
     ndarray of float64
     """
     codes = function.codes(s)
-    found = accumulate(codes, table, s) * 2.0 ** -(table.fraction_bits + s)
-    return found - function(function.inputs(codes, s))
+    approximated = accumulate(codes, table, s) * 2.0 ** -(table.fraction_bits + s)
+    return approximated - function(function.inputs(codes, s))
 
 
 def mse(table, s, function):
@@ -383,12 +383,12 @@ def loads(text):
         When the text is no table file of this version.
     """
     try:
-        found = json.loads(text)
-        if not isinstance(found, dict) or "version" not in found:
-            raise ValueError(f"a table file must be an object with a version, not {_shown(found)}")
-        if found["version"] != VERSION:
-            raise ValueError(f"the version must be {VERSION}, not {found['version']!r}")
-        tables = found.get("tables")
+        document = json.loads(text)
+        if not isinstance(document, dict) or "version" not in document:
+            raise ValueError(f"a table file must be an object with a version, not {_shown(document)}")
+        if document["version"] != VERSION:
+            raise ValueError(f"the version must be {VERSION}, not {document['version']!r}")
+        tables = document.get("tables")
         if not isinstance(tables, dict) or not tables:
             raise ValueError(f"tables must be an object with a table for each scale, not {_shown(tables)}")
         return dict(_entry(s, PwlTable.from_dict(table)) for s, table in tables.items())

@@ -99,8 +99,8 @@ def search(function, entries, method, seed=1, progress=lambda done, total: None,
     if method not in METHODS:
         raise ValueError(f"the method must be {' or '.join(METHODS)}, not {method!r}")
     if method == "ga":
-        found = genetic(function, entries, seed, generations, progress)
-        return {s: found.table(s) for s in function.scales}
+        winner = genetic(function, entries, seed, generations, progress)
+        return {s: winner.table(s) for s in function.scales}
     tables = {}
     for done, s in enumerate(function.scales):
         progress(done, len(function.scales))
@@ -272,8 +272,8 @@ def genetic(function, entries, seed=1, generations=GENERATIONS, progress=lambda 
         progress(generation, generations)
         first = int(error.argmin())
         if error[first] < best[0]:
-            found = people[first].tolist(), slopes[first].astype(int).tolist(), intercepts[first].astype(int).tolist()
-            best = float(error[first]), [*map(tuple, found)]
+            parts = people[first].tolist(), slopes[first].astype(int).tolist(), intercepts[first].astype(int).tolist()
+            best = float(error[first]), [*map(tuple, parts)]
         if generation < generations:
             people = _select(random, people, error)
             _cross(random, people)
@@ -298,8 +298,8 @@ def _fitness(function, people, grid, target):
     passed = np.zeros((len(people), len(grid) + 1), np.int64)
     np.add.at(passed, (np.arange(len(people))[:, None], np.searchsorted(grid, people)), 1)
     entry = np.cumsum(passed[:, :-1], axis=1)
-    found = np.take_along_axis(slope, entry, 1) * grid + np.take_along_axis(intercept, entry, 1)
-    error = np.mean(np.square(found - target), axis=1) * 4.0**-function.fraction_bits
+    outputs = np.take_along_axis(slope, entry, 1) * grid + np.take_along_axis(intercept, entry, 1)
+    error = np.mean(np.square(outputs - target), axis=1) * 4.0**-function.fraction_bits
     lines = np.concatenate([slope, intercept], axis=1)
     return np.where(_fits(lines).all(axis=1), error, np.inf), slope, intercept
 

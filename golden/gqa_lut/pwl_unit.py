@@ -40,8 +40,8 @@ def words(config, table, s, shift):
     ValueError
         For a table that does not fit the unit.
     """
-    found = {"width": table.width, "entries": len(table.slopes), "negate_input": table.negate_input}
-    for name, value in found.items():
+    properties = {"width": table.width, "entries": len(table.slopes), "negate_input": table.negate_input}
+    for name, value in properties.items():
         if value != getattr(config, name):
             raise ValueError(f"the table's {name} must be {getattr(config, name)}, not {value}")
     last = (1 << config.width) - 1 if config.unsigned_input else (1 << (config.width - 1)) - 1
@@ -134,8 +134,8 @@ def floats(x, breakpoints, slopes, intercepts):
     x, slopes, intercepts = (np.asarray(values, np.float32) for values in (x, slopes, intercepts))
     entry = (x[..., None] >= np.asarray(breakpoints, np.float32)).sum(axis=-1)
     with np.errstate(all="ignore"):
-        found = slopes[entry] * x + intercepts[entry]
-    return np.where(np.isnan(found), _NAN, found.view(np.uint32))
+        outputs = slopes[entry] * x + intercepts[entry]
+    return np.where(np.isnan(outputs), _NAN, outputs.view(np.uint32))
 
 
 def _codes(values):

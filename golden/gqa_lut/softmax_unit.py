@@ -49,9 +49,9 @@ def cycles(config, lengths):
             if index == length - 1:
                 tops.leave(moved)
                 done = max(done, reciprocal.room())
-                found = max(reciprocal.enter(done), totals.room())
-                reciprocal.leave(found)
-                ready = totals.enter(found)
+                taken = max(reciprocal.enter(done), totals.room())
+                reciprocal.leave(taken)
+                ready = totals.enter(taken)
             exponential.leave(done)
             second.enter(done)
         for _ in range(length):

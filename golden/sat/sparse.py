@@ -286,18 +286,18 @@ def load(data, m=None):
     """
     if len(data) < HEADER_BYTES or data[:4] != _MAGIC:
         raise ValueError(f"N:M weights must begin with {_MAGIC.decode()} and a header, not {bytes(data[:4])!r}")
-    bits, n, found, zero = data[4:8]
+    bits, n, stored_m, zero = data[4:8]
     rows, groups = (int(count) for count in np.frombuffer(data[8:HEADER_BYTES], "<u4"))
-    n, found = _pattern(n, found)
+    n, stored_m = _pattern(n, stored_m)
     if zero or bits not in WIDTHS:
         raise ValueError(f"the header must have a width of {_listed(WIDTHS)} and a zero, not {bits} and {zero}")
-    if m is not None and found != m:
-        raise ValueError(f"the weights must be in groups of M = {m}, not of {found}")
-    length = 4 * rows * -(-groups * group_bits(n, found, bits) // 32)
+    if m is not None and stored_m != m:
+        raise ValueError(f"the weights must be in groups of M = {m}, not of {stored_m}")
+    length = 4 * rows * -(-groups * group_bits(n, stored_m, bits) // 32)
     if len(data) != HEADER_BYTES + length:
         raise ValueError(f"{rows} rows of {groups} groups need {length} bytes, not {len(data) - HEADER_BYTES}")
     words = np.frombuffer(data[HEADER_BYTES:], "<u4").reshape(rows, -1)
-    return (*unpack(words, groups, n, found, bits), found, bits)
+    return (*unpack(words, groups, n, stored_m, bits), stored_m, bits)
 
 
 def cycles(o, t, k, n, m=8, *, rows, cols, shadow=True):

@@ -46,18 +46,18 @@ def least_cycles(config, layer, tokens):
     # Reductions that the tile may have begun before anything is merged: in the queue and behind it, and on their way.
     ahead = 3 + -(-3 // tile.unit_lanes) + -(-hgq_tile.latency(tile) // steps)
 
-    found = []
+    bounds = []
     # The last block, and the one before, which is whole, as the others are.
     for block in {0, max(blocks - 2, 0), blocks - 1}:
         known, left = min(tokens, (block + 1) * config.rows), tokens - block * config.rows
         reductions = columns * (blocks - block)
         terms, begin = _arrivals(config, layer, known)
-        found.append(terms + left * n + _MERGE)
+        bounds.append(terms + left * n + _MERGE)
         if reductions > ahead:
-            found.append(terms + _last_weights(tile, steps, reductions - ahead) + latency(config) + final)
-        found.append(begin + _last_weights(tile, steps, reductions) + latency(config) + final)
-        found.append(begin + _last_weights(tile, steps, 1) + latency(config) + left * n)
-    return max(found)
+            bounds.append(terms + _last_weights(tile, steps, reductions - ahead) + latency(config) + final)
+        bounds.append(begin + _last_weights(tile, steps, reductions) + latency(config) + final)
+        bounds.append(begin + _last_weights(tile, steps, 1) + latency(config) + left * n)
+    return max(bounds)
 
 
 def waits_for_terms(config, layer, tokens):
@@ -216,12 +216,12 @@ def _residual(w, config, rng):
 def _tables(t, config, rng):
     """Of a token: for each group of columns, block by block, the columns side by side; L1, then L2."""
     lanes, columns = config.lanes, config.columns
-    found = []
+    blocks = []
     for table in (t.l1, t.l2) if t.rank else ():
         whole = _filled(_filled(table.astype(np.int64), 0, lanes, 8, rng), 1, columns, 8, rng)
         steps, groups = whole.shape[0] // lanes, whole.shape[1] // columns
-        found.append(whole.reshape(steps, lanes, groups, columns).transpose(2, 0, 3, 1).reshape(-1, columns * lanes))
-    return _bytes([(np.concatenate(found) if found else np.zeros((0, columns * lanes), np.int64), 8)])
+        blocks.append(whole.reshape(steps, lanes, groups, columns).transpose(2, 0, 3, 1).reshape(-1, columns * lanes))
+    return _bytes([(np.concatenate(blocks) if blocks else np.zeros((0, columns * lanes), np.int64), 8)])
 
 
 def _told(layer, tokens, config, rng):

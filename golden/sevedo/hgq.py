@@ -111,13 +111,13 @@ class HgqTensor:
             )
         shapes = (self.codes.shape, self.shifts.shape, self.scales.shape)
         if not all(shapes) or len({shape[:-1] for shape in shapes}) > 1 or not all(shape[-1] for shape in shapes):
-            found = f"{shapes[0]}, {shapes[1]} and {shapes[2]}"
-            raise ValueError(f"codes, shifts and scales must have shapes (..., Kp), (..., F) and (..., C), not {found}")
+            given = f"{shapes[0]}, {shapes[1]} and {shapes[2]}"
+            raise ValueError(f"codes, shifts and scales must have shapes (..., Kp), (..., F) and (..., C), not {given}")
         padded, fine, coarse = (shape[-1] for shape in shapes)
         group = -(-padded // coarse)
         if padded % coarse or fine % coarse or padded % fine or padded != -(-self.k // group) * group:
-            found = f"{padded} codes, {fine} shifts and {coarse} scales"
-            raise ValueError(f"a row of {found} is no padded one of {self.k} values")
+            given = f"{padded} codes, {fine} shifts and {coarse} scales"
+            raise ValueError(f"a row of {given} is no padded one of {self.k} values")
         _legal("a code", self.codes, abs(self.codes.astype(np.int16)) <= LARGEST_CODE, "-7 to 7")
         _legal("a code beyond K", self.codes[..., self.k :], self.codes[..., self.k :] == 0, "0")
         _legal("a shift", self.shifts, self.shifts < 1 << self.shift_bits, f"0 to {(1 << self.shift_bits) - 1}")
@@ -289,8 +289,8 @@ def matmul(x, w):
     """
     sizes = [(t.k, t.coarse, t.fine) for t in (x, w)]
     if w.codes.ndim != 2 or sizes[0] != sizes[1]:
-        found = f"{sizes[0]} and {sizes[1]}, weights of {w.codes.ndim} axes"
-        raise ValueError(f"K, coarse and fine group of activations and of 2-axis weights must agree, not {found}")
+        given = f"{sizes[0]} and {sizes[1]}, weights of {w.codes.ndim} axes"
+        raise ValueError(f"K, coarse and fine group of activations and of 2-axis weights must agree, not {given}")
     top = (1 << x.shift_bits) + (1 << w.shift_bits) - 2
     exact = np.float32 if x.coarse * _LARGEST_PRODUCT << top <= _EXACT else np.float64
     left, right = _shifted(x, exact), _shifted(w, exact)
@@ -422,7 +422,7 @@ def _fields(octets, count, width):
     return (bits << np.arange(width, dtype=np.uint8)).sum(axis=2, dtype=np.uint8)
 
 
-def _legal(what, values, legal, wanted):
+def _legal(name, values, legal, wanted):
     if not legal.all():
         index = tuple(map(int, np.argwhere(~legal)[0]))
-        raise ValueError(f"{what} must be {wanted}, not {values[index]} at index {index}")
+        raise ValueError(f"{name} must be {wanted}, not {values[index]} at index {index}")

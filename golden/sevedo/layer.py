@@ -287,9 +287,9 @@ def load(path):
         raise ValueError(f"{where} is no file of SeVeDo layers: {error}") from None
     if version != VERSION:
         raise ValueError(f"{where} has version {version} of the layer format, not {VERSION}")
-    found = content_hash(entries)
-    if found != told:
-        raise ValueError(f"{where} does not match its hash: its content has {found}, not {told}")
+    actual = content_hash(entries)
+    if actual != told:
+        raise ValueError(f"{where} does not match its hash: its content has {actual}, not {told}")
     del entries["version"]
     layers = {}
     for key in entries:

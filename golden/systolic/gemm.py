@@ -175,13 +175,13 @@ def transfers(a, w, plan, config):
     """
     size = -(-sum(job_fields(config).values()) // 8)
     told = b"".join(job_payload(job, config).to_bytes(size, "little") for job in plan)
-    found = {"job": np.frombuffer(told, np.uint8).reshape(-1, size)}
+    payloads = {"job": np.frombuffer(told, np.uint8).reshape(-1, size)}
     operands = systolic.check_formats(config.a_format, config.w_format)
     for name, codes, operand, lanes in zip("aw", (a, w), operands, (config.rows, config.cols), strict=True):
         panels = gemm.panels(codes, operand, lanes)
         sent = [np.arange(getattr(job, f"{name}_panels")) + getattr(job, name) for job in plan if _loads(job, name)]
-        found[name] = panels[np.concatenate(sent)].reshape(-1, panels.shape[-1])
-    return found
+        payloads[name] = panels[np.concatenate(sent)].reshape(-1, panels.shape[-1])
+    return payloads
 
 
 def _loads(job, name):
@@ -260,9 +260,9 @@ class Model:
                 # Of several words for one address the last one stays.
                 memory[at] = np.asarray(words) & ((1 << operand.lane_bits) - 1)
             lanes = memory[at].reshape(panels, job.steps, -1).transpose(0, 2, 1)
-            found = _codes(lanes.reshape(-1, job.steps), operand)
-            codes.append(found)
-            wrong = ovp.illegal(found, operand.pairs) if operand.pairs else np.zeros(found.shape, bool)
+            lane_codes = _codes(lanes.reshape(-1, job.steps), operand)
+            codes.append(lane_codes)
+            wrong = ovp.illegal(lane_codes, operand.pairs) if operand.pairs else np.zeros(lane_codes.shape, bool)
             illegal.append(wrong.reshape(panels, -1).any(axis=1))
         product, overflow = (
             x.reshape(job.a_panels, config.rows, job.w_panels, config.cols).swapaxes(1, 2)
@@ -303,7 +303,7 @@ def first_results(plan, config):
     steps = systolic.check_formats(config.a_format, config.w_format)[0].steps
     # From the step that ends a reduction: a packed pair makes two, in the two cycles after it was taken.
     after = systolic.latency(config) - (steps if steps > 1 else 0)
-    found = []
+    arrivals = []
     # When the next job can be taken, the last transfer went into the tile, the last step was made and the last
     # reduction ended.
     free, taken, stepped, ended = 0, -1, -1, -config.rows
@@ -326,8 +326,8 @@ def first_results(plan, config):
             read = taken
             ended = stepped
             times.append(stepped + after)
-        found.append(times)
-    return found
+        arrivals.append(times)
+    return arrivals
 
 
 def cycles(plan, config):

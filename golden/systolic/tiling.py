@@ -104,9 +104,9 @@ def panels(codes, operand, lanes):
     ndarray of uint8, shape (panels, transfers, bytes)
         Payloads, the lowest byte first.
     """
-    found = _padded(_lanes(codes, operand), lanes, 0)
-    found = found.reshape(-1, lanes, found.shape[1]).transpose(0, 2, 1)
-    payloads = _packed(found, operand.lane_bits, np.zeros(found.shape[:2], bool))
+    arranged = _padded(_lanes(codes, operand), lanes, 0)
+    arranged = arranged.reshape(-1, lanes, arranged.shape[1]).transpose(0, 2, 1)
+    payloads = _packed(arranged, operand.lane_bits, np.zeros(arranged.shape[:2], bool))
     return payloads[..., : -(-lanes * operand.lane_bits // 8)]
 
 

@@ -20,7 +20,7 @@ __all__ = [
     "MODULES",
     "Step",
     "bops",
-    "found",
+    "last_accepted",
     "recall",
     "record",
     "saving",
@@ -165,7 +165,7 @@ def _steps(evaluate, enough, macs, iterations, lowest, highest, floor, known):
                     queue.append(neighbour)
 
 
-def found(steps):
+def last_accepted(steps):
     """The last accepted step, or None if there is none: then no combination is good enough (our choice: say so)."""
     return next((step for step in reversed(steps) if step.accepted), None)
 
@@ -190,7 +190,7 @@ def record(settings, reference, steps, iterations, **more):
     -------
     dict
     """
-    best = found(steps)
+    best = last_accepted(steps)
     return {
         "settings": settings,
         "iterations": iterations,

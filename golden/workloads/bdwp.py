@@ -68,13 +68,13 @@ class Method:
         ------
         ValueError
         """
-        found = re.fullmatch(r"(sr-ste|bdwp)-([124]):([48])", text)
+        parts = re.fullmatch(r"(sr-ste|bdwp)-([124]):([48])", text)
         if text == "dense":
             return cls("dense")
-        if not found or int(found[2]) >= int(found[3]):
+        if not parts or int(parts[2]) >= int(parts[3]):
             wanted = "dense, sr-ste-N:M or bdwp-N:M with N of 1, 2, 4 and M of 4, 8, N below M"
             raise ValueError(f"a method must be {wanted}, not {text!r}")
-        return cls(found[1], int(found[2]), int(found[3]))
+        return cls(parts[1], int(parts[2]), int(parts[3]))
 
     def __str__(self):
         return "dense" if self.kind == "dense" else f"{self.kind}-{self.n}:{self.m}"
@@ -199,11 +199,11 @@ class State:
         for name in sorted(earlier.keys() | settings.keys()):
             if earlier.get(name) != settings.get(name):
                 raise ValueError(f"it holds a training with {name} {earlier.get(name)}, not {settings.get(name)}")
-        found = {kind: {} for kind in _ARRAYS}
+        groups = {kind: {} for kind in _ARRAYS}
         for entry, x in arrays.items():
             kind, _, name = entry.partition(".")
-            found[kind][name] = x
-        return cls(settings, epoch, seconds, **found)
+            groups[kind][name] = x
+        return cls(settings, epoch, seconds, **groups)
 
 
 def summary(rows):
@@ -226,7 +226,7 @@ def summary(rows):
     by_method = {}
     for row in rows:
         by_method.setdefault(row["method"], []).append(row)
-    found = []
+    entries = []
     for method, trained in by_method.items():
         entry = {"method": method, "work": Method.parse(method).work, "seeds": len(trained)}
         for name in ("accuracy", "int8_accuracy"):
@@ -235,9 +235,9 @@ def summary(rows):
         total = {name: sum(row[name] for row in trained) for name in ("images", "same", "cycles", "dense_cycles")}
         entry |= {"loss": None, "seconds": float(np.mean([row["seconds"] for row in trained]))}
         entry |= {"images": total["images"], "same": total["same"], "cycles": total["cycles"] / total["images"]}
-        found.append(entry | {"speedup": total["dense_cycles"] / total["cycles"]})
-    for dense in found:
+        entries.append(entry | {"speedup": total["dense_cycles"] / total["cycles"]})
+    for dense in entries:
         if dense["method"] == "dense":
-            for entry in found:
+            for entry in entries:
                 entry["loss"] = dense["accuracy"]["mean"] - entry["accuracy"]["mean"]
-    return found
+    return entries

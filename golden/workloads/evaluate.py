@@ -75,11 +75,11 @@ def compare_embeddings(encoder, restored, formats, sentences, calibration, progr
     reference, result = encoder.embed(sentences), {}
     total = len(formats) * len(encoder.linears)
     for index, fmt in enumerate(formats):
-        found = []
+        counted = []
 
-        def count(name, index=index, fmt=fmt, found=found):
-            found.append(name)
-            progress(index * len(encoder.linears) + len(found), total, f"activations of {name} as {fmt.name}")
+        def count(name, index=index, fmt=fmt, counted=counted):
+            counted.append(name)
+            progress(index * len(encoder.linears) + len(counted), total, f"activations of {name} as {fmt.name}")
 
         weights = restored[fmt.name]
         steps = activation_steps(encoder, calibration, fmt, progress=count)

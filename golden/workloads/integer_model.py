@@ -82,12 +82,12 @@ def calibrate(encoder, sentences, progress=lambda done, total: None):
         return operation
 
     encoder.embed(sentences, Ops(**{kind: watched(kind) for kind in KINDS}), batch=len(sentences))
-    found = {}
+    scales = {}
     for done, (name, (kind, calls)) in enumerate(seen.items()):
         progress(done, len(seen))
-        found[name] = _best_scales(name, kind, calls)
+        scales[name] = _best_scales(name, kind, calls)
     progress(len(seen), len(seen))
-    return found
+    return scales
 
 
 def _best_scales(name, kind, calls):

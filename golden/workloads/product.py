@@ -96,8 +96,8 @@ def prepare(a, w, config):
         with named(name):
             # Checked before it is transposed: the message names an index.
             within(finite(x), _FLOAT32.smallest_subnormal, _FLOAT32.max)
-            found, step = encode(x if axis is None else x.T, operand, axis)
-        codes.append(found)
+            quantized, step = encode(x if axis is None else x.T, operand, axis)
+        codes.append(quantized)
         scales.append(step)
     exact = None
     if config.operands[0].pairs or any(step is not None for step in scales):

@@ -182,8 +182,8 @@ def _check_cover(path, entries, size):
     reached = 0
     for name, (_, _, begin, end) in sorted(entries.items(), key=lambda item: item[1][2:]):
         if begin != reached:
-            what = "overlaps the tensor before it" if begin < reached else f"leaves a gap after byte {reached}"
-            raise ValueError(f"{path}: tensor {name!r}: data_offsets [{begin}, {end}] {what}")
+            fault = "overlaps the tensor before it" if begin < reached else f"leaves a gap after byte {reached}"
+            raise ValueError(f"{path}: tensor {name!r}: data_offsets [{begin}, {end}] {fault}")
         if end > size:
             raise ValueError(
                 f"{path}: tensor {name!r}: data_offsets [{begin}, {end}] exceed the {size} bytes of data: truncated?"

@@ -41,11 +41,11 @@ def stacks(encoder):
 
     ``layer.i.attention.qkv`` holds query, key and value in this order; every other layer is alone, under its own name.
     """
-    found = {}
+    members = {}
     for name in encoder.linears:
         head, _, tail = name.rpartition(".")
-        found.setdefault(f"{head}.qkv" if tail in _QKV else name, []).append(name)
-    return found
+        members.setdefault(f"{head}.qkv" if tail in _QKV else name, []).append(name)
+    return members
 
 
 def activations(encoder, sentences):
@@ -110,9 +110,9 @@ def quantize(
     """
     _check(encoder)
     seen, tested = activations(encoder, calibration), activations(encoder, sentences)
-    layers, report, found = {}, [], stacks(encoder)
-    for done, (name, names) in enumerate(found.items()):
-        progress(done, len(found), name)
+    layers, report, groups = {}, [], stacks(encoder)
+    for done, (name, names) in enumerate(groups.items()):
+        progress(done, len(groups), name)
         weight, bias = _stacked(encoder, names)
         try:
             layer = decompose.decompose(weight, bias, _half(seen[names[0]]), rank, precision, **options)
@@ -124,7 +124,7 @@ def quantize(
         y = sevedo.residual(arranged, layer) + lvc.product(arranged, layer.low_rank)
         error = _sqnr(_reference(x, weight), y)
         report.append({"name": name, "shape": [*layer.shape], "bits": layer.bits, "sqnr_db": error})
-    progress(len(found), len(found), "layers")
+    progress(len(groups), len(groups), "layers")
     return layers, report
 
 
@@ -159,16 +159,16 @@ def compare(
     """
     _check(encoder)
     seen, tested = activations(encoder, calibration), activations(encoder, sentences)
-    rows, found = [], stacks(encoder)
-    for done, (stack, names) in enumerate(found.items()):
+    rows, groups = [], stacks(encoder)
+    for done, (stack, names) in enumerate(groups.items()):
         weight, bias = _stacked(encoder, names)
         x, y, bits = tested[names[0]], {}, {}
         for name, quantizer in BASELINES.items():
-            progress(done, len(found), f"{stack} as {name}")
+            progress(done, len(groups), f"{stack} as {name}")
             codes = quantizer(_half(weight))
             y[name], bits[name] = hgq.matmul(quantizer(_half(x)), codes), codes.bits
         for rank in ranks:
-            progress(done, len(found), f"{stack} as SeVeDo of rank {rank}")
+            progress(done, len(groups), f"{stack} as SeVeDo of rank {rank}")
             try:
                 products = _products(weight, bias, _half(seen[names[0]]), _half(x), rank, smoothings)
             except ValueError as error:
@@ -183,7 +183,7 @@ def compare(
             ratios = {method: _sqnr(reference[:, part], product[:, part]) for method, product in y.items()}
             shape = [*layer.weight.shape]
             rows.append({"name": name, "kind": layer.kind, "shape": shape, "sqnr_db": ratios, "bits": bits})
-    progress(len(found), len(found), "layers")
+    progress(len(groups), len(groups), "layers")
     return rows
 
 
@@ -215,7 +215,7 @@ def summary(rows):
 def _products(weight, bias, seen, x, rank, smoothings):
     """By reading of SVD-MP: the product before the bias, and the bits of a weight."""
     parts = decompose.split(weight, seen, rank, smoothings)
-    first, found = None, {}
+    first, products = None, {}
     for precision in decompose.PRECISIONS:
         low_rank = decompose.tables(parts, seen, precision)
         if first is None:
@@ -224,8 +224,8 @@ def _products(weight, bias, seen, x, rank, smoothings):
             arranged = sevedo.arrange(x, first)
             rest = sevedo.residual(arranged, first)
         layer = replace(first, low_rank=low_rank)
-        found[precision] = rest + lvc.product(arranged, low_rank), layer.bits
-    return found
+        products[precision] = rest + lvc.product(arranged, low_rank), layer.bits
+    return products
 
 
 def _check(encoder):

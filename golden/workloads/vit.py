@@ -96,14 +96,14 @@ def initial(seed, width=64, hidden=128, blocks=2):
         shapes |= {f"{block}.qkv": (3 * width, width), f"{block}.out": (width, width)}
         shapes |= {f"{block}.up": (hidden, width), f"{block}.down": (width, hidden)}
     shapes["head"] = (CLASSES, width)
-    found = {"position": 0.02 * rng.standard_normal((TOKENS, width))}
+    parameters = {"position": 0.02 * rng.standard_normal((TOKENS, width))}
     for name, shape in shapes.items():
         limit = math.sqrt(6 / sum(shape))
-        found[f"{name}.weight"] = rng.uniform(-limit, limit, shape)
+        parameters[f"{name}.weight"] = rng.uniform(-limit, limit, shape)
         # The embedding's is in the positions.
         if name != "embed":
-            found[f"{name}.bias"] = np.zeros(shape[0])
-    return {name: array.astype(np.float32) for name, array in found.items()}
+            parameters[f"{name}.bias"] = np.zeros(shape[0])
+    return {name: array.astype(np.float32) for name, array in parameters.items()}
 
 
 def depth(parameters):

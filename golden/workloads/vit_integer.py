@@ -101,8 +101,8 @@ class IntegerVit:
         def sums(name, x):
             layer = self.layers[name]
             flat = nm_sparse.pad(x.reshape(-1, x.shape[-1]).T, layer.m, axis=0)
-            found = np.asarray(product(name, layer, flat), np.int64).T + layer.bias
-            return found.reshape(*x.shape[:-1], -1)
+            outputs = np.asarray(product(name, layer, flat), np.int64).T + layer.bias
+            return outputs.reshape(*x.shape[:-1], -1)
 
         def add(x, name, inputs, scale):
             """The residual with a layer's outputs added."""

@@ -101,9 +101,9 @@ def _written(fragment, ports, name):
 def _emptied(fragment):
     """Memories full of zeros without contents for a while: Amaranth would take seconds to write them bit by bit."""
     fragments = [fragment]
-    for found in fragments:
-        fragments += [inner for inner, *_ in found.subfragments]
-    contents = [found._data._init for found in fragments if isinstance(found, MemoryInstance)]
+    for part in fragments:
+        fragments += [inner for inner, *_ in part.subfragments]
+    contents = [part._data._init for part in fragments if isinstance(part, MemoryInstance)]
     kept = [(init, init._raw) for init in contents if len(init._raw) > 1 and not any(init._raw)]
     for init, _ in kept:
         init._raw = []

@@ -116,16 +116,16 @@ class FloatConverter(Replicable):
         number = unpack(self.i, self.in_format, self.specials)
         rebias, precision = self._rebias, self.out_format.precision
         exponent = number.exponent if self._denormalizes else number.exponent + rebias
-        found = stage(m, "unpacked", None, exponent=exponent, significand=number.significand)
+        staged = stage(m, "unpacked", None, exponent=exponent, significand=number.significand)
         if self._normalizes:
-            significand, exponent = normalize(m, "normalize", found.significand, found.exponent)
-            found = stage(m, "normalized", None, exponent=exponent, significand=significand)
-        significand = compress(found.significand, precision)
+            significand, exponent = normalize(m, "normalize", staged.significand, staged.exponent)
+            staged = stage(m, "normalized", None, exponent=exponent, significand=significand)
+        significand = compress(staged.significand, precision)
         if self._denormalizes:
             significand = stage(m, "compressed", None, significand=significand).significand
-            significand, exponent = denormalize(m, "denormalize", significand, found.exponent, rebias)
-            found = stage(m, "denormalized", None, exponent=exponent)
-        values = {"sign": number.sign, "exponent": found.exponent, "significand": significand}
+            significand, exponent = denormalize(m, "denormalize", significand, staged.exponent, rebias)
+            staged = stage(m, "denormalized", None, exponent=exponent)
+        values = {"sign": number.sign, "exponent": staged.exponent, "significand": significand}
         if self.specials:
             values |= {"infinite": number.infinite, "nan": number.nan}
         values = vars(stage(m, "shifted", self.en if self.latency == 2 else None, **values))

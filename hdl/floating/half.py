@@ -43,8 +43,8 @@ class HalfRounder(Replicable):
 
     def __init__(self, fmt):
         if fmt.exponent_bits < FP16.exponent_bits or fmt.fraction_bits < FP16.fraction_bits:
-            found = f"{fmt.exponent_bits} and {fmt.fraction_bits}"
-            raise ValueError(f"the operand must have an exponent of 5 bits or more and a fraction of 10, not {found}")
+            given = f"{fmt.exponent_bits} and {fmt.fraction_bits}"
+            raise ValueError(f"the operand must have an exponent of 5 bits or more and a fraction of 10, not {given}")
         self.format = fmt
         super().__init__({"en": In(1), "i": In(fmt.layout), "o": Out(FP16.layout)})
 

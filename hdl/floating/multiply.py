@@ -82,7 +82,7 @@ class FloatMultiplier(Replicable):
         # Of two normalized significands the product has its highest bit at the top or one below.
         whole = product.products[0][0]
         shifted = stage(m, "shifted", None, product=(whole << multiplied.zeros)[: len(whole)]).product
-        found = stage(
+        staged = stage(
             m,
             "normalized",
             self.en if any(self.subnormals) or self._denormalizes else None,
@@ -91,15 +91,15 @@ class FloatMultiplier(Replicable):
             **take(multiplied, "sign", *flags),
         )
         if self._denormalizes:
-            significand, exponent = denormalize(m, "denormalize", found.significand, found.exponent)
-            found = stage(
+            significand, exponent = denormalize(m, "denormalize", staged.significand, staged.exponent)
+            staged = stage(
                 m,
                 "denormalized",
                 self.en if any(self.subnormals) else None,
                 exponent=exponent,
                 significand=significand,
-                **take(found, "sign", *flags),
+                **take(staged, "sign", *flags),
             )
-        o = pack(m, fmt, overflow=self.specials, **take(found, "sign", "exponent", "significand", *flags))
+        o = pack(m, fmt, overflow=self.specials, **take(staged, "sign", "exponent", "significand", *flags))
         m.d.comb += self.o.as_value().eq(stage(m, "rounded", self.en, o=o).o)
         return m

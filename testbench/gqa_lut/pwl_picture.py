@@ -74,8 +74,8 @@ def _power(s):
 
 def _scales(axes, function, tables):
     # A log axis has no place for a table without any error.
-    found = {s: error for s, table in tables.items() if (error := pwl.mse(table, s, function)) > 0}
-    axes.plot(list(found), list(found.values()), "o-", markersize=5, linewidth=1.2, color=_TABLE)
+    errors = {s: error for s, table in tables.items() if (error := pwl.mse(table, s, function)) > 0}
+    axes.plot(list(errors), list(errors.values()), "o-", markersize=5, linewidth=1.2, color=_TABLE)
     axes.set_yscale("log")
     axes.set_xticks(list(tables), [_power(s) for s in tables])
     axes.set_title("mean squared error at every scale", loc="left", fontweight="bold")

@@ -13,12 +13,12 @@ _SHORT = 12  # up to which every length is tried
 
 def lengths(rng, longest, total):
     """Random lengths of rows, short ones more often, of `total` elements."""
-    found = []
+    sizes = []
     while total > 0:
         length = int(rng.integers(1, longest, endpoint=True)) >> int(rng.integers(0, longest.bit_length()))
-        found.append(min(total, max(1, length)))
-        total -= found[-1]
-    return found
+        sizes.append(min(total, max(1, length)))
+        total -= sizes[-1]
+    return sizes
 
 
 def kinds(rng, length):
@@ -62,7 +62,7 @@ def payloads(rows, last=None, fields=()):
     -------
     list of int
     """
-    found, bits = [], 8 + sum(width for _, width in fields)
+    packed, bits = [], 8 + sum(width for _, width in fields)
     for index, row in enumerate(rows):
         words = row & 255
         at = 8
@@ -70,8 +70,8 @@ def payloads(rows, last=None, fields=()):
             words = words | values[index].astype(np.int64) << at
             at += width
         words[-1] |= (last is None or last[index]) << bits
-        found += words.tolist()
-    return found
+        packed += words.tolist()
+    return packed
 
 
 def tried(longest):

@@ -30,9 +30,9 @@ async def unit(bench):
         outputs, after, delay, begin = [], [], [], 0
         for row, mask in zip(rows, masks, strict=True):
             tables = {"table": exponential, "reciprocals": reciprocal}
-            found = softmax(row, config.scale, bits, mask=mask, **tables).tolist()
-            found[-1] |= 1 << bits
-            outputs += found
+            probabilities = softmax(row, config.scale, bits, mask=mask, **tables).tolist()
+            probabilities[-1] |= 1 << bits
+            outputs += probabilities
             begin += len(row)
             after += [begin - 1] * len(row)
             delay += range(len(row) - 1, 2 * len(row) - 1)

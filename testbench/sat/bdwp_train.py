@@ -37,8 +37,8 @@ def extra():
 def digits():
     """Images, 8 x 8, and labels that scikit-learn brings: 1,797 of each."""
     _, datasets = extra()
-    found = datasets.load_digits()
-    return found.images.astype(np.int64), found.target.astype(np.int64)
+    dataset = datasets.load_digits()
+    return dataset.images.astype(np.int64), dataset.target.astype(np.int64)
 
 
 def train(state, method, images, labels, *, save=lambda state: None, progress=lambda done, total: None):

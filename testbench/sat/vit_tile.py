@@ -155,12 +155,12 @@ def run(model, codes, config, design, progress=lambda done, total, text: None):
 
     def product(name, layer, x):
         progress(len(layers), len(model.layers), name)
-        found, done, failure, took = _multiply(name, layer, x, config, design)
+        results, done, failure, took = _multiply(name, layer, x, config, design)
         layers.append(done)
         seconds.append(took)
         if failure:
             failures.append(f"{name}: {failure}")
-        return found
+        return results
 
     predictions = model.predict(codes, product)
     progress(len(layers), len(model.layers), "done")
@@ -186,8 +186,8 @@ def _multiply(name, layer, x, config, design):
     done = LayerRun(name, layer.pattern, (t, k, o), driven.cycles, dense)
     if driven.failure:
         return wanted, done, driven.failure, driven.seconds
-    found = Results(*gemm.results(driven.outputs["o"], t, o, config))
-    failure = found.difference(Results(wanted.T, np.zeros((t, o), bool), ends))
+    results = Results(*gemm.results(driven.outputs["o"], t, o, config))
+    failure = results.difference(Results(wanted.T, np.zeros((t, o), bool), ends))
     if not failure and driven.cycles != expected:
         failure = f"the product took {driven.cycles:,} cycles, expected {expected:,}"
-    return found.product.T, done, failure, driven.seconds
+    return results.product.T, done, failure, driven.seconds

@@ -116,8 +116,8 @@ async def core(bench):
     bench.figure("cycles", f"{taken:,} of layers alone, {taken / least - 1:.1%} above the bound")
     seen = set().union(*(_seen(config, layer, x) for layer, x in sent if len(x)))
     cover_corners(bench, seen, set(_CORNERS))
-    found, wanted = set().union(*(sevedo_sums.seen(*pair) for pair in sums)), sevedo_sums.wanted(config)
-    bench.cover("sums that nearly cancel, or are ties", len(found & wanted), len(wanted))
+    covered, wanted = set().union(*(sevedo_sums.seen(*pair) for pair in sums)), sevedo_sums.wanted(config)
+    bench.cover("sums that nearly cancel, or are ties", len(covered & wanted), len(wanted))
 
 
 class Draw:
@@ -389,4 +389,4 @@ def _seen(config, layer, x):
         "a tie to the even below": tie & (even < scaled),
         "a tie to the even above": tie & (even > scaled),
     }
-    return {name for name, found in named.items() if np.any(found)}
+    return {name for name, cases in named.items() if np.any(cases)}

@@ -37,18 +37,18 @@ def wanted(config):
     """What the layers have for a configuration: a set of (kind, sum, bit or places)."""
     groups = _groups(config)
     # An exponent and another one, 128 higher, are not both in the range of two addends.
-    found = {("bit", "second", bit) for bit in range(30)}
-    found |= {("bit", "first", bit) for bit in range(30 if groups > 1 else 0)}
-    found |= {("bit", "residual", bit) for bit in range(_FRACTION if groups > 2 else 0)}
+    cases = {("bit", "second", bit) for bit in range(30)}
+    cases |= {("bit", "first", bit) for bit in range(30 if groups > 1 else 0)}
+    cases |= {("bit", "residual", bit) for bit in range(_FRACTION if groups > 2 else 0)}
     if groups > 1:
-        found |= {("tie", "first", places) for places in _FIRST_PLACES}
-        found |= {("tie", "second", places) for places in _SECOND_PLACES}
-        found |= {("above", "first", 0), ("above", "second", 0)}
+        cases |= {("tie", "first", places) for places in _FIRST_PLACES}
+        cases |= {("tie", "second", places) for places in _SECOND_PLACES}
+        cases |= {("above", "first", 0), ("above", "second", 0)}
     if _fine_groups(config) > 1:
-        found |= {("integer", "sum", bit) for bit in range(_SHOWN)}
+        cases |= {("integer", "sum", bit) for bit in range(_SHOWN)}
     if 1 < config.coarse // config.fine == _fine_groups(config):
-        found |= {("integer", "large", bit) for bit in _high_bits(config.coarse, config.shift_bits)}
-    return found
+        cases |= {("integer", "large", bit) for bit in _high_bits(config.coarse, config.shift_bits)}
+    return cases
 
 
 def seen(layer, x):
@@ -64,24 +64,24 @@ def seen(layer, x):
             sevedo.residual(arranged, replace(layer, residual=replace(w, codes=codes))) for codes in (before, last)
         )
         sums.append(("residual", *parts))
-    found = set()
+    cases = set()
     for name, a, b in sums:
         a, b = np.broadcast_arrays(a, b)
         both = (a != 0) & (b != 0)
         a, b = (part[both].astype(np.float32) for part in (a, b))
         differ = a.view(np.uint32) ^ b.view(np.uint32)
         single = {int(bits) & 0x7FFFFFFF for bits in differ if bits >> 31}
-        found |= {("bit", name, bits.bit_length() - 1) for bits in single if bits and bits & (bits - 1) == 0}
+        cases |= {("bit", name, bits.bit_length() - 1) for bits in single if bits and bits & (bits - 1) == 0}
         # Exact, if the addends are less than 30 places apart.
         exact, result = a.astype(np.float64) + b, a + b
         tie = np.abs(exact - result) * 2 == np.spacing(np.abs(result))
         places = np.abs(np.frexp(a)[1] - np.frexp(b)[1])
-        found |= {("tie", name, int(count)) for count in places[tie]}
+        cases |= {("tie", name, int(count)) for count in places[tie]}
         # Rounded up by a quarter of a place at the most, from an even number.
         up = np.abs(result) - np.abs(exact)
         up = (up > 0) & (up * 4 <= np.spacing(np.abs(result))) & ((result.view(np.uint32) & 1) != 0)
-        found |= {("above", name, 0)} if up.any() else set()
-    return found | _integers_seen(arranged, layer)
+        cases |= {("above", name, 0)} if up.any() else set()
+    return cases | _integers_seen(arranged, layer)
 
 
 def _integers_seen(arranged, layer):
@@ -96,11 +96,11 @@ def _integers_seen(arranged, layer):
     integers = dots.sum(axis=-1)
     whole = (np.abs(integers) <= 1 << 11) & (x.scales == 1) & (w.scales.T == 1)
     before = (dots.cumsum(axis=-1)[..., -2])[whole]
-    found = {("integer", "sum", bit) for bit in range(_SHOWN) if (before >> bit & 1).any()}
+    cases = {("integer", "sum", bit) for bit in range(_SHOWN) if (before >> bit & 1).any()}
     bits = _high_bits(w.coarse, w.shift_bits)
     large = np.abs(integers[np.abs(integers) >> bits[-1] != 0])
     both = (bit for bit in bits if len(np.unique(large >> bit & 1)) == 1 + (bit < bits[-1]))
-    return found | {("integer", "large", bit) for bit in both}
+    return cases | {("integer", "large", bit) for bit in both}
 
 
 def layers(config, rng):

@@ -144,16 +144,16 @@ class _Script:
             for name, drawn in lanes.items():
                 sent[name].append(drawn)
                 loads[name] += len(drawn)
-            found = self._model.run(job, **lanes)
-            flagged = found.illegal
+            result = self._model.run(job, **lanes)
+            flagged = result.illegal
             if not config.operands[0].pairs:
                 # Found before the last of its panels have gone into the tile.
-                flagged = np.zeros_like(found.illegal)
-                flagged[-1, -1] = found.overrun
+                flagged = np.zeros_like(result.illegal)
+                flagged[-1, -1] = result.overrun
             offending += [index] * bool(flagged.any())
-            sums = join(found.product.reshape(-1, config.cols), config.accumulator)
-            overflow = join(found.overflow.reshape(-1, config.cols), 1) if config.overflow else [0] * len(sums)
-            ends = with_last(overflow, np.tile(last, found.illegal.size), config.cols * config.overflow)
+            sums = join(result.product.reshape(-1, config.cols), config.accumulator)
+            overflow = join(result.overflow.reshape(-1, config.cols), 1) if config.overflow else [0] * len(sums)
+            ends = with_last(overflow, np.tile(last, result.illegal.size), config.cols * config.overflow)
             at = config.cols * config.accumulator
             outputs += [low | (high << at) for low, high in zip(sums, ends, strict=True)]
             flags += np.repeat(flagged.reshape(-1), config.rows).tolist()
@@ -164,8 +164,8 @@ class _Script:
         for (name, drawn), operand in zip(sent.items(), config.operands, strict=True):
             if drawn:
                 inputs[name] = join(np.concatenate(drawn), operand.lane_bits)
-        found = {"inputs": inputs, "outputs": outputs, "after": after, "flags": flags}
-        return found | {"offending": {"job": offending[0]} if offending else {}}
+        result = {"inputs": inputs, "outputs": outputs, "after": after, "flags": flags}
+        return result | {"offending": {"job": offending[0]} if offending else {}}
 
     def measured(self):
         """A phase whose latencies are from the last activation on, whose intervals are those of activations."""

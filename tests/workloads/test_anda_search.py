@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from bitloom.cli import program as cli
 from bitloom.golden.anda import planes as anda
 from bitloom.golden.workloads import anda_model, anda_search, transformer
-from bitloom.golden.workloads.anda_search import Step, bops, found, recall, record, saving, search
+from bitloom.golden.workloads.anda_search import Step, bops, last_accepted, recall, record, saving, search
 from bitloom.golden.workloads.sentences import CALIBRATION, SENTENCES
 
 OPT = (3, 1, 4, 4)
@@ -93,7 +93,7 @@ def test_the_ten_steps_of_figure_9():
     assert [(step.combination, step.accepted) for step in steps] == [(c, a) for c, _, a in FIGURE_9]
     for step, (_, relative, _) in zip(steps, FIGURE_9, strict=True):
         assert step.bops / bops((13,) * 4, OPT) == pytest.approx(relative, abs=0.0005)
-    assert found(steps).combination == (7, 7, 6, 5)
+    assert last_accepted(steps).combination == (7, 7, 6, 5)
 
 
 def algorithm_1(evaluate, reference, macs, tolerance, iterations, floor=1):
@@ -133,23 +133,23 @@ def test_the_early_end_changes_nothing(seed):
         best, order = algorithm_1(evaluate, 1.0, macs, 0.03, iterations)
         combinations = [step.combination for step in steps]
         assert combinations == order[: len(steps)] and len(set(combinations)) == len(steps)
-        assert (found(steps) and found(steps).combination) == best
+        assert (last_accepted(steps) and last_accepted(steps).combination) == best
         assert [step.quality for step in steps] == [evaluate(c) for c in combinations]
-    assert best is None or all(step.quality < 0.97 for step in steps[steps.index(found(steps)) + 1 :])
+    assert best is None or all(step.quality < 0.97 for step in steps[steps.index(last_accepted(steps)) + 1 :])
 
 
 def test_floor_and_the_start():
     steps = list(search(lambda c: 1.0, 1.0, OPT, 0, iterations=100))
-    assert found(steps).combination == (1, 1, 1, 1) and len(steps) == 13
+    assert last_accepted(steps).combination == (1, 1, 1, 1) and len(steps) == 13
     assert steps[0].combination == (4, 4, 4, 4) and all(step.accepted for step in steps)
     steps = list(search(lambda c: 1.0, 1.0, OPT, 0, lowest=6, floor=5, iterations=100))
-    assert steps[0].combination == (6, 6, 6, 6) and found(steps).combination == (5, 5, 5, 5)
+    assert steps[0].combination == (6, 6, 6, 6) and last_accepted(steps).combination == (5, 5, 5, 5)
 
 
 def test_nothing_is_good_enough():
     steps = list(search(lambda c: 0.5, 1.0, OPT, 0.01))
     assert [step.combination for step in steps] == [(m,) * 4 for m in range(4, 14)]
-    assert found(steps) is None and found([]) is None
+    assert last_accepted(steps) is None and last_accepted([]) is None
 
 
 def test_a_search_goes_on_where_it_was_interrupted():
@@ -337,7 +337,7 @@ def test_rounding_to_nearest_is_worth_a_bit(model):
 def test_search_on_the_model(model):
     reference = model.quality(CALIBRATION)
     steps = list(search(lambda c: model.quality(CALIBRATION, c), reference, model.macs, 0.01))
-    best = found(steps)
+    best = last_accepted(steps)
     assert best.quality >= 0.99 * reference and saving(best.combination, model.macs) > 2.4
     assert model.quality(SENTENCES, best.combination) > 0.98 * model.quality(SENTENCES)
 
