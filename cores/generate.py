@@ -8,14 +8,13 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
 
 from .. import __version__
 from ..golden import strict_json
 from ..hdl.emission import identifiers
 from ..hdl.emission.named_dsp import WARNING, is_named
-from ..hdl.emission.replicate import unwarned
+from ..hdl.emission.private import PortDirection, unwarned
 from ..hdl.emission.verilog import emit, signature_ports
 from ..hdl.stream.axis import AxisWrapper
 from ..tools import external

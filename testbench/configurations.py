@@ -8,9 +8,8 @@ import dataclasses
 import math
 
 from amaranth.hdl import Fragment, Shape
-from amaranth.hdl._mem import MemoryInstance
 
-from ..hdl.emission.replicate import unwarned
+from ..hdl.emission.private import assigned_signals, memory_shape, unwarned
 from ..hdl.emission.verilog import signature_ports
 
 __all__ = ["draw", "draw_illegal", "propose"]
@@ -150,13 +149,14 @@ def _is_small(component):
 
 def _bits(fragment):
     """Bits of the signals that a fragment and those inside assign, and of their memories."""
-    if isinstance(fragment, MemoryInstance):
-        return 0, fragment._data.depth * Shape.cast(fragment._data.shape).width
+    if memory := memory_shape(fragment):
+        depth, word = memory
+        return 0, depth * Shape.cast(word).width
     assigned = {
         id(signal): len(signal)
         for statements in fragment.statements.values()
         for statement in statements
-        for signal in statement._lhs_signals()
+        for signal in assigned_signals(statement)
     }
     parts = [_bits(inside) for inside, *_ in fragment.subfragments]
     return sum(assigned.values()) + sum(signals for signals, _ in parts), sum(memories for _, memories in parts)

@@ -18,7 +18,9 @@ from amaranth import ClockSignal, Instance, ResetSignal
 from amaranth.hdl import Elaboratable
 from amaranth.lib import wiring
 
-__all__ = ["Emitted", "Modules", "Replica", "Replicable", "merge", "unwarned"]
+from .private import unwarned
+
+__all__ = ["Emitted", "Modules", "Replica", "Replicable", "merge"]
 
 
 class Replicable(wiring.Component):
@@ -101,12 +103,6 @@ def _key(component):
     if not isinstance(component, Replicable):
         raise TypeError(f"a replica must be of a Replicable, not of a {type(component).__name__}")
     return component.replication_key()
-
-
-def unwarned(component):
-    """Keep Amaranth from warning that this component is never elaborated; give it back."""
-    component._MustUse__used = True
-    return component
 
 
 class Emitted(NamedTuple):

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from amaranth import Module, Signal, Value
 from amaranth.lib.wiring import In, Out
 
-from .replicate import Replicable, unwarned
+from .private import unwarned
+from .replicate import Replicable
 
 __all__ = ["Chain", "Place", "Structure"]
 

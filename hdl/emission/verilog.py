@@ -1,19 +1,16 @@
 """Verilog text of a component: the same bytes for the same request, on any machine."""
 
 import re
-from contextlib import contextmanager
 
 from amaranth import Value
 from amaranth.back import rtlil
 from amaranth.hdl import Fragment
-from amaranth.hdl._ast import SignalDict
-from amaranth.hdl._ir import PortDirection, build_netlist
-from amaranth.hdl._mem import MemoryInstance
 from amaranth.lib.wiring import In
 
 from ...tools import external
 from ..simulated import WRITTEN
 from .port_names import name_ports
+from .private import PortDirection, SignalDict, build_netlist, without_zeros
 from .replicate import Modules, merge
 
 __all__ = ["emit", "emit_rtlil", "signature_ports"]
@@ -74,7 +71,7 @@ def _convert(component, name, platform, ports=None):
     """RTLIL text of a component and its plain submodules; replicas go to `platform`."""
     ports = signature_ports(component) if ports is None else ports
     fragment = Fragment.get(component, platform)
-    with _emptied(fragment):
+    with without_zeros(fragment):
         text = _written(fragment, ports, name)
     text = _ZEROS.sub(_filled, text)
     # Submodules are named after their place in the hierarchy, with dots that other tools would have to escape.
@@ -95,23 +92,6 @@ def _written(fragment, ports, name):
                 builder.attribute("top", 1)
             rtlil.ModuleEmitter(builder, netlist, module, SignalDict(), empty_checker=empty).emit()
     return str(design)
-
-
-@contextmanager
-def _emptied(fragment):
-    """Memories full of zeros without contents for a while: Amaranth would take seconds to write them bit by bit."""
-    fragments = [fragment]
-    for part in fragments:
-        fragments += [inner for inner, *_ in part.subfragments]
-    contents = [part._data._init for part in fragments if isinstance(part, MemoryInstance)]
-    kept = [(init, init._raw) for init in contents if len(init._raw) > 1 and not any(init._raw)]
-    for init, _ in kept:
-        init._raw = []
-    try:
-        yield
-    finally:
-        for init, raw in kept:
-            init._raw = raw
 
 
 # The cell of a memory's contents, where there are none or only zeros; what is before and behind the contents.

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from bitloom.cores.generate import Design, Port
 from bitloom.golden.sevedo.layer import to_half
-from bitloom.hdl.emission.replicate import unwarned
+from bitloom.hdl.emission.private import unwarned
 from bitloom.hdl.emission.verilog import emit, signature_ports
 from bitloom.hdl.floating.formats import FP16, FP32, FloatFormat
 from bitloom.hdl.floating.half import HalfMultiplier, HalfRounder

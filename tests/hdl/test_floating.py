@@ -13,7 +13,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from bitloom.cores.generate import Design, Port
-from bitloom.hdl.emission.replicate import unwarned
+from bitloom.hdl.emission.private import unwarned
 from bitloom.hdl.emission.verilog import emit, signature_ports
 from bitloom.hdl.floating.add import FloatAdder
 from bitloom.hdl.floating.convert import FloatConverter, IntegerToFloat

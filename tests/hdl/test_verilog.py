@@ -223,7 +223,7 @@ def test_emission_leaves_a_memory_as_it_is():
     m.submodules.store = store
     store.write_port(), store.read_port()
     emit(m, "top", ports={})
-    assert store.data.init._raw == [0] * 8
+    assert list(store.data.init) == [0] * 8
 
 
 def test_submodules_have_plain_names():
