@@ -72,7 +72,7 @@ def demo(file, output, json_file):
 
     design = generate.generate(core, config)
     with stages() as progress:
-        reports = [flow.synthesize(design, target=target, progress=progress) for target in ("ice40-up5k", "ecp5-25k")]
+        reports = [flow.synthesize(design, part, progress=progress) for part in ("ice40-up5k", "ecp5-25k")]
     if json_file:
         measured = {"layers": rows, "embeddings": embeddings, "simulation": result.to_dict()}
         write_json(json_file, {**measured, "synthesis": [report.to_dict() for report in reports]})

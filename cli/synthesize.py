@@ -46,7 +46,7 @@ def synth(core, assignments, parameters, target, liberty, freq, seed, sweep, plo
     design = generate.generate(core, core.config.parse(parameters))
     check_writable(json_file)
     with stages() as progress:
-        report = flow.synthesize(design, target=target, liberty=liberty, freq=freq, seed=seed, progress=progress)
+        report = flow.synthesize(design, target, liberty=liberty, freq=freq, seed=seed, progress=progress)
     if json_file:
         write_json(json_file, report.to_dict())
     console = terminal.console()

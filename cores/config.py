@@ -3,6 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
+from ..hdl.primitives import FAMILIES
 from ..tools import numerals
 
 __all__ = ["Config", "param", "to_text"]
@@ -84,6 +85,15 @@ class Config:
             }
             for field in dataclasses.fields(cls)
         ]
+
+    @property
+    def family(self):
+        """The FPGA family whose primitives the core names, by its field `target`; without one, of no family."""
+        return FAMILIES[getattr(self, "target", "generic")]
+
+    def portable(self):
+        """This configuration without primitives of a family: the same values in the same cycles."""
+        return self if self.family.portable else dataclasses.replace(self, target="generic")
 
     def to_dict(self):
         """Field name to value."""

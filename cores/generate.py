@@ -13,9 +13,9 @@ from amaranth.lib import wiring
 from .. import __version__
 from ..golden import strict_json
 from ..hdl.emission import identifiers
-from ..hdl.emission.named_dsp import WARNING, is_named
 from ..hdl.emission.private import PortDirection, unwarned
 from ..hdl.emission.verilog import emit, signature_ports
+from ..hdl.primitives import guard
 from ..hdl.stream.axis import AxisWrapper
 from ..tools import external
 from ..tools.files import is_plain
@@ -134,7 +134,9 @@ def generate(core, config, interface="stream", name=None):
     if identifiers.is_used(top, module):
         raise ValueError(f"name must not be that of anything inside the core, as {top!r} is")
     template = describing.template(top, pins.ports)
-    verilog = _header(core, config, command, top, pins.text, template) + f"// {WARNING}\n" * is_named(module) + module
+    warning = guard(module).warning
+    header = _header(core, config, command, top, pins.text, template) + (f"// {warning}\n" if warning else "")
+    verilog = header + module
     manifest = {
         "core": core.name,
         "summary": core.summary,

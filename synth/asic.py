@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..golden import strict_json
 from ..tools import external
-from .jobs import Progress, count_cells, kept, run_yosys, stage
+from .jobs import Progress, begin, count_cells, kept, run_yosys
 from .liberty import Library
 from .report import Area, Report
 
@@ -36,7 +36,7 @@ def _map_to_library(design, library: Library, work: Path, log: Path) -> str:
 def measure_area(design, library: Library, progress: Progress) -> Report:
     """Area of a design with the cells of a library; see `flow.synthesize`."""
     yosys = external.find("yosys", override=True)
-    stage(progress, f"mapping to {library.name} (Yosys {yosys.version})")
+    begin(progress, f"mapping to {library.name} (Yosys {yosys.version})")
     make = functools.partial(_map_to_library, design, library)
     try:
         result = json.loads(kept(make, "library", design.verilog, design.top, library.text, yosys.key))

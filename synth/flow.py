@@ -4,7 +4,7 @@ The core is synthesized once, alone, and that netlist is counted. The same netli
 harness, so area and Fmax are of the same cells. nextpnr's result does not depend on the frequency that is asked for
 (measured: 12 to 500 MHz give the same Fmax), so a frequency is compared with the result and never given to nextpnr.
 
-Results are kept by content: the same Verilog, target, tools and seed are never run twice.
+Results are kept by content: the same Verilog, part, tools and seed are never run twice.
 """
 
 import functools
@@ -15,17 +15,16 @@ import re
 from pathlib import Path
 
 from ..golden import strict_json
-from ..hdl.emission.named_dsp import HIDE, SHOW, is_named
+from ..hdl.primitives import guard
 from ..tools import external
 from .asic import measure_area
-from .gowin import make_timed
 from .harness import PINS, harness
-from .jobs import Progress, count_cells, kept, run_yosys, stage
+from .jobs import Progress, begin, count_cells, kept, run_yosys
 from .liberty import Library, read
+from .parts import Part, lookup
 from .paths import longest_path, read_path
 from .report import Report, Use
 from .room import TooSmall, check_room, is_full, overfull
-from .targets import Target, lookup
 
 __all__ = ["check_request", "synthesize"]
 
@@ -34,17 +33,17 @@ def _harness_name(design) -> str:
     return f"{design.top}_harness"
 
 
-def _synthesize_core(design, target: Target, verilog: str, around: str, work: Path, log: Path) -> str:
+def _synthesize_core(design, part: Part, verilog: str, around: str, work: Path, log: Path) -> str:
     """Cells of the core by type, and the netlist of core and harness, as JSON."""
     top, whole = design.top, _harness_name(design)
     (work / "core.v").write_text(verilog)
     (work / "harness.v").write_text(around)
-    hide, show = (HIDE, SHOW) if is_named(verilog) else ((), ())
+    named = guard(verilog)
     script = [
         "read_verilog core.v",
-        *hide,
-        f"{target.synth} {target.core_options} -top {top}",
-        *show,
+        *named.before,
+        f"{part.synthesize} {part.flow.no_pads} -top {top}",
+        *named.after,
         "delete t:$scopeinfo",
         "tee -q -o stat.json stat -json",
         "design -stash core",
@@ -53,7 +52,7 @@ def _synthesize_core(design, target: Target, verilog: str, around: str, work: Pa
         f"hierarchy -top {top}",
         f"blackbox {top}",
         "read_verilog harness.v",
-        f"{target.synth} -top {whole}",
+        f"{part.synthesize} -top {whole}",
         f"delete {top}",
         f"design -copy-from core {top}",
         f"hierarchy -top {whole}",
@@ -67,14 +66,13 @@ def _synthesize_core(design, target: Target, verilog: str, around: str, work: Pa
     return strict_json.dumps({"cells": count_cells(work), "netlist": netlist})
 
 
-def _place_and_route(
-    netlist: dict, design, target: Target, uses: tuple[Use, ...], seed: int, work: Path, log: Path
-) -> str:
+def _place_and_route(netlist: dict, design, part: Part, uses: tuple[Use, ...], seed: int, work: Path, log: Path) -> str:
     """Fmax and the longest path with the nets at its two ends, as JSON."""
     (work / "netlist.json").write_text(strict_json.dumps(netlist))
-    pins = zip(PINS, target.pins, strict=False)
+    pins = zip(PINS, part.pins, strict=False)
     (work / "pins.cst").write_text("".join(f'IO_LOC "{name}" {pin};\n' for name, pin in pins))
-    command = [*external.find(target.nextpnr).command, *target.arguments, "--json", "netlist.json", "--seed", str(seed)]
+    program = part.flow.place_and_route
+    command = [*external.find(program).command, *part.arguments, "--json", "netlist.json", "--seed", str(seed)]
     command += ["--report", "report.json", "--write", "placed.json", "--timing-allow-fail"]
     try:
         external.run(command, work, log=log)
@@ -83,72 +81,73 @@ def _place_and_route(
             raise
         lacking = overfull(log.read_text(errors="replace"))
         log.unlink()
-        raise TooSmall(design.name, target.name, uses, lacking, placed=True) from None
+        raise TooSmall(design.name, part.name, uses, lacking, placed=True) from None
     report = json.loads((work / "report.json").read_text())
     if not report["fmax"]:
-        raise external.ToolFailed(f"{target.nextpnr} found no path from register to register")
+        raise external.ToolFailed(f"{program} found no path from register to register")
     (placed,) = json.loads((work / "placed.json").read_text())["modules"].values()
     fmax = min(clock["achieved"] for clock in report["fmax"].values())
     return strict_json.dumps({"fmax": fmax, **read_path(report, placed)})
 
 
-def _fpga(design, target: Target, freq: float | None, seed: int, progress: Progress) -> Report:
+def _fpga(design, part: Part, freq: float | None, seed: int, progress: Progress) -> Report:
     yosys = external.find("yosys", override=True)
-    nextpnr = external.find(target.nextpnr)
+    program = part.flow.place_and_route
+    nextpnr = external.find(program)
     verilog, around = design.verilog, harness(design, _harness_name(design))
-    stage(progress, f"synthesis for {target.name} (Yosys {yosys.version})")
-    make = functools.partial(_synthesize_core, design, target, verilog, around)
+    begin(progress, f"synthesis for {part.name} (Yosys {yosys.version})")
+    make = functools.partial(_synthesize_core, design, part, verilog, around)
     synthesized = json.loads(
-        kept(make, "core", verilog, around, design.top, target.synth, target.core_options, yosys.key)
+        kept(make, "core", verilog, around, design.top, part.synthesize, part.flow.no_pads, yosys.key)
     )
     cells, netlist = synthesized["cells"], synthesized["netlist"]
-    uses = tuple(Use(resource.name, resource.used(cells), resource.available) for resource in target.resources)
-    check_room(design, target, uses)
-    stage(progress, f"place and route on {target.name} ({target.nextpnr} {nextpnr.version})")
+    uses = tuple(Use(resource.name, resource.used(cells), resource.available) for resource in part.resources)
+    check_room(design, part, uses)
+    begin(progress, f"place and route on {part.name} ({program} {nextpnr.version})")
     whole = _harness_name(design)
-    placed = netlist if target.family != "gowin" else {"modules": {whole: make_timed(netlist["modules"][whole])}}
-    make = functools.partial(_place_and_route, placed, design, target, uses, seed)
-    text = kept(make, "placed", placed, target.nextpnr, target.arguments, target.pins, seed, nextpnr.key)
+    placed = {**netlist, "modules": {whole: part.timed(netlist["modules"][whole])}}
+    make = functools.partial(_place_and_route, placed, design, part, uses, seed)
+    text = kept(make, "placed", placed, program, part.arguments, part.pins, seed, nextpnr.key)
     result = json.loads(text)
     path = longest_path(result, netlist["modules"][whole], design)
-    notes = [note for name, note in target.notes if any(use.name == name and use.used for use in uses)]
+    notes = [note for name, note in part.notes if any(use.name == name and use.used for use in uses)]
     # What feeds an input is fed by the harness, and what catches an output feeds nothing else.
     if re.match(r"harness |.*\(output\)$", path.start) or re.match(r"harness |.*\((input|reset)\)$", path.end):
         notes.append("the longest path is inside the harness: the core alone may be faster")
     return Report(
         design=design.name,
-        target=target.name,
-        part=target.part,
+        target=part.name,
+        part=part.product,
         uses=uses,
         fmax_mhz=round(result["fmax"], 2),
         freq_mhz=freq,
         path=path,
         area=None,
         cells=cells,
-        tools={"yosys": yosys.version, target.nextpnr: nextpnr.version},
+        tools={"yosys": yosys.version, program: nextpnr.version},
         seed=seed,
         notes=tuple(notes),
     )
 
 
 def check_request(
-    target: str | None, liberty: str | os.PathLike | Library | None, freq: float | None, seed: int
-) -> Target | None:
-    """Check what `synthesize` is asked for, parameters as there, and look up the target.
+    part: str | None, liberty: str | os.PathLike | Library | None, freq: float | None, seed: int
+) -> Part | None:
+    """Check what `synthesize` is asked for, parameters as there, and look up the part.
 
     Raises
     ------
     ValueError
         A wrong argument.
     """
-    if (target is None) == (liberty is None):
-        raise ValueError("give either a target or a Liberty file" + (", not both" if target is not None else ""))
+    if (part is None) == (liberty is None):
+        raise ValueError("give either a target or a Liberty file" + (", not both" if part is not None else ""))
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
         raise ValueError(f"seed must be an integer from 0 to {2**31 - 1}, not {seed!r}")
     if freq is not None and not (isinstance(freq, int | float) and math.isfinite(freq) and freq > 0):
         raise ValueError(f"freq must be a number of MHz above 0, not {freq!r}")
     if liberty is None:
-        return lookup(target)
+        return lookup(part)
     if freq is not None:
         raise ValueError("freq needs an FPGA target: with a Liberty file only area is estimated")
     return None
@@ -156,7 +155,7 @@ def check_request(
 
 def synthesize(
     design,
-    target: str | None = None,
+    part: str | None = None,
     liberty: str | os.PathLike | Library | None = None,
     freq: float | None = None,
     seed: int = 1,
@@ -170,8 +169,8 @@ def synthesize(
     ----------
     design : Design
         Its `name`, `top`, `verilog`, `ports`, `clock` and `reset` are read.
-    target : str or None
-        A key of `targets.TARGETS`. Exactly one of `target` and `liberty` is given.
+    part : str or None
+        A key of `parts.PARTS`. Exactly one of `part` and `liberty` is given.
     liberty : path, Library or None
         A Liberty file, packed or not, or what `liberty.read` gave: area only.
     freq : float or None
@@ -179,7 +178,7 @@ def synthesize(
     seed : int
         Seed of place and route, 0 to 2**31 - 1.
     progress : callable or None
-        Called with the name of each stage when it begins.
+        Called with the name of each step when it begins.
 
     Returns
     -------
@@ -195,7 +194,7 @@ def synthesize(
     ToolMissing, ToolFailed
         A tool is not there, or it failed.
     """
-    part = check_request(target, liberty, freq, seed)
-    if part is None:
+    found = check_request(part, liberty, freq, seed)
+    if found is None:
         return measure_area(design, liberty if isinstance(liberty, Library) else read(liberty), progress)
-    return _fpga(design, part, freq, seed, progress)
+    return _fpga(design, found, freq, seed, progress)

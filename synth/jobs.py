@@ -14,7 +14,7 @@ from pathlib import Path
 from ..golden import strict_json
 from ..tools import external
 
-__all__ = ["Progress", "count_cells", "kept", "run_yosys", "stage"]
+__all__ = ["Progress", "begin", "count_cells", "kept", "run_yosys"]
 
 Progress = Callable[[str], None] | None
 
@@ -72,7 +72,7 @@ def count_cells(work: Path) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def stage(progress: Progress, said: str) -> None:
-    """Tell `progress` that a stage begins."""
+def begin(progress: Progress, said: str) -> None:
+    """Tell `progress` that a step begins."""
     if progress:
         progress(said)

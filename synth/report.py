@@ -68,9 +68,9 @@ class Report:
     design : str
         The core.
     target : str
-        Name of the target, or of the Liberty library.
+        Name of the part as the option `--target` takes it, or of the Liberty library.
     part : str
-        What the vendor calls the target; empty for a Liberty library.
+        What the vendor calls the part; empty for a Liberty library.
     uses : tuple of Use
         Resources of the core alone; empty for a Liberty library.
     fmax_mhz : float or None

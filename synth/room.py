@@ -2,8 +2,8 @@
 
 import re
 
+from .parts import Part
 from .report import Use
-from .targets import Target
 
 __all__ = ["TooSmall", "check_room", "is_full", "overfull"]
 
@@ -18,8 +18,8 @@ class TooSmall(ValueError):
     ----------
     design : str
         The core.
-    target : str
-        Name of the part.
+    part : str
+        Its name.
     uses : tuple of Use
         What the core alone takes.
     lacking : tuple of Use
@@ -28,17 +28,17 @@ class TooSmall(ValueError):
         Whether `lacking` is place and route's count, of the core in its harness.
     """
 
-    def __init__(self, design: str, target: str, uses: tuple[Use, ...], lacking: tuple[Use, ...], placed: bool = False):
-        super().__init__(design, target, uses, lacking, placed)
-        self.design, self.target, self.uses, self.lacking, self.placed = self.args
+    def __init__(self, design: str, part: str, uses: tuple[Use, ...], lacking: tuple[Use, ...], placed: bool = False):
+        super().__init__(design, part, uses, lacking, placed)
+        self.design, self.part, self.uses, self.lacking, self.placed = self.args
 
     def __str__(self) -> str:
         needs = ", ".join(f"{u.used:,} {u.name} of {u.available:,} ({_over(u)} too many)" for u in self.lacking)
         if not self.placed:
-            return f"{self.target} is too small for {self.design}: it needs {needs}"
+            return f"{self.part} is too small for {self.design}: it needs {needs}"
         alone = ", ".join(f"{u.used:,} {u.name} of {u.available:,}" for u in self.uses if u.used and u.available)
         why = f"it needs {needs}" if needs else "nextpnr finds no place for every cell"
-        return f"{self.target} is too small for {self.design} in its harness: {why}; alone it takes {alone}"
+        return f"{self.part} is too small for {self.design} in its harness: {why}; alone it takes {alone}"
 
     @property
     def missing(self) -> str:
@@ -51,7 +51,7 @@ def _over(use: Use) -> str:
     return f"{use.used - use.available:,}"
 
 
-def check_room(design, target: Target, uses: tuple[Use, ...]) -> None:
+def check_room(design, part: Part, uses: tuple[Use, ...]) -> None:
     """Refuse a core that cannot fit, before place and route.
 
     Yosys' cells are what place and route has to place, one by one or in fixed groups, so a core of more cells than the
@@ -63,7 +63,7 @@ def check_room(design, target: Target, uses: tuple[Use, ...]) -> None:
     """
     lacking = tuple(use for use in uses if use.available is not None and use.used > use.available)
     if lacking:
-        raise TooSmall(design.name, target.name, uses, lacking)
+        raise TooSmall(design.name, part.name, uses, lacking)
 
 
 def is_full(error: str) -> bool:

@@ -72,7 +72,7 @@ class Sweep:
     core : str
         Name in the catalogue.
     target : str
-        The part, or the Liberty library.
+        Name of the part as the option `--target` takes it, or of the Liberty library.
     points : tuple of Point
         In the order that was asked for: the last parameter changes fastest.
     results : tuple of Report or TooSmall
@@ -211,7 +211,7 @@ def _text(value: object) -> str:
 def run(
     core: Core,
     points: Sequence[Point],
-    target: str | None = None,
+    part: str | None = None,
     liberty: str | os.PathLike | None = None,
     freq: float | None = None,
     seed: int = 1,
@@ -226,7 +226,7 @@ def run(
         Entry of the catalogue.
     points : sequence of Point
         What `plan` gave.
-    target, liberty, freq, seed
+    part, liberty, freq, seed
         As for `flow.synthesize`.
     jobs : int or None
         Points at a time, 1 or more; by default one for each CPU.
@@ -243,12 +243,11 @@ def run(
     ValueError, ToolMissing, ToolFailed
         As `flow.synthesize`, the point named; the other points are stopped.
     """
-    part = check_request(target, liberty, freq, seed)
-    if part is None:
+    if check_request(part, liberty, freq, seed) is None:
         # Once, as it may be a pipe.
         liberty = libraries.read(liberty)
-    place = part.name if part else liberty.name
-    request = {"target": target, "liberty": liberty, "freq": freq, "seed": seed}
+    place = part or liberty.name
+    request = {"part": part, "liberty": liberty, "freq": freq, "seed": seed}
     ended, held = _PROCESSES.Pipe(duplex=False)
     workers = min(jobs or os.cpu_count() or 1, len(points))
     with ended, held, ProcessPoolExecutor(workers, _PROCESSES, _begin, (ended,)) as pool:

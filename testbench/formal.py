@@ -25,6 +25,7 @@ from amaranth.lib.wiring import In
 
 from ..hdl.emission.verilog import emit_rtlil
 from ..tools import external
+from ..tools.flows import FLOWS
 
 __all__ = [
     "ProofFailed",
@@ -39,13 +40,6 @@ __all__ = [
 
 #: What SymbiYosys calls the engines. Two copies of a design share most of their signals: `scorr` merges them first.
 _ENGINES = {"pdr": "abc scorr; pdr", "smtbmc": "smtbmc z3"}
-
-#: Family to the command that maps a design to it and the models of its cells.
-_FAMILIES = {
-    "ice40": ("synth_ice40", "+/ice40/cells_sim.v"),
-    "ecp5": ("synth_ecp5", "+/ecp5/cells_sim.v"),
-    "gowin": ("synth_gowin -noiopads", "+/gowin/cells_sim.v"),
-}
 
 _ABC = Path(__file__).with_name("abc_command.py")
 
@@ -113,7 +107,7 @@ def prove_equivalent(design, family, timeout=300):
     design : Design
         Its `verilog` and `top` are read.
     family : str
-        "ice40", "ecp5" or "gowin": Yosys' synthesis for it, and its models of the cells.
+        A key of `tools.flows.FLOWS`: Yosys' synthesis for it, and its models of the cells.
     timeout : int
         Seconds.
 
@@ -127,15 +121,15 @@ def prove_equivalent(design, family, timeout=300):
     ProofFailed, ToolFailed
         As for `prove`.
     """
-    if family not in _FAMILIES:
-        raise ValueError(f"family must be one of {', '.join(_FAMILIES)}, not {family!r}")
-    command, models = _FAMILIES[family]
+    if family not in FLOWS:
+        raise ValueError(f"family must be one of {', '.join(FLOWS)}, not {family!r}")
+    flow = FLOWS[family]
     source = ["read_verilog design.v", f"hierarchy -top {design.top}", "proc", "flatten"]
     netlist = [
-        f"{command} -top {design.top}",
+        " ".join([flow.synthesis, *flow.no_pads.split(), "-top", design.top]),
         # Nothing of the source may be left that the models of the cells do not have to explain.
         "select -assert-none t:$* t:$scopeinfo %d",
-        f"techmap -wb -D EQUIV -autoproc -map {models}",
+        f"techmap -wb -D EQUIV -autoproc -map {flow.models}",
     ]
     name = f"{design.top}-{family}"
     return prove_same(name, {"design.v": design.verilog}, source, [*source, *netlist], design.top, timeout)
@@ -169,7 +163,7 @@ def prove_emission(design, component, timeout=300):
     return prove_same(f"{design.top}-verilog", files, source, result, design.top, timeout)
 
 
-def prove_no_path(component, source, targets, name):
+def prove_no_path(component, source, sinks, name):
     """Prove from the structure that no combinational path leads from an input port to any of some output ports.
 
     Parameters
@@ -178,7 +172,7 @@ def prove_no_path(component, source, targets, name):
         Component.
     source : str
         Name of the input port in Verilog, as `o__ready`.
-    targets : sequence of str
+    sinks : sequence of str
         Names of output ports, as `i__ready`.
     name : str
         As for `prove`.
@@ -197,7 +191,7 @@ def prove_no_path(component, source, targets, name):
         "flatten",
         "opt_clean",
         "memory_map",
-        *(f"select -assert-count 1 {port}" for port in (f"i:{source}", *(f"o:{target}" for target in targets))),
+        *(f"select -assert-count 1 {port}" for port in (f"i:{source}", *(f"o:{sink}" for sink in sinks))),
         # What is left without registers is combinational.
         "delete t:$*ff*",
         f"tee -o path.txt select -list i:{source} %coe* o:* %i",
@@ -208,7 +202,7 @@ def prove_no_path(component, source, targets, name):
 
     files = {"component.il": emit_rtlil(component, "component"), "script.ys": "\n".join(script) + "\n"}
     done = _once(name, files, run)
-    reached = {line.partition("/")[2] for line in (done / "path.txt").read_text().split()}.intersection(targets)
+    reached = {line.partition("/")[2] for line in (done / "path.txt").read_text().split()}.intersection(sinks)
     if reached:
         raise ProofFailed(f"{name}: a combinational path leads from {source} to {', '.join(sorted(reached))}")
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import cocotb_tools
 import cocotb_tools.config
 
+from ..hdl.primitives import FAMILIES
 from ..tools import external
 
 __all__ = ["TRACES", "build", "build_with", "check_target", "libraries"]
@@ -52,14 +53,14 @@ _RULE = f"""include {_PREFIX}.mk
 
 
 def check_target(target):
-    """Refuse designs that name a part's primitives, of which Verilator has no models.
+    """Refuse designs that name a family's primitives, of which Verilator has no models.
 
     Raises
     ------
     ValueError
         If the parameter `target` of a core is not "generic".
     """
-    if target != "generic":
+    if not FAMILIES[target].portable:
         raise ValueError(f"target must be generic to run in Verilator, not {target!r}")
 
 

@@ -26,6 +26,7 @@ from bitloom.testbench import verilator
 from bitloom.testbench.configurations import draw
 from bitloom.testbench.runner import simulate
 from bitloom.tools import external
+from bitloom.tools.flows import FLOWS
 
 VECTORS = 20
 
@@ -33,13 +34,6 @@ VECTORS = 20
 STEPS = (*INTERFACES, "sim")
 
 _TIMEOUT = 300  # seconds for one simulation; the longest take a tenth
-
-#: What Yosys reads first where a design names primitives of a part.
-_LIBRARIES = {
-    "ecp5": "+/ecp5/cells_sim.v +/ecp5/cells_bb.v",
-    "gowin": "+/gowin/cells_sim.v +/gowin/cells_xtra_gw1n.v",
-    "ice40": "-D ICE40_HX +/ice40/cells_sim.v",
-}
 
 
 @dataclass(frozen=True)
@@ -58,13 +52,14 @@ def lint(core, config, interface):
         design = generate(core, config, interface)
     except Exception as error:
         return [Failure("generate", repr(error), shlex.join(command))]
-    target = config.to_dict().get("target", "generic")
+    # What Yosys reads first where a design names primitives.
+    library = "" if config.family.portable else FLOWS[config.family.name].library
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "design.v"
         file.write_text(design.verilog)
-        said = {"yosys": linters.yosys(file, design.top, library=_LIBRARIES.get(target, ""))}
-        # The simulators have no library of a part's primitives.
-        if target == "generic":
+        said = {"yosys": linters.yosys(file, design.top, library=library)}
+        # The simulators have no library of a family's primitives.
+        if config.family.portable:
             said["verilator"] = linters.verilator(file, "-Wall")
             if _has_icarus():
                 said["icarus"] = linters.icarus(file)
@@ -77,8 +72,7 @@ def lint(core, config, interface):
 
 def run(core, config, seed, vectors=VECTORS):
     """Failures of a configuration against its golden model, in Verilator."""
-    if "target" in config.to_dict():
-        config = replace(config, target="generic")
+    config = config.portable()
     command = [*_words("sim", core, config), "--vectors", str(vectors), "--seed", str(seed)]
     program = None
     try:

@@ -9,7 +9,6 @@ inside is not public.
 from amaranth import Module
 
 from ...hdl.emission.replicate import Replica
-from ...hdl.integer.select import Ecp5Select, Select
 from ..systolic.processing_element import Terms, carries, terms
 
 __all__ = ["GroupTerms"]
@@ -24,7 +23,7 @@ class GroupTerms(Terms):
     def elaborate(self, platform):
         m = Module()
         config, rows, cols = self.config, self.rows, self.cols
-        kind = Ecp5Select if config.target == "ecp5" else Select
+        kind = config.family.select
         for col in range(cols):
             m.submodules[f"multiply_{col}"] = Replica(products := terms(config.dense, rows, 1))
             m.d.comb += [products.en.eq(self.en), products.w[0].eq(self.w[col].value)]

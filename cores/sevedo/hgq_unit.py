@@ -20,7 +20,7 @@ from ...golden.sevedo import hgq_tile as golden
 from ...hdl.emission.replicate import Replica, Replicable
 from ...hdl.floating.add import FloatAdder
 from ...hdl.floating.formats import FP16, FP32, compress, normalize, pack, stage
-from ...hdl.integer.multiply import OuterProduct
+from ...hdl.primitives.portable import OuterProduct
 
 __all__ = ["Lane", "Scaler", "Sums", "Unit", "control_layout", "token_layout"]
 

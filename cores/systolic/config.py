@@ -6,6 +6,7 @@ from amaranth import signed
 from amaranth.lib import data
 
 from ...golden.systolic import tile as golden
+from ...hdl.primitives import FAMILIES
 from ..config import Config, param
 
 __all__ = ["SidesConfig", "TileConfig", "target_param"]
@@ -13,9 +14,7 @@ __all__ = ["SidesConfig", "TileConfig", "target_param"]
 
 def target_param():
     """The field `target`, which each kind of tile declares behind those of its own."""
-    return param(
-        "generic", "part whose primitives are named; generic: none", choices=("generic", "ecp5", "gowin", "ice40")
-    )
+    return param("generic", "FPGA family whose primitives are named; generic: none", choices=tuple(FAMILIES))
 
 
 @dataclass(frozen=True)
@@ -69,8 +68,8 @@ class TileConfig(SidesConfig):
     @property
     def term_bits(self):
         """Bits of a product: what any two codes can give, wrapped to the accumulator; all that a DSP block has."""
-        if self.target == "ecp5" and not self.operands[0].pairs:
-            return min(self.accumulator + self.overflow, 36)
+        if self.family.product_bits and not self.operands[0].pairs:
+            return min(self.accumulator + self.overflow, self.family.product_bits)
         return min(golden.term_bits(self, legal=False), self.accumulator)
 
     @property

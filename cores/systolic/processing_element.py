@@ -1,10 +1,11 @@
 """The processing element of the systolic tile: products of a block's operands, and the adders of their sums.
 
-A product of plain integers goes through `hdl/integer/multiply.py` alone. One of decoded outlier-victim pairs is OliVe's
-(ISCA 2023, Section 4.4 and Figure 8): `<ea, ia> x <eb, ib> = (ia * ib) << (ea + eb)`. The 8-bit mode splits each
-operand as `<e, x> = <e + 4, high> + <e, low>`, makes the four products on four 4-bit multipliers with their shifters,
-and adds them; that the low nibble is unsigned is derived. The paper's array switches between 4 and 8 bits at run time;
-ours has the one mode that it was generated for (our choice).
+A product of plain integers goes through the multiplier of the configuration's family (`hdl/primitives`) alone. One of
+decoded outlier-victim pairs is OliVe's (ISCA 2023, Section 4.4 and Figure 8):
+`<ea, ia> x <eb, ib> = (ia * ib) << (ea + eb)`. The 8-bit mode splits each operand as
+`<e, x> = <e + 4, high> + <e, low>`, makes the four products on four 4-bit multipliers with their shifters, and adds
+them; that the low nibble is unsigned is derived. The paper's array switches between 4 and 8 bits at run time; ours has
+the one mode that it was generated for (our choice).
 """
 
 from amaranth import Cat, Const, Module, Mux, Signal, signed, unsigned
@@ -12,9 +13,8 @@ from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from ...hdl.emission.replicate import Replica, Replicable
-from ...hdl.integer.accumulate import Ecp5GatedAdder, GatedAdder
 from ...hdl.integer.bits import shift_left
-from ...hdl.integer.multiply import Ecp5OuterProduct, GowinOuterProduct, Ice40OuterProduct, OuterProduct, ecp5_packing
+from ...hdl.primitives.portable import OuterProduct
 
 __all__ = [
     "CONTROL",
@@ -80,12 +80,10 @@ def settled(moving, config):
 
 def carries(config):
     """Whether a term comes in two parts, the second one a carry."""
-    if config.target != "ecp5":
-        return False
     a, w = config.operands
     if a.pairs:
-        return a.bits == 4
-    return ecp5_packing(operand_shape(a), operand_shape(w), 2, 2) != (1, 1)
+        return a.bits == 4 and config.family.packs_magnitudes
+    return config.family.has_carry(operand_shape(a), operand_shape(w))
 
 
 def terms(config, rows, cols):
@@ -95,7 +93,7 @@ def terms(config, rows, cols):
         return IntegerTerms(config, rows, cols)
     if a.bits == 8:
         return QuadTerms(config, rows, cols)
-    return (Ecp5ExponentTerms if config.target == "ecp5" else ExponentTerms)(config, rows, cols)
+    return (Ecp5ExponentTerms if config.family.packs_magnitudes else ExponentTerms)(config, rows, cols)
 
 
 class Terms(Replicable):
@@ -139,11 +137,11 @@ class IntegerTerms(Terms):
     def elaborate(self, platform):
         m = Module()
         config, block_rows, block_cols = self.config, self.rows, self.cols
-        kind, height, width = _multiplier(config, block_rows, block_cols)
+        height, width = config.family.packing(config.a_shape, config.w_shape, block_rows, block_cols)
         for row in range(0, block_rows, height):
             for col in range(0, block_cols, width):
                 rows, cols = min(height, block_rows - row), min(width, block_cols - col)
-                multiplier = kind(config.a_shape, config.w_shape, rows, cols, config.term_bits)
+                multiplier = config.family.multiplier(config.a_shape, config.w_shape, rows, cols, config.term_bits)
                 m.submodules[f"multiply_{row}_{col}"] = Replica(multiplier)
                 m.d.comb += multiplier.en.eq(self.en)
                 m.d.comb += [multiplier.a[i].eq(self.a[row + i]) for i in range(rows)]
@@ -153,16 +151,6 @@ class IntegerTerms(Terms):
                     if carries(config):
                         m.d.comb += [self.carries[row + i][col + j].eq(multiplier.carries[i][j]) for j in range(cols)]
         return m
-
-
-def _multiplier(config, rows, cols):
-    """Class of the multipliers of a block, and rows and columns that one of them serves."""
-    if config.target == "ice40":
-        # Two products a block, whichever operand they share.
-        return Ice40OuterProduct, *((1, 2) if cols > 1 else (2, 1))
-    if config.target == "ecp5":
-        return Ecp5OuterProduct, *ecp5_packing(config.a_shape, config.w_shape, rows, cols)
-    return GowinOuterProduct if config.target == "gowin" else OuterProduct, 1, 1
 
 
 class ExponentTerms(Terms):
@@ -186,7 +174,7 @@ class ExponentTerms(Terms):
 
 
 class Ecp5ExponentTerms(Terms):
-    """`ExponentTerms` with the multipliers in MULT18X18D blocks, up to four in one.
+    """`ExponentTerms` for a family whose blocks make four products of magnitudes, as an ECP5's MULT18X18D.
 
     No integer of a decoded 4-bit pair is -8, so the blocks multiply 3-bit magnitudes. A term that is negative leaves as
     its ones' complement, which costs no LUT behind the shifter, and a carry.
@@ -195,7 +183,7 @@ class Ecp5ExponentTerms(Terms):
     def elaborate(self, platform):
         m = Module()
         config, rows, cols = self.config, self.rows, self.cols
-        multiplier = Ecp5OuterProduct(unsigned(3), unsigned(3), rows, cols)
+        multiplier = config.family.multiplier(unsigned(3), unsigned(3), rows, cols)
         m.submodules.multiply = Replica(multiplier)
         m.d.comb += multiplier.en.eq(self.en)
         sides = []
@@ -369,8 +357,7 @@ class ShiftedProduct(Replicable):
 def _add(m, config, base, port, keep):
     """`base` if `keep`, plus the term and the carry of `port`; a bit wider than a result where flags are asked for."""
     width = config.accumulator + config.overflow
-    kind = Ecp5GatedAdder if config.target == "ecp5" else GatedAdder
-    m.submodules.adder = Replica(adder := kind(width, carries(config)))
+    m.submodules.adder = Replica(adder := config.family.adder(width, carries(config)))
     m.d.comb += [adder.a.eq(base), adder.b.eq(port.term), adder.keep.eq(keep)]
     if carries(config):
         m.d.comb += adder.carry.eq(port.carry)

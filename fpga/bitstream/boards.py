@@ -1,44 +1,16 @@
 """The boards: what each one has, in a few lines, and the Amaranth platform behind it."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from amaranth.build import Attrs, Pins, PinsN, Resource, Subsignal
 
+from ...tools.flows import ECP5, GOWIN, ICE40, Flow
 from .dfu import without_program
 from .gowin import with_himbaechel
 
-__all__ = ["BOARDS", "Board", "Family", "lookup"]
-
-
-@dataclass(frozen=True)
-class Family:
-    """A family of parts.
-
-    Attributes
-    ----------
-    name : str
-        Short name.
-    suffix : str
-        Of a bitstream's file name.
-    note : str
-        What has to be said when nextpnr's Fmax is quoted, or nothing.
-    """
-
-    name: str
-    suffix: str
-    note: str = ""
-
-
-_ICE40 = Family("ice40", ".bin")
-_ECP5 = Family("ecp5", ".bit")
-_GOWIN = Family(
-    "gowin",
-    ".fs",
-    "nextpnr's Gowin model has delays for LUT4 only: paths through smaller LUTs, block RAM and multipliers are not in "
-    "this Fmax (`bitloom synth` works around the LUTs)",
-)
+__all__ = ["BOARDS", "Board", "lookup"]
 
 
 # For parts of some thousand LUTs.
@@ -103,12 +75,12 @@ class Board:
         One line: the part, and what makes the serial port.
     platform : str
         `module:class` of amaranth-boards. Imported when a platform is made, not before.
-    family : Family
-        Of its part.
+    flow : Flow
+        The programs of its part's family.
+    device : str
+        What nextpnr calls the part, a key of `flow.devices`.
     clock_hz : int
         Frequency of the platform's default clock.
-    synth_options : str
-        Added to Yosys' synthesis command.
     baud : int
         Default rate of the serial port.
     heartbeat, alarm : int
@@ -121,6 +93,9 @@ class Board:
         Whether the loader loads the part's own memory, until power-off, or writes the flash memory beside it.
     attach : str
         What else must be done for the loader to find the board, or nothing.
+    adapt : callable or None
+        Takes the platform's class and `device`, and gives a class that calls the programs of `flow`, where Amaranth's
+        calls others.
     resources : tuple of Resource
         What the platform lacks of `uart` 0 and the two `led`.
     parameters : mapping of str to tuple of str
@@ -132,9 +107,9 @@ class Board:
     name: str
     summary: str
     platform: str
-    family: Family
+    flow: Flow
+    device: str
     clock_hz: int
-    synth_options: str
     baud: int
     heartbeat: int
     alarm: int
@@ -142,6 +117,7 @@ class Board:
     usb: tuple[str, str]
     volatile: bool
     attach: str = ""
+    adapt: Callable | None = None
     resources: tuple[Resource, ...] = field(default=(), hash=False)
     parameters: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     unfit: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -150,13 +126,18 @@ class Board:
         """A new instance of the Amaranth platform; one builds one design."""
         module, name = self.platform.split(":")
         platform = getattr(importlib.import_module(f"amaranth_boards.{module}"), name)
-        if self.family is _GOWIN:
-            platform = with_himbaechel(platform)
+        if self.adapt:
+            platform = self.adapt(platform, self.device)
         if self.dfu:
             platform = without_program(platform)
         made = platform()
         made.add_resources(self.resources)
         return made
+
+    @property
+    def synth_options(self):
+        """What is added to Yosys' synthesis command."""
+        return self.flow.devices[self.device]
 
     @property
     def dfu(self):
@@ -186,9 +167,9 @@ BOARDS = {
             name="icebreaker",
             summary="Lattice iCE40 UP5K; FT2232H: channel A programs, channel B is the serial port",
             platform="icebreaker:ICEBreakerPlatform",
-            family=_ICE40,
+            flow=ICE40,
+            device="up5k",
             clock_hz=12_000_000,
-            synth_options="-device u -dsp -spram",
             baud=115_200,
             heartbeat=1,  # green
             alarm=0,  # red
@@ -205,9 +186,9 @@ BOARDS = {
             name="ulx3s-85f",
             summary="Lattice ECP5 LFE5U-85F; FT231X: one channel for programming and the serial port",
             platform="ulx3s:ULX3S_85F_Platform",
-            family=_ECP5,
+            flow=ECP5,
+            device="85k",
             clock_hz=25_000_000,
-            synth_options="",
             baud=115_200,
             heartbeat=0,
             alarm=7,
@@ -220,9 +201,9 @@ BOARDS = {
             name="orangecrab-85f",
             summary="Lattice ECP5 LFE5U-85F, r0.2; programs over USB; serial port on pins 0 (in) and 1 (out)",
             platform="orangecrab_r0_2:OrangeCrabR0_2_85FPlatform",
-            family=_ECP5,
+            flow=ECP5,
+            device="85k",
             clock_hz=48_000_000,
-            synth_options="",
             baud=115_200,
             heartbeat=0,
             alarm=1,
@@ -249,16 +230,16 @@ BOARDS = {
             name="tang-nano-9k",
             summary="Gowin GW1NR-9C; BL702 as FT2232: channel A programs, channel B is the serial port",
             platform="tang_nano_9k:TangNano9kPlatform",
-            family=_GOWIN,
+            flow=GOWIN,
+            device="GW1N-9C",
             clock_hz=27_000_000,
-            # Multiplexers of LUTs alone: half the logic of MUX2_LUT5 and wider, and up to a third slower.
-            synth_options="-family gw1n -nowidelut",
             baud=115_200,
             heartbeat=0,
             alarm=5,
             loader=("openFPGALoader", "-b", "tangnano9k"),
             usb=("0403", "6010"),
             volatile=True,
+            adapt=with_himbaechel,
             parameters=_GW1NR_9,
             unfit={
                 "sevedo-core": "a 1 x 1 tile beside 2 lanes by 2 columns, rank 4 at most, takes 7,889 of 8,640 LUT4 "

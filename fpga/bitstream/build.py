@@ -13,7 +13,7 @@ from pathlib import Path
 from ... import __version__
 from ...cores.generate import generate
 from ...golden import strict_json
-from ...hdl.emission.named_dsp import HIDE, SHOW
+from ...hdl.primitives import guard
 from ...tools import external
 from ..link.core import LinkTop
 from ..link.protocol import identity
@@ -69,7 +69,7 @@ class BuildResult:
 
 
 def bitstream_path(core, board, out_dir="build"):
-    """Where the bitstream of a core goes: `<core>-<board>` and the family's suffix.
+    """Where the bitstream of a core goes: `<core>-<board>` and the suffix of the part's family.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def bitstream_path(core, board, out_dir="build"):
     out_dir : path-like
         Folder.
     """
-    return Path(out_dir) / f"{core.name}-{board.name}{board.family.suffix}"
+    return Path(out_dir) / f"{core.name}-{board.name}{board.flow.suffix}"
 
 
 def build(core, config, board, out_dir="build", *, output=None, baud=None, top=LinkTop, progress=None):
@@ -124,14 +124,15 @@ def build(core, config, board, out_dir="build", *, output=None, baud=None, top=L
     config = board.config(core) if config is None else config
     baud = board.baud if baud is None else baud
     bitstream = Path(output) if output is not None else bitstream_path(core, board, out_dir)
-    suffix = board.family.suffix
+    suffix = board.flow.suffix
     if bitstream.suffix != suffix:
         raise ValueError(f"a bitstream for {board.name} must end in {suffix}, not {bitstream.name!r}")
     for path in (bitstream, bitstream.with_suffix(".json")):
         external.check_writable(path)
-    told = core_identity(core, config)
+    generated = generate(core, config)
+    told = _identity(generated, config)
     design = OnBoard(top(core.component(config), told, board.clock_hz, baud), board)
-    plan = _plan(design, board, getattr(config, "target", "generic"))
+    plan = _plan(design, board, guard(generated.verilog))
     tools = {command[0]: external.find(command[0], override=True) for command in _commands(plan)}
     versions = {"amaranth": importlib.metadata.version("amaranth"), **{name: f.version for name, f in tools.items()}}
     keys = versions | {name: tool.key for name, tool in tools.items()}
@@ -152,7 +153,7 @@ def build(core, config, board, out_dir="build", *, output=None, baud=None, top=L
         "identity": json.loads(told),
         "clock_mhz": board.clock_hz / 1e6,
         **numbers,
-        "notes": [board.family.note] if board.family.note else [],
+        "notes": [board.flow.note] if board.flow.note else [],
         "tools": {"bitloom": __version__, **versions},
         "sha256": hashlib.sha256(content).hexdigest(),
     }
@@ -212,17 +213,20 @@ def core_identity(core, config):
     config : Config
         Of the type `core.config`.
     """
-    return identity(core.name, config.assignments(), generate(core, config).manifest["sha256"][:16])
+    return _identity(generate(core, config), config)
 
 
-def _plan(design, board, target):
-    """Amaranth's build plan: files, and commands that read and write them."""
-    hide, show = ("\n".join(["", *HIDE]), {"script_after_synth": "\n".join(SHOW)}) if target == "ice40" else ("", {})
+def _identity(generated, config):
+    return identity(generated.name, config.assignments(), generated.manifest["sha256"][:16])
+
+
+def _plan(design, board, named):
+    """Amaranth's build plan: files, and commands that read and write them; `named` is the `Guard` of the design."""
     options = {
         "synth_opts": board.synth_options,
         # A net `x[0]` beside a vector `x` stops ABC9 in Yosys 0.70 and before (its issues 4349 and 5274).
-        "script_after_read": r"rename -hide w:*\[*\]" + hide,
-        **show,
+        "script_after_read": "\n".join([r"rename -hide w:*\[*\]", *named.before]),
+        **({"script_after_synth": "\n".join(named.after)} if named.after else {}),
         # A design that is too slow still gets its report.
         "nextpnr_opts": f"--report {_REPORT} --timing-allow-fail --seed 1",
     }

@@ -60,8 +60,8 @@ def flash_command(bitstream, board, loader=None):
     ValueError
         If the file's suffix is not that of the board's bitstreams.
     """
-    if Path(bitstream).suffix != board.family.suffix:
-        raise ValueError(f"a bitstream for {board.name} must end in {board.family.suffix}, not {str(bitstream)!r}")
+    if Path(bitstream).suffix != board.flow.suffix:
+        raise ValueError(f"a bitstream for {board.name} must end in {board.flow.suffix}, not {str(bitstream)!r}")
     name, *arguments = board.loader
     path = str(bitstream)
     return [*(loader or [name]), *arguments, os.path.join(".", path) if path.startswith("-") else path]

@@ -4,15 +4,18 @@ Amaranth 0.5 calls nextpnr-gowin, which nextpnr has dropped; its wheel wants ano
 present parts. Synthesis stays as Amaranth writes it: only the two commands after it differ.
 """
 
+from ...tools.flows import GOWIN
+
 __all__ = ["with_himbaechel"]
 
+# A template of Amaranth's; PROGRAM and DEVICE are ours.
 _PLACE_AND_ROUTE = r"""
-    {{invoke_tool("nextpnr-himbaechel-gowin")}}
+    {{invoke_tool("PROGRAM")}}
         {{quiet("--quiet")}}
         {{get_override("nextpnr_opts")|options}}
         --log {{name}}.tim
         --device {{platform.part}}
-        --vopt family={{platform._chipdb_device}}
+        --vopt family=DEVICE
         --vopt cst={{name}}.cst
         --freq {{platform.default_clk_frequency/1000000}}
         --json {{name}}.syn.json
@@ -20,15 +23,24 @@ _PLACE_AND_ROUTE = r"""
 """
 
 
-def with_himbaechel(platform):
-    """The platform class `platform`, of `GowinPlatform`, with nextpnr-himbaechel in the place of nextpnr-gowin."""
+def with_himbaechel(platform, device):
+    """The platform class `platform`, of `GowinPlatform`, with nextpnr-himbaechel in the place of nextpnr-gowin.
+
+    Parameters
+    ----------
+    platform : type
+        Of amaranth-boards.
+    device : str
+        What nextpnr calls the part.
+    """
 
     class HimbaechelPlatform(platform):
-        required_tools = ["yosys", "nextpnr-himbaechel-gowin", "gowin_pack"]
+        required_tools = ["yosys", GOWIN.place_and_route, GOWIN.packer]
 
         @property
         def command_templates(self):
             synthesis, _, pack = super().command_templates
-            return [synthesis, _PLACE_AND_ROUTE, pack]
+            place = _PLACE_AND_ROUTE.replace("PROGRAM", GOWIN.place_and_route).replace("DEVICE", device)
+            return [synthesis, place, pack]
 
     return HimbaechelPlatform

@@ -12,6 +12,7 @@ from pathlib import Path
 import serial
 
 from ...tools import external
+from ...tools.flows import ECP5, GOWIN
 from ..link.uart import divisor
 from . import boards
 from .build import read_description
@@ -26,8 +27,8 @@ NOT_COVERED = "delays, column buffers of the global nets, pads, and what the par
 
 # Why the bitstreams of the other families are not read back.
 _REASONS = {
-    "ecp5": "ecpunpack gives the settings of its tiles, and no open tool makes a netlist of them",
-    "gowin": "gowin_unpack gives its block RAMs without their mode and contents",
+    ECP5: "ecpunpack gives the settings of its tiles, and no open tool makes a netlist of them",
+    GOWIN: "gowin_unpack gives its block RAMs without their mode and contents",
 }
 
 _SETTLE = 1e-3  # seconds from power-on; Amaranth's iCE40 platform holds its reset for 15 us of them
@@ -64,7 +65,7 @@ class ReadBack:
 
 def is_bitstream(name):
     """Whether this is the name of a bitstream, and so not of a serial port."""
-    return Path(name).suffix in {board.family.suffix for board in boards.BOARDS.values()}
+    return Path(name).suffix in {board.flow.suffix for board in boards.BOARDS.values()}
 
 
 def read_back(bitstream, progress=None):
@@ -95,9 +96,8 @@ def read_back(bitstream, progress=None):
         raise FileNotFoundError(f"there is no bitstream {str(bitstream)!r}: make it first, with `bitloom build`")
     description = read_description(bitstream, "board", "baud", "identity")
     board = boards.lookup(description["board"])
-    family = board.family.name
-    if family != "ice40":
-        raise ValueError(f"{str(bitstream)!r} is for {family}, and cannot be read back: {_REASONS[family]}")
+    if reason := _REASONS.get(board.flow):
+        raise ValueError(f"{str(bitstream)!r} is for {board.flow.family}, and cannot be read back: {reason}")
     content = bitstream.read_bytes()
     try:
         netlist = _ice40(content, board, progress or (lambda step: None))

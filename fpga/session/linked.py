@@ -1,6 +1,5 @@
 """Real data through a core, Verilated or behind a link, checked against the golden model."""
 
-import dataclasses
 import time
 from dataclasses import dataclass, field
 
@@ -76,7 +75,7 @@ def run_rtl(core, config, inputs, settings=None, *, check=True, progress=None):
     core : Core
         Entry of the catalogue.
     config : Config
-        Of the type `core.config`; its target is taken for generic.
+        Of the type `core.config`; without primitives of a family.
     inputs : dict of str to ndarray of uint8, shape (N, bytes)
         Payloads of every input stream.
     settings : dict of str to int, optional
@@ -95,8 +94,7 @@ def run_rtl(core, config, inputs, settings=None, *, check=True, progress=None):
     ValueError, ToolMissing, ToolFailed
         As from `drive.drive`.
     """
-    if getattr(config, "target", "generic") != "generic":
-        config = dataclasses.replace(config, target="generic")
+    config = config.portable()
     design = generate(core, config)
     widths = {port.name.removesuffix("__payload"): port.width for port in design.ports if "__payload" in port.name}
     sizes = {name: -(-bits // 8) for name, bits in widths.items() if name not in inputs}

@@ -8,7 +8,7 @@ from amaranth import Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib.wiring import In, Out
 
 from ..emission.replicate import Replicable
-from ..integer.multiply import OuterProduct
+from ..primitives.portable import OuterProduct
 from .formats import FP16, compress, stage
 
 __all__ = ["HalfMultiplier", "HalfRounder"]

@@ -5,7 +5,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..emission.replicate import Replicable
 from ..integer.bits import leading_zeros
-from ..integer.multiply import OuterProduct
+from ..primitives.portable import OuterProduct
 from .formats import compress, denormalize, pack, stage, take, unpack
 
 __all__ = ["FloatMultiplier"]

@@ -186,7 +186,7 @@ def test_board_has_a_configuration_of_every_core_or_says_why_not(board):
         config = board.config(core)
         assert link_map(core.component(config)).inputs
         # Where a core can name the primitives of a part, those of this one.
-        assert getattr(config, "target", board.family.name) == board.family.name
+        assert getattr(config, "target", board.flow.family) == board.flow.family
 
 
 def test_a_core_that_does_not_fit_is_refused_before_any_tool_runs(tmp_path, cache, monkeypatch):
@@ -369,10 +369,10 @@ LUTS = {"ice40": ("ICESTORM_LC",), "ecp5": ("TRELLIS_COMB",), "gowin": ("LUT4", 
 def check_bitstream(path, board):
     """The synchronisation word of the board's family is there, the part's number where there is one, and the length."""
     content = path.read_bytes()
-    if board.family.name == "ice40":
+    if board.flow.family == "ice40":
         assert bytes.fromhex("7eaa997e") in content[:8]
         assert len(content) == 104_090
-    elif board.family.name == "ecp5":
+    elif board.flow.family == "ecp5":
         part = {"ulx3s-85f": b"LFE5U-85F-6CABGA381", "orangecrab-85f": b"LFE5U-85F-8CSFBGA285"}[board.name]
         assert b"Part: " + part in content[:64]
         if board.dfu:
@@ -390,7 +390,7 @@ def check_build(board, folder):
     assert not result.cached
     check_bitstream(result.bitstream, board)
     assert result.met and result.fmax_mhz > result.clock_mhz
-    assert 1000 < result.utilization[LUTS[board.family.name][0]][0] < 1600
+    assert 1000 < result.utilization[LUTS[board.flow.family][0]][0] < 1600
     return result.bitstream.read_bytes()
 
 
@@ -420,7 +420,7 @@ def test_the_default_of_every_core_fits_every_board_and_meets_its_clock(core, bo
     assert result.met and result.fmax_mhz >= result.clock_mhz, result
     check_bitstream(result.bitstream, board)
     # What is fuller than this is placed by luck.
-    luts = [result.utilization.get(name, (0, 0)) for name in LUTS[board.family.name]]
+    luts = [result.utilization.get(name, (0, 0)) for name in LUTS[board.flow.family]]
     assert sum(used for used, _ in luts) < 0.9 * luts[0][1]
 
 
@@ -486,7 +486,7 @@ def loader(tmp_path, cache, monkeypatch):
 
 def bitstream_of(board, folder, /, **changes):
     """A bitstream and its description, as `build` leaves them, but for `changes` in the latter."""
-    bitstream = folder / f"x{board.family.suffix}"
+    bitstream = folder / f"x{board.flow.suffix}"
     bitstream.write_bytes(b"bits")
     description = {
         "core": "ovp-decoder",
@@ -559,7 +559,7 @@ def test_dfu_suffix_is_that_of_the_standard():
 def test_flash_gives_a_name_that_begins_with_a_dash_as_a_path(board, loader, tmp_path, monkeypatch):
     loader(tool=board.loader[0])
     monkeypatch.chdir(tmp_path)
-    bitstream = Path(f"-x{board.family.suffix}")
+    bitstream = Path(f"-x{board.flow.suffix}")
     bitstream_of(board, tmp_path).rename(bitstream)
     (tmp_path / "x.json").rename("-x.json")
     assert flash(bitstream, board)[-1] == f"./{bitstream}"

@@ -18,6 +18,7 @@ from bitloom.fpga.bitstream import build as bitstreams
 from bitloom.fpga.session import selftest, twin
 from bitloom.fpga.session import target as targets
 from bitloom.fpga.session.host import Link, LinkError, open_port
+from bitloom.hdl.primitives import guard
 from bitloom.tools import external
 
 ICEBREAKER = boards.lookup("icebreaker")
@@ -106,7 +107,7 @@ def test_what_cannot_be_read_back_is_told(listing, config, message):
 
 
 def described(folder, board=ICEBREAKER, content=b"bits", **changes):
-    bitstream = folder / f"x{board.family.suffix}"
+    bitstream = folder / f"x{board.flow.suffix}"
     bitstream.write_bytes(content)
     told = {"board": board.name, "baud": 115_200, "identity": {}, "sha256": hashlib.sha256(content).hexdigest()}
     bitstream.with_suffix(".json").write_text(json.dumps(told | changes))
@@ -137,8 +138,8 @@ def test_a_bitstream_is_told_from_a_port():
 
 def test_every_family_is_read_back_or_says_why_not(tmp_path):
     for board in boards.BOARDS.values():
-        if board.family.name != "ice40":
-            with pytest.raises(ValueError, match=rf"x\{board.family.suffix}' is for .*, and cannot be read back: \w+"):
+        if board.flow.family != "ice40":
+            with pytest.raises(ValueError, match=rf"x\{board.flow.suffix}' is for .*, and cannot be read back: \w+"):
                 readback.read_back(described(tmp_path, board))
 
 
@@ -171,7 +172,7 @@ def test_garbage_is_refused_by_the_tool(tmp_path, icestorm):
         readback.read_back(described(tmp_path, content=b"no bitstream"))
 
 
-# The block of `hdl.integer.multiply` for two products of 8 x 8 bits.
+# The block of `hdl.primitives.ice40` for two products of 8 x 8 bits.
 BLOCK = """
 module top(input clk, en, input [15:0] a, b, output [31:0] o);
   SB_MAC16 #(.A_REG(1'b1), .TOP_8x8_MULT_REG(1'b1), .TOPOUTPUT_SELECT(2'd2), .BOTOUTPUT_SELECT(2'd2), .MODE_8x8(1'b1))
@@ -187,7 +188,7 @@ def test_synthesis_leaves_a_named_dsp_block_as_it_is(tmp_path):
             return "\n".join([*script, script_after_synth, "write_json top.json"])
 
     board = SimpleNamespace(make_platform=Platform, synth_options=ICEBREAKER.synth_options)
-    (tmp_path / "top.ys").write_text(bitstreams._plan(None, board, "ice40"))
+    (tmp_path / "top.ys").write_text(bitstreams._plan(None, board, guard(BLOCK)))
     (tmp_path / "top.v").write_text(BLOCK)
     external.run([*external.find("yosys", override=True).command, "-q", "top.ys"], tmp_path)
     cells = json.loads((tmp_path / "top.json").read_text())["modules"]["top"]["cells"].values()

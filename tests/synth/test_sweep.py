@@ -34,8 +34,8 @@ def measure(core, config, request):
     time.sleep(0.6 / config.pairs)
     uses = (Use("LUT4", 100 * config.pairs, 1000), Use("FF", 10, 1000), Use("DSP", 0, 8))
     if config.pairs > 10:
-        return TooSmall(core, request["target"], uses, uses[:1])
-    return Report(core, request["target"], "", uses, 100.0, request["freq"], None, None, {}, {}, request["seed"], ())
+        return TooSmall(core, request["part"], uses, uses[:1])
+    return Report(core, request["part"], "", uses, 100.0, request["freq"], None, None, {}, {}, request["seed"], ())
 
 def fail(core, config, request):
     if config.pairs == 2:
@@ -187,8 +187,8 @@ def test_the_request_is_checked_before_anything_runs(monkeypatch, tmp_path):
     points = sweep.plan(CORE, [], ["pairs=1,2"])
     (tmp_path / "no.lib").write_text("no library")
     for arguments, said in (
-        ({"target": "vax"}, "unknown target 'vax'"),
-        ({"target": "ice40-up5k", "freq": -1}, "freq must be"),
+        ({"part": "vax"}, "unknown target 'vax'"),
+        ({"part": "ice40-up5k", "freq": -1}, "freq must be"),
         ({"liberty": tmp_path / "no.lib", "freq": 3}, "freq needs an FPGA target"),
         ({"liberty": tmp_path / "no.lib"}, "is not a Liberty file"),
     ):

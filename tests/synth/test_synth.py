@@ -19,7 +19,7 @@ from bitloom.cores.catalogue import lookup
 from bitloom.cores.generate import generate
 from bitloom.synth import flow, gowin, harness, liberty, report, room, yosys
 from bitloom.synth.flow import synthesize
-from bitloom.synth.targets import TARGETS, Resource
+from bitloom.synth.parts import PARTS, Resource
 from bitloom.tools import external
 
 
@@ -133,8 +133,8 @@ def test_names_of_others_are_no_markup():
         assert text in shown
 
 
-@pytest.mark.parametrize("name", TARGETS)
-def test_every_target_places_a_counter(name):
+@pytest.mark.parametrize("name", PARTS)
+def test_every_part_places_a_counter(name):
     found = synthesize(COUNTER, name)
     assert uses(found)["FF"] == 8
     # Eight bits of carry and no more than a LUT for each.
@@ -142,7 +142,7 @@ def test_every_target_places_a_counter(name):
     assert 8 <= uses(found)["LUT4"] <= 12
     assert uses(found).get("DSP", uses(found).get("DSP 9x9")) == 0
     assert found.fmax_mhz > 50
-    assert found.part == TARGETS[name].part
+    assert found.part == PARTS[name].product
     assert found.notes == ()
 
 
@@ -337,9 +337,9 @@ def test_a_part_that_is_too_small_is_refused_before_place_and_route(monkeypatch)
     with pytest.raises(ValueError, match=r"^ice40-up5k is too small for nine: it needs 9 DSP of 8 \(1 too many\)$"):
         synthesize(array, "ice40-up5k")
     small = dataclasses.replace(
-        TARGETS["ecp5-25k"], name="small", resources=(Resource("FF", 7, (("TRELLIS_FF", 1234),)),)
+        PARTS["ecp5-25k"], name="small", resources=(Resource("FF", 7, (("TRELLIS_FF", 1234),)),)
     )
-    monkeypatch.setitem(TARGETS, "small", small)
+    monkeypatch.setitem(PARTS, "small", small)
     with pytest.raises(
         ValueError, match=r"^small is too small for counter: it needs 9,872 FF of 7 \(9,865 too many\)$"
     ):
@@ -347,12 +347,12 @@ def test_a_part_that_is_too_small_is_refused_before_place_and_route(monkeypatch)
 
 
 def test_a_part_without_room_for_the_harness_is_refused_with_what_the_core_takes(monkeypatch):
-    target = TARGETS["ice40-hx8k"]
-    resources = tuple(dataclasses.replace(resource, available=384) for resource in target.resources[:3])
+    part = PARTS["ice40-hx8k"]
+    resources = tuple(dataclasses.replace(resource, available=384) for resource in part.resources[:3])
     tiny = dataclasses.replace(
-        target, name="tiny", arguments=("--lp384", "--package", "qn32", *target.arguments[3:]), resources=resources
+        part, name="tiny", arguments=("--lp384", "--package", "qn32", *part.arguments[3:]), resources=resources
     )
-    monkeypatch.setitem(TARGETS, "tiny", tiny)
+    monkeypatch.setitem(PARTS, "tiny", tiny)
     text = "module s(input clk, input [189:0] i, output reg [189:0] o); always @(posedge clk) o <= i; endmodule\n"
     delay = design(
         "delay", text.replace("module s", "module delay"), clk=("input", 1), i=("input", 190), o=("output", 190)
@@ -377,15 +377,15 @@ def test_verilog_that_yosys_does_not_take_is_one_line_with_a_log():
     "arguments, said",
     [
         (
-            {"target": "virtex"},
+            {"part": "virtex"},
             "unknown target 'virtex': there are ice40-up5k, ice40-hx8k, ecp5-25k, ecp5-45k, ecp5-85k, ",
         ),
         ({}, "give either a target or a Liberty file"),
-        ({"target": "ecp5-25k", "liberty": "a.lib"}, "give either a target or a Liberty file, not both"),
-        ({"target": "ecp5-25k", "seed": -1}, "seed must be an integer from 0 to 2147483647, not -1"),
-        ({"target": "ecp5-25k", "seed": True}, "seed must be an integer from 0 to 2147483647, not True"),
-        ({"target": "ecp5-25k", "freq": 0}, "freq must be a number of MHz above 0, not 0"),
-        ({"target": "ecp5-25k", "freq": float("nan")}, "freq must be a number of MHz above 0, not nan"),
+        ({"part": "ecp5-25k", "liberty": "a.lib"}, "give either a target or a Liberty file, not both"),
+        ({"part": "ecp5-25k", "seed": -1}, "seed must be an integer from 0 to 2147483647, not -1"),
+        ({"part": "ecp5-25k", "seed": True}, "seed must be an integer from 0 to 2147483647, not True"),
+        ({"part": "ecp5-25k", "freq": 0}, "freq must be a number of MHz above 0, not 0"),
+        ({"part": "ecp5-25k", "freq": float("nan")}, "freq must be a number of MHz above 0, not nan"),
         ({"liberty": "a.lib", "freq": 100}, "freq needs an FPGA target: with a Liberty file only area is estimated"),
     ],
 )
@@ -498,8 +498,8 @@ def test_named_dsp_blocks_go_through_synthesis_as_they_are(tmp_path):
     core = lookup("systolic-tile")
     design = generate(core, core.config(rows=2, cols=1, accumulator=24, target="ice40"))
     around = harness.harness(design, f"{design.top}_harness")
-    target = TARGETS["ice40-up5k"]
-    made = json.loads(flow._synthesize_core(design, target, design.verilog, around, tmp_path, tmp_path / "log"))
+    part = PARTS["ice40-up5k"]
+    made = json.loads(flow._synthesize_core(design, part, design.verilog, around, tmp_path, tmp_path / "log"))
     (netlist,) = made["netlist"]["modules"].values()
     blocks = [cell for cell in netlist["cells"].values() if cell["type"] == "SB_MAC16"]
     assert len(blocks) == made["cells"]["SB_MAC16"] == 1

@@ -1,5 +1,7 @@
 """Proofs of the stream stages and of the outlier-victim-pair cores, and that every proof can fail."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from amaranth import Array, Cat, Const, Module, Mux, Signal, Value
@@ -17,6 +19,7 @@ from bitloom.hdl.stream.stages import PipelineRegister, SkidBuffer, Stage
 from bitloom.testbench import formal
 from bitloom.testbench.formal import ProofFailed, StreamContract, prove, prove_emission, prove_equivalent, prove_no_path
 from bitloom.tools.external import ToolFailed
+from bitloom.tools.flows import FLOWS
 
 STAGES = {PipelineRegister: (1, 1), SkidBuffer: (1, 0), Stage: (2, 1)}  # capacity, latency
 
@@ -587,8 +590,8 @@ def test_netlist_of_the_encoder_is_its_source():
 
 def test_netlist_with_a_fault_is_refused(monkeypatch):
     fault = "mutate -list 1 -seed 1 -o fault.ys; script fault.ys"
-    _, models = formal._FAMILIES["ice40"]
-    monkeypatch.setitem(formal._FAMILIES, "ice40", (f"synth_ice40 -top ovp_decoder; {fault}; hierarchy -check", models))
+    faulty = replace(FLOWS["ice40"], synthesis=f"synth_ice40 -top ovp_decoder; {fault}; hierarchy -check")
+    monkeypatch.setitem(FLOWS, "ice40", faulty)
     with pytest.raises(ProofFailed, match=r"ovp_decoder-ice40: assert failed: .*trace\.vcd"):
         prove_equivalent(design_of("ovp-decoder"), "ice40")
 

@@ -16,6 +16,7 @@ from bitloom.cores.catalogue import lookup
 from bitloom.cores.generate import generate
 from bitloom.fpga.bitstream import boards, build
 from bitloom.fpga.session import twin
+from bitloom.hdl.primitives import Guard
 from bitloom.synth import flow
 from bitloom.testbench import runner, verilator
 from bitloom.testbench.formal import prove
@@ -166,7 +167,7 @@ def test_amaranth_takes_no_options_from_the_environment(monkeypatch):
     def digest():
         component = core.component(core.config())
         design = build.OnBoard(build.LinkTop(component, b"{}", board.clock_hz, board.baud), board)
-        return build._plan(design, board, "generic").digest()
+        return build._plan(design, board, Guard()).digest()
 
     clean = digest()
     names = ["nextpnr_opts", "synth_opts", "script_after_synth", "add_constraints", "debug_verilog", "verbose"]

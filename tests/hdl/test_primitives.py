@@ -1,14 +1,22 @@
-"""Vendor multipliers and adders: equal to the portable ones, cycle by cycle, in the vendor's simulation models."""
+"""Blocks of named primitives: equal to the portable ones, cycle by cycle, in the vendor's simulation models."""
 
+import ast
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 from amaranth import Shape, signed, unsigned
+from amaranth.sim import Simulator
 
+import bitloom
+from bitloom.hdl.emission.private import unwarned
 from bitloom.hdl.emission.verilog import emit
-from bitloom.hdl.integer.accumulate import Ecp5GatedAdder, GatedAdder
-from bitloom.hdl.integer.multiply import Ecp5OuterProduct, GowinOuterProduct, Ice40OuterProduct, OuterProduct
+from bitloom.hdl.primitives import FAMILIES, Guard, guard
+from bitloom.hdl.primitives.ecp5 import Ecp5GatedAdder, Ecp5OuterProduct, Ecp5Select
+from bitloom.hdl.primitives.gowin import GowinOuterProduct
+from bitloom.hdl.primitives.ice40 import Ice40OuterProduct
+from bitloom.hdl.primitives.portable import GatedAdder, OuterProduct, Select
 from bitloom.tools import external
 
 BENCH = """
@@ -105,8 +113,13 @@ def test_ice40_makes_two_products_a_block():
 @pytest.mark.parametrize("width, carry", [(1, False), (6, False), (7, False), (1, True), (6, True), (7, True)])
 def test_ecp5_gated_adder(width, carry, tmp_path):
     """For all operands: proved."""
-    for name, kind in (("gold", GatedAdder), ("gate", Ecp5GatedAdder)):
-        (tmp_path / f"{name}.v").write_text(emit(kind(width, carry), name))
+    prove(GatedAdder(width, carry), Ecp5GatedAdder(width, carry), tmp_path)
+
+
+def prove(portable, named, tmp_path):
+    """That two combinational components of ECP5 cells are equal, for all inputs; the Verilog of the second one."""
+    for name, component in (("gold", portable), ("gate", named)):
+        (tmp_path / f"{name}.v").write_text(emit(component, name))
     script = (
         "read_verilog -overwrite +/ecp5/cells_sim.v; read_verilog gold.v gate.v; hierarchy -top gate; proc; flatten; "
         "clean; read_verilog gold.v; proc; miter -equiv -flatten -make_assert gold gate miter; hierarchy -top miter; "
@@ -115,6 +128,31 @@ def test_ecp5_gated_adder(width, carry, tmp_path):
     run = subprocess.run([*external.find("yosys").command, "-p", script], cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert "SAT proof finished - no model found: SUCCESS!" in (tmp_path / "proof").read_text()
+    return (tmp_path / "gate.v").read_text()
+
+
+@pytest.mark.parametrize("width, count", [(1, 2), (3, 4), (8, 8), (2, 16)])
+def test_select(width, count):
+    dut = Select(width, count)
+
+    async def bench(ctx):
+        words = [(5 * at + 3) % (1 << width) for at in range(count)]
+        for flip in (0, (1 << width) - 1):
+            ctx.set(dut.i, [word ^ flip for word in words])
+            for index, word in enumerate(words):
+                ctx.set(dut.index, index)
+                assert ctx.get(dut.o) == word ^ flip
+
+    sim = Simulator(dut)
+    sim.add_testbench(bench)
+    sim.run()
+
+
+@pytest.mark.parametrize("width, count", [(1, 4), (1, 8), (3, 8)])
+def test_ecp5_select(width, count, tmp_path):
+    """For all inputs: proved."""
+    verilog = prove(Select(width, count), Ecp5Select(width, count), tmp_path)
+    assert verilog.count(" LUT4 #(") == width * count // 2
 
 
 def test_what_does_not_fit_a_block_is_refused():
@@ -124,6 +162,45 @@ def test_what_does_not_fit_a_block_is_refused():
         emit(GowinOuterProduct(signed(8), unsigned(10)), "wide")
     with pytest.raises(ValueError, match="up to 8 bits, not signed\\(9\\)"):
         emit(Ice40OuterProduct(signed(9), signed(8)), "wide")
+    with pytest.raises(ValueError, match="cells choose one of 4 or 8 words, not of 16"):
+        emit(Ecp5Select(1, 16), "wide")
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: family.name)
+def test_a_family_has_the_interface_of_the_portable_blocks(family):
+    operands = [(INT8, INT8), (INT4, INT8), (INT4, INT4), (MAGNITUDE, MAGNITUDE)]
+    for shapes in operands:
+        height, width = family.packing(*shapes, 4, 3)
+        assert 1 <= height <= 4 and 1 <= width <= 3
+        named = family.multiplier(*shapes, height, width)
+        own = ports(named)
+        carries = own.pop("carries", None)
+        assert own == ports(OuterProduct(*shapes, height, width)) and named.latency == OuterProduct.latency
+        assert carries or not family.has_carry(*shapes)
+    for carry in (False, True):
+        assert ports(family.adder(5, carry)) == ports(GatedAdder(5, carry))
+    assert ports(family.select(5, 4)) == ports(Select(5, 4))
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: family.name)
+def test_a_family_says_which_cells_its_blocks_name(family):
+    blocks = [family.multiplier(INT8, INT8), family.adder(4), family.select(2, 4), family.select(2, 8)]
+    texts = [emit(block, "block") for block in blocks]
+    named = {cell for text in texts for cell in re.findall(r"^  (\w+) #?\(?.*\($", text, flags=re.M)} - {"module"}
+    assert named == set(family.cells)
+    assert family.portable == (not named)
+
+
+def test_what_needs_a_guard_is_seen_in_the_text():
+    pair = emit(Ice40OuterProduct(INT8, INT8), "pair")
+    assert guard(pair) == FAMILIES["ice40"].guard != Guard()
+    for text in (emit(Ecp5OuterProduct(INT8, INT8), "one"), emit(GowinOuterProduct(INT8, INT8), "one"), ""):
+        assert guard(text) == Guard()
+
+
+def ports(component):
+    """Name of each port to its shape and direction."""
+    return dict(unwarned(component).signature.members.items())
 
 
 def compare(portable, vendor, models, folder, icarus, every=False):
@@ -146,3 +223,40 @@ def compare(portable, vendor, models, folder, icarus, every=False):
     (folder / "bench.v").write_text("\n".join(sources))
     external.run([*icarus, "-g2012", "-o", "bench.vvp", "bench.v"], folder)
     assert external.run(["vvp", "-n", "bench.vvp"], folder).stdout.strip() == "EQUAL"
+
+
+ROOMS = ("cli", "cores", "fpga", "golden", "hdl", "synth", "testbench", "tools")
+
+#: What is said of a family, once for its hardware and once for its programs.
+HOMES = ("hdl/primitives/", "tools/flows.py")
+
+
+def chosen(text):
+    """Lines in which a family is told by its name."""
+    for node in ast.walk(ast.parse(text)):
+        inside = ast.walk(node) if isinstance(node, ast.Compare | ast.MatchValue) else [node]
+        names = {"generic"} if isinstance(node, ast.Compare | ast.MatchValue) else set(FAMILIES) - {"generic"}
+        for part in inside:
+            if isinstance(part, ast.Constant) and part.value in names:
+                yield node.lineno
+
+
+def test_no_room_but_its_own_asks_for_a_family_by_its_name():
+    root = Path(bitloom.__file__).parent
+    for path in (path for room in ROOMS for path in (root / room).rglob("*.py")):
+        if not path.relative_to(root).as_posix().startswith(HOMES) and re.search(r"\bfamily|target", path.read_text()):
+            assert not list(chosen(path.read_text())), path
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'if config.target == "ecp5": pass',
+        'if getattr(config, "target", "generic") != "generic": pass',
+        'if config.family.name in ("gowin", "generic"): pass',
+        'kind = {"ice40": Ice40}.get(config.target, Plain)',
+        "match config.target:\n    case 'generic': pass",
+    ],
+)
+def test_a_choice_by_name_is_seen(line):
+    assert list(chosen(line))

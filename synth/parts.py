@@ -1,13 +1,17 @@
-"""The parts that cores are measured on: how Yosys and nextpnr are called for each, and what each part holds.
+"""The parts that cores are measured on: how nextpnr is called for each, and what each part holds.
 
-The numbers of resources are those that the open tools can use, as nextpnr reports them.
+The numbers of resources are those that the open tools can use, as nextpnr reports them. The option `--target` of the
+command line names a part.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-__all__ = ["TARGETS", "Resource", "Target", "lookup"]
+from ..tools.flows import ECP5, GOWIN, ICE40, Flow
+from .gowin import make_timed
+
+__all__ = ["PARTS", "Part", "Resource", "lookup"]
 
 
 @dataclass(frozen=True)
@@ -39,46 +43,48 @@ class Resource:
 
 
 @dataclass(frozen=True)
-class Target:
+class Part:
     """One part.
 
     Parameters
     ----------
     name : str
         What the command line calls it.
-    family : str
-        ``"ice40"``, ``"ecp5"`` or ``"gowin"``.
-    part : str
+    product : str
         What the vendor calls it, with package and speed grade where the tools ask for them.
-    synth : str
-        Yosys' synthesis command.
-    core_options : str
-        What is added to it for the core alone: no pads.
-    nextpnr : str
-        Name of the place and route tool in `tools.external`.
+    flow : Flow
+        The programs of its family.
+    device : str
+        What nextpnr calls it, a key of `flow.devices`.
     arguments : tuple of str
-        Its arguments.
+        Of `flow.place_and_route`.
     pins : tuple of int
         Locations of the four pins of the harness, where the tool does not choose them itself.
     resources : tuple of Resource
         What is counted.
     notes : tuple of (str, str)
         Name of a resource, and what has to be said when a design uses it.
+    timed : callable
+        Takes a flat module of a Yosys JSON netlist; gives the one that nextpnr's timing model sees all paths of.
     """
 
     name: str
-    family: str
-    part: str
-    synth: str
-    nextpnr: str
+    product: str
+    flow: Flow
+    device: str
     arguments: tuple[str, ...]
     resources: tuple[Resource, ...]
-    core_options: str = ""
     pins: tuple[int, ...] = ()
     notes: tuple[tuple[str, str], ...] = ()
+    timed: Callable[[dict], dict] = dict
+
+    @property
+    def synthesize(self) -> str:
+        """Yosys' synthesis command."""
+        return self.flow.synthesize(self.device)
 
 
-def _ice40(name: str, part: str, device: str, package: str, options: str, cells: int, dsp: int, ram: int, spram: int):
+def _ice40(name: str, product: str, device: str, package: str, cells: int, dsp: int, ram: int, spram: int):
     resources = (
         Resource("LUT4", cells, (("SB_LUT4", 1),)),
         Resource("FF", cells, ((r"SB_DFF\w*", 1),)),
@@ -88,10 +94,10 @@ def _ice40(name: str, part: str, device: str, package: str, options: str, cells:
         Resource("SPRAM", spram, (("SB_SPRAM256KA", 1),)),
     )
     arguments = (f"--{device}", "--package", package, "--pcf-allow-unconstrained")
-    return Target(name, "ice40", part, f"synth_ice40 {options}", "nextpnr-ice40", arguments, resources)
+    return Part(name, product, ICE40, device, arguments, resources)
 
 
-def _ecp5(name: str, part: str, device: str, luts: int, multipliers: int, ram: int):
+def _ecp5(name: str, product: str, device: str, luts: int, multipliers: int, ram: int):
     resources = (
         # A carry cell takes two LUTs; a 16 x 4 LUT RAM four for its bits and two for its write port.
         Resource("LUT4", luts, (("LUT4", 1), ("CCU2C", 2), ("TRELLIS_DPR16X4", 6))),
@@ -103,7 +109,7 @@ def _ecp5(name: str, part: str, device: str, luts: int, multipliers: int, ram: i
         Resource("wide mux", None, (("PFUMX", 1), ("L6MUX21", 1))),
     )
     arguments = (f"--{device}", "--package", "CABGA381", "--speed", "6", "--lpf-allow-unconstrained")
-    return Target(name, "ecp5", part, "synth_ecp5", "nextpnr-ecp5", arguments, resources)
+    return Part(name, product, ECP5, device, arguments, resources)
 
 
 # nextpnr's chip database for Gowin has delays for LUT4s, carries, LUT RAM, flip-flops and wires, and none for the rest.
@@ -113,7 +119,7 @@ _GOWIN_UNTIMED = (
 )
 
 
-def _gowin(name, part, device, family, pins, luts, ffs, multipliers, ram, luts_ram):
+def _gowin(name, product, number, device, pins, luts, ffs, multipliers, ram, luts_ram):
     resources = (
         Resource("LUT4", luts, (("LUT[1-4]", 1), ("INV", 1), ("ALU", 1), (r"RAM16\w+", 4))),
         Resource("FF", ffs, ((r"DFF\w*", 1), (r"DL\w*", 1))),
@@ -128,38 +134,36 @@ def _gowin(name, part, device, family, pins, luts, ffs, multipliers, ram, luts_r
         Resource("LUT RAM", luts_ram, ((r"RAM16\w+", 1),)),
         Resource("wide mux", None, (("MUX2_LUT[5-8]", 1),)),
     )
-    return Target(
+    return Part(
         name,
-        "gowin",
-        part,
-        # Yosys feeds MUX2_LUT5 and wider from LUTs that only pass a bit on: without them cores take as little as half
-        # of the LUTs, and are up to a third slower.
-        f"synth_gowin -family {family[:4].lower()} -nowidelut",
-        "nextpnr-himbaechel-gowin",
-        ("--device", device, "--vopt", f"family={family}", "--vopt", "cst=pins.cst"),
+        product,
+        GOWIN,
+        device,
+        ("--device", number, "--vopt", f"family={device}", "--vopt", "cst=pins.cst"),
         resources,
-        core_options="-noiopads",
         pins=pins,
         notes=(
             ("DSP 9x9", _GOWIN_UNTIMED.format("DSP blocks")),
             ("block RAM", _GOWIN_UNTIMED.format("block RAM")),
         ),
+        timed=make_timed,
     )
 
 
-TARGETS: dict[str, Target] = {
-    target.name: target
-    for target in (
-        _ice40("ice40-up5k", "iCE40 UP5K-SG48", "up5k", "sg48", "-device u -dsp -spram", 5280, 8, 30, 4),
-        _ice40("ice40-hx8k", "iCE40 HX8K-CT256", "hx8k", "ct256", "-device hx", 7680, 0, 32, 0),
+#: By name.
+PARTS: dict[str, Part] = {
+    part.name: part
+    for part in (
+        _ice40("ice40-up5k", "iCE40 UP5K-SG48", "up5k", "sg48", 5280, 8, 30, 4),
+        _ice40("ice40-hx8k", "iCE40 HX8K-CT256", "hx8k", "ct256", 7680, 0, 32, 0),
         _ecp5("ecp5-25k", "ECP5 LFE5U-25F-6", "25k", 24288, 28, 56),
         _ecp5("ecp5-45k", "ECP5 LFE5U-45F-6", "45k", 43848, 72, 108),
         _ecp5("ecp5-85k", "ECP5 LFE5U-85F-6", "85k", 83640, 156, 208),
         _gowin(
             "gowin-gw1n-9",
             "Gowin GW1NR-9C C6/I5, Tang Nano 9K",
-            device="GW1NR-LV9QN88PC6/I5",
-            family="GW1N-9C",
+            number="GW1NR-LV9QN88PC6/I5",
+            device="GW1N-9C",
             pins=(52, 25, 26, 27),
             luts=8640,
             ffs=6480,
@@ -170,8 +174,8 @@ TARGETS: dict[str, Target] = {
         _gowin(
             "gowin-gw2a-18",
             "Gowin GW2AR-18C C8/I7, Tang Nano 20K",
-            device="GW2AR-LV18QN88C8/I7",
-            family="GW2A-18C",
+            number="GW2AR-LV18QN88C8/I7",
+            device="GW2A-18C",
             pins=(4, 25, 26, 27),
             luts=20736,
             ffs=15552,
@@ -181,16 +185,15 @@ TARGETS: dict[str, Target] = {
         ),
     )
 }
-"""Every target by name."""
 
 
-def lookup(name: str) -> Target:
-    """Find a target.
+def lookup(name: str) -> Part:
+    """Find a part.
 
     Parameters
     ----------
     name : str
-        A key of `TARGETS`.
+        A key of `PARTS`, as the option `--target` names it.
 
     Raises
     ------
@@ -198,6 +201,6 @@ def lookup(name: str) -> Target:
         Unknown name.
     """
     try:
-        return TARGETS[name]
+        return PARTS[name]
     except KeyError:
-        raise ValueError(f"unknown target {name!r}: there are {', '.join(TARGETS)}") from None
+        raise ValueError(f"unknown target {name!r}: there are {', '.join(PARTS)}") from None
