@@ -41,7 +41,7 @@ test-long: install
 	PYTHONWARNINGS=error $(BIN)/python -m pytest -n 2 --dist loadfile -m long $(PYTEST)
 
 bench: install
-	$(BIN)/python tests/bench.py $(LIBERTY)
+	$(BIN)/python tests/figures $(LIBERTY)
 
 lint: install
 	$(BIN)/ruff check

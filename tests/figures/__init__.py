@@ -1,0 +1,1 @@
+"""Figures of the whole house: rates, sizes, clocks, energies, in tables that are run by name."""

@@ -1,0 +1,73 @@
+"""Tables of figures: chosen by name, narrowed to cores, printed whole."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from figures.command import TABLES, chosen, main
+from figures.tables import Table, show
+
+from bitloom.cores.catalogue import CATALOGUE
+
+FOLDER = Path(__file__).with_name("figures")
+
+
+def test_a_table_runs_by_its_name_from_anywhere(tmp_path):
+    command = [sys.executable, str(FOLDER), "anda-cycles"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": ""})
+    assert done.returncode == 0, done.stderr
+    title, head, *rows = done.stdout.strip().splitlines()
+    assert title == TABLES["anda-cycles"].title and head.split()[-1] == "ratio" and len(rows) == 5
+    assert {len(row) for row in rows} == {len(head)}
+
+
+def test_what_is_shown(tmp_path):
+    library = tmp_path / "cells.lib"
+    library.touch()
+    everything, cores, files = chosen([])
+    assert cores == list(CATALOGUE) and not files
+    assert [table.name for table in everything] == [
+        table.name for table in TABLES.values() if not table.liberty and table.name != "boards"
+    ]
+    tables, _, files = chosen([str(library)])
+    assert {table.name for table in tables} == set(TABLES) - {"boards"} and files == [library]
+    tables, cores, _ = chosen(["lvc", "gemm"])
+    assert [table.name for table in tables] == ["generation", "simulation", "synth"] and cores == ["lvc", "gemm"]
+    tables, cores, _ = chosen(["synth", "hgq-tile", "boards"])
+    assert [table.name for table in tables] == ["synth", "boards"] and cores == ["hgq-tile"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["benches"], "'benches' is no table (models, "),
+        (["models", "lvc"], "models has no rows for each core: give it without lvc"),
+        (["area"], "area needs a Liberty file"),
+        (["anda-areas", "no.lib"], "'no.lib' is no table ("),
+    ],
+)
+def test_what_cannot_be_shown_is_one_line(words, said, capsys):
+    assert main(words) == 2
+    out, error = capsys.readouterr()
+    assert not out and error.startswith(f"error: {said}") and error.count("\n") == 1
+
+
+def test_names_tell_tables_from_cores(capsys):
+    assert not set(TABLES) & set(CATALOGUE)
+    assert main(["--list"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(TABLES)
+
+
+def test_rows_get_what_their_table_says(capsys, tmp_path):
+    def rows(names, liberty):
+        yield from ((name, liberty.name) for name in names)
+
+    show(Table("t", "title", ("core", "file"), rows, by_core=True, liberty=True), ["lvc"], tmp_path / "a.lib")
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        [],
+        ["title,", "in", "a.lib"],
+        ["core", "file"],
+        ["lvc", "a.lib"],
+    ]
