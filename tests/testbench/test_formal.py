@@ -238,7 +238,7 @@ def test_result_is_kept(cache, monkeypatch):
         prove(spec(4), "count")
     done = prove(spec(), "count")
     calls = []
-    monkeypatch.setattr(formal.tools, "run", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(formal.external, "run", lambda *arguments: calls.append(arguments))
     assert prove(spec(), "count") == done
     with pytest.raises(ProofFailed) as second:
         prove(spec(4), "count")
@@ -256,7 +256,7 @@ def test_interrupted_work_is_no_result(cache, monkeypatch):
 
     spec = Statement(lambda count: Assert(count != 5, "never five"))
     with monkeypatch.context() as patch:
-        patch.setattr(formal.tools, "run", interrupt)
+        patch.setattr(formal.external, "run", interrupt)
         with pytest.raises(KeyboardInterrupt):
             prove(spec, "count")
     assert not list(cache.iterdir())
