@@ -1,4 +1,4 @@
-"""Whether a design goes to Amaranth's simulator, which takes an `Instance` of a part's primitive for constant zeros."""
+"""Whether a design goes to Amaranth's simulator, which takes an `Instance` of a primitive for constant zeros."""
 
 __all__ = ["WRITTEN", "simulated"]
 
@@ -7,7 +7,7 @@ WRITTEN = object()
 
 
 def simulated(platform):
-    """Whether a portable description must stand for a part's primitives, with the same values in the same cycles.
+    """Whether a portable description must stand for a family's primitives, with the same values in the same cycles.
 
     So it is where `elaborate` gets no platform: in Amaranth's simulator, and in `amaranth.back.verilog.convert`, where
     any other `platform` than None, such as `WRITTEN`, names the primitives. `hdl/emission/verilog.py` and the boards
