@@ -1,10 +1,12 @@
 """The cores of the catalogue: `list`, `info`, `generate`."""
 
+import sys
 from pathlib import Path
 
 import click
 
 from ..cores import catalogue, generate
+from ..tools import external
 from . import options
 from .output import check_writable, counted, print_json, table, word
 from .progress import bar
@@ -26,9 +28,17 @@ def list_cores(as_json):
 @options.parameters
 @options.interface
 @options.json_flag
-def info(core, parameters, interface, as_json):
+@click.option("--html", "as_html", is_flag=True, help="Make the data sheet, one HTML file, and open it.")
+@click.option("-o", "--output", type=options.OUTPUT, metavar="F", help="Data sheet, with --html; - is standard output.")
+def info(core, parameters, interface, as_json, as_html, output):
     """Show a core's parameters, ports, the bits of its payloads, latency and origin."""
     config = core.config.parse(parameters)
+    if as_html and as_json:
+        raise click.UsageError("--html and --json are two forms of the same: give one of them")
+    if as_html:
+        return _data_sheet(core, config, interface, output)
+    if output:
+        raise click.UsageError("-o is the file of the data sheet: give --html too")
     if as_json:
         design = generate.generate(core, config, interface)
         print_json({**design.manifest, "config": core.config.describe(), "doc": core.component.__doc__})
@@ -44,6 +54,18 @@ def info(core, parameters, interface, as_json):
     click.echo("\n" + "\n".join(pins.text))
     latency, interval = core.latency(config), core.interval(config)
     click.echo(f"\nlatency {_cycles(latency)}, initiation interval {_cycles(interval)}")
+
+
+def _data_sheet(core, config, interface, output):
+    """Write a core's data sheet; without a file of its own it is opened, too, where there is a person to see it."""
+    from ..cores.sheet import page
+
+    path = output or external.cache_dir("sheets") / f"{generate.default_name(core, config, interface)}.html"
+    check_writable(path)
+    external.atomic_write(path, page.html(core, config, interface))
+    click.echo(f"wrote {path}")
+    if not output and sys.stdout.isatty():
+        click.launch(str(path))
 
 
 def _cycles(count):

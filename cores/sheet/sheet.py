@@ -1,0 +1,265 @@
+"""What a data sheet is made of: a core in a configuration, and each generated part of its page as HTML.
+
+The page itself, `docs/cores/NAME.md`, is written by hand. In it stand fences ```` ```{sheet} PART ````, and each is
+replaced by what the function of that name in `PARTS` gives; the fence's text goes to the function.
+"""
+
+from dataclasses import dataclass
+from functools import cache, cached_property
+from html import escape
+
+from ..catalogue import Core
+from ..config import Config, to_text
+from ..generate import Pinout, pinout
+from . import bits, diagram, formulae, measured, run, stimuli, timing
+
+__all__ = ["PARTS", "Sheet"]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A core in a configuration.
+
+    Attributes
+    ----------
+    core : Core
+        Entry of the catalogue.
+    config : Config
+        Of the type `core.config`.
+    interface : str
+        `stream` or `axis`, how the ports are named.
+    """
+
+    core: Core
+    config: Config
+    interface: str = "stream"
+
+    @cached_property
+    def pins(self) -> Pinout:
+        """Ports and streams."""
+        return pinout(self.core, self.config, self.interface)
+
+    @property
+    def parameters(self):
+        """What differs from the default, in words."""
+        return " ".join(self.config.assignments()) or "default"
+
+    @property
+    def port_names(self):
+        """The streams and the other ports."""
+        return [port["name"] for port in (*self.pins.streams, *self.pins.signals)]
+
+
+def _paragraph(text):
+    return f"<p>{_code(text)}</p>"
+
+
+def _code(text):
+    """Text with `words` in it as HTML."""
+    parts = escape(text, quote=False).split("`")
+    return "".join(f"<code>{part}</code>" if number % 2 else part for number, part in enumerate(parts))
+
+
+def _table(columns, rows):
+    """A table; cells are text with `words` as code."""
+    head = "".join(f"<th>{_code(str(column))}</th>" for column in columns)
+    body = "".join("<tr>" + "".join(f"<td>{_code(str(cell))}</td>" for cell in row) + "</tr>\n" for row in rows)
+    return f"<table class='sheet'>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>"
+
+
+def _figure(picture, caption):
+    return f"<figure>\n{picture}\n<figcaption>{_code(caption)}</figcaption>\n</figure>"
+
+
+def blocks(sheet, text):
+    """The block diagram that the text describes."""
+    return _figure(diagram.draw(f"Block diagram of {sheet.core.name}", diagram.parse(text), sheet.port_names), "")
+
+
+def parameters(sheet, text):
+    """Every parameter: its value, its default, what is allowed."""
+    values = sheet.config.to_dict()
+    rows = [
+        (f"`{each['name']}`", to_text(values[each["name"]]), to_text(each["default"]), each["allowed"], each["doc"])
+        for each in sheet.core.config.describe()
+    ]
+    return _table(["parameter", "value", "default", "allowed", "what it is"], rows)
+
+
+def ports(sheet, text):
+    """The ports, and of each stream what it carries, bit by bit."""
+    pins = sheet.pins
+    widths = {port.name: port.width for port in pins.ports}
+    found = [_paragraph(f"Configuration: `{sheet.parameters}`.")]
+    found.append(_table(["port", "direction", "bits"], [(f"`{p.name}`", p.direction, p.width) for p in pins.ports]))
+    found.append(_paragraph(_BYTES))
+    for stream in pins.streams:
+        found.append(f"<h3>{stream['direction'].capitalize()} stream <code>{stream['name']}</code></h3>")
+        found += [_paragraph(words) for words in (stream["about"], stream["payload"]) if words]
+        for picture in bits.pictures(stream, widths):
+            found.append(_figure(bits.draw(picture), f"`{picture.name}`, {picture.width} bits"))
+        found.append(_table(["field", "bits", "width", "number"], map(_field, stream["fields"])))
+    if pins.signals:
+        found.append("<h3>Other ports</h3>")
+        found.append(_table(["port", "what it is"], [(f"`{s['name']}`", s["about"]) for s in pins.signals]))
+    return "\n".join(found)
+
+
+_BYTES = (
+    "A transfer happens at a rising edge of the clock at which `valid` and `ready` are both high. Bit 0 is the lowest. "
+    "Byte b of a payload is its bits 8b + 7 to 8b: in files, over the link to a board and in `tdata` the lowest byte "
+    "comes first, and bits that no field has are 0."
+)
+
+
+def _field(told):
+    counts = [(index, array["count"]) for index, array in zip("ijklmn", told["arrays"], strict=False)]
+    ranges = ", ".join(f"{index} = 0..{count - 1}" for index, count in counts if count > 1)
+    kind = "two's complement" if told["signed"] else "unsigned"
+    if "values" in told:
+        kind = ", ".join(f"{value} is {name}" for name, value in told["values"].items())
+    return f"`{told['name']}`" + (f", {ranges}" if ranges else ""), f"`{told['bits']}`", told["width"], kind
+
+
+def waves(sheet, text):
+    """The timing diagram: a run of the core's small configuration."""
+    core = sheet.core
+    small = core.config.parse(core.small)
+    flags = {stream["name"]: _flags(stream) for stream in _small(core).streams}
+    caption = (
+        f"A run of `{' '.join(core.small)}` in Amaranth's simulator, where no side stalls. A filled box is a transfer "
+        f"with its number, a dashed one waits for `ready`.{_legend(flags)}"
+    )
+    return _figure(timing.draw(f"Timing of {core.name}", _ran(core, small), flags), caption)
+
+
+@cache
+def _small(core):
+    return pinout(core, core.config.parse(core.small))
+
+
+@cache
+def _ran(core, config):
+    payloads, settings = stimuli.payloads(core.name, _small(core).streams, config)
+    return run.simulate(_small(core).component, payloads, settings)
+
+
+def _flags(stream):
+    """Marks of a stream: fields of one bit, by the bit."""
+    return {f["name"]: f["offset"] for f in stream["fields"] if f["name"] in ("first", "last")}
+
+
+def _legend(flags):
+    names = dict.fromkeys(name for found in flags.values() for name in found)
+    return "".join(f" {name[0].upper()} behind a number: `{name}` is set." for name in names)
+
+
+def cycles(sheet, text):
+    """Latency and interval: what they count, the formulae, and the value in this configuration."""
+    known = formulae.FORMULAE[sheet.core.name]
+    values = {"latency": sheet.core.latency(sheet.config), "interval": sheet.core.interval(sheet.config)}
+    rows = [
+        (f"{name}, {getattr(known, name).about}", _cases(getattr(known, name).cases), value)
+        for name, value in values.items()
+    ]
+    found = [_table(["what, in cycles without stalls", "formula", sheet.parameters], rows)]
+    if known.where:
+        found.append(_paragraph("In the formulae:"))
+        found.append(_table(["name", "is"], [(f"`{name}`", _cases(cases)) for name, cases in known.where.items()]))
+        if any("bits(" in case.formula for cases in known.where.values() for case in cases):
+            found.append(_paragraph("`bits(n)` is the number of binary digits of n."))
+    return "\n".join(found)
+
+
+def _cases(cases):
+    return "; ".join(f"`{c.formula}` where `{c.when}`" if c.when else f"`{c.formula}`" for c in cases).replace(
+        "; `", "; else `"
+    )
+
+
+def cost(sheet, text):
+    """Kept figures of area and speed; what was not measured says so."""
+    name = sheet.core.name
+    synthesis, boards, area = (measured.rows(kind, name) for kind in ("synthesis", "boards", "area"))
+    rows = [
+        (row["target"], _parameters(row), _uses(row), _mhz(row), row["tools"], _date(row))
+        for row in (*synthesis, *(_missing(name, synthesis)))
+    ]
+    found = [
+        _paragraph("The core alone, out of context: estimates of synthesis and of place and route, not of a board.")
+    ]
+    found.append(_table(["part", "parameters", "resources", "Fmax, MHz", "tools", "date"], rows))
+    words = (
+        "Behind the host link of a board, the whole bitstream: nextpnr's estimates. A copied figure is of a table of "
+    )
+    found.append(_paragraph(words + "that day, and was not measured again since."))
+    rows = [
+        (row["board"], _parameters(row), _uses(row), f"{_mhz(row)} of {row['clock_mhz']:g}", row["tools"], _date(row))
+        for row in boards
+    ]
+    found.append(_table(["board", "parameters", "resources", "Fmax of clock, MHz", "tools", "date"], rows or [_NONE]))
+    found.append(_paragraph("In standard cells, without wires: an estimate of Yosys."))
+    rows = [
+        (row["library"], _parameters(row), f"{row['area']:,.0f}", f"{row['flip_flops']:,}", row["tools"], _date(row))
+        for row in area
+    ]
+    columns = ["library", "parameters", "area, square micrometres", "flip-flops", "tools", "date"]
+    found.append(_table(columns, rows or [_NONE]))
+    return "\n".join(found)
+
+
+_NONE = ("not measured", "", "", "", "", "")
+
+
+def _missing(core, rows):
+    """A row for each part on which the default was not measured."""
+    had = {row["target"] for row in rows if not row["parameters"]}
+    blank = {"parameters": [], "uses": {}, "fmax_mhz": None, "tools": "", "date": ""}
+    return [blank | {"target": target} for target in measured.TARGETS if target not in had]
+
+
+def _date(row):
+    """The day of a figure; a copied one is of a table of that day, and was not measured again since."""
+    return f"{row['date']}, copied" if row.get("copied") else row["date"]
+
+
+def _parameters(row):
+    return f"`{' '.join(row['parameters'])}`" if row["parameters"] else "default"
+
+
+def _uses(row):
+    if "why" in row:
+        return row["why"]
+    return ", ".join(f"{used:,} {name}" for name, used in row["uses"].items() if used) or "not measured"
+
+
+def _mhz(row):
+    return "-" if row["fmax_mhz"] is None else f"{row['fmax_mhz']:.0f}"
+
+
+def checks(sheet, text):
+    """Proofs, and the score of the bench on mutants."""
+    name = sheet.core.name
+    proofs = [(row["what"], _parameters(row), f"`{row['test']}`") for row in measured.rows("proofs", name)]
+    found = [_paragraph("Proved by SymbiYosys for all inputs and all times, unless it says less:")]
+    found.append(_table(["property", "parameters", "test"], proofs or [("none", "", "")]))
+    mutants = [
+        (_parameters(r), r["mutants"], r["killed"], r["equivalent"], r["survived"], f"{r['score']:.1%}", r["date"])
+        for r in measured.rows("mutation", name)
+    ]
+    found.append(_paragraph("Small faults that were put into the Verilog (`bitloom mutate`), and what became of them:"))
+    columns = ["parameters", "mutants", "killed by the bench", "equivalent", "survived", "score", "date"]
+    found.append(_table(columns, mutants or [("not measured", *[""] * 6)]))
+    return "\n".join(found)
+
+
+#: Name in a page's fence to the function of the part.
+PARTS = {
+    "diagram": blocks,
+    "parameters": parameters,
+    "ports": ports,
+    "timing": waves,
+    "latency": cycles,
+    "cost": cost,
+    "checks": checks,
+}
