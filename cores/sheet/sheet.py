@@ -124,24 +124,26 @@ def _field(told):
 def waves(sheet, text):
     """The timing diagram: a run of the core's small configuration."""
     core = sheet.core
-    small = core.config.parse(core.small)
     flags = {stream["name"]: _flags(stream) for stream in _small(core).streams}
     caption = (
         f"A run of `{' '.join(core.small)}` in Amaranth's simulator, where no side stalls. A filled box is a transfer "
         f"with its number, a dashed one waits for `ready`.{_legend(flags)}"
     )
-    return _figure(timing.draw(f"Timing of {core.name}", _ran(core, small), flags), caption)
+    return _figure(timing.draw(f"Timing of {core.name}", _ran(core), flags), caption)
 
 
 @cache
 def _small(core):
-    return pinout(core, core.config.parse(core.small))
+    return pinout(core, _config(core))
 
 
 @cache
-def _ran(core, config):
-    payloads, settings = stimuli.payloads(core.name, _small(core).streams, config)
-    return run.simulate(_small(core).component, payloads, settings)
+def _ran(core):
+    return run.simulate(_small(core).component, *stimuli.payloads(core.name, _small(core).streams, _config(core)))
+
+
+def _config(core):
+    return core.config.parse(core.small)
 
 
 def _flags(stream):
@@ -240,11 +242,11 @@ def _mhz(row):
 def checks(sheet, text):
     """Proofs, and the score of the bench on mutants."""
     name = sheet.core.name
-    proofs = [(row["what"], _parameters(row), f"`{row['test']}`") for row in measured.rows("proofs", name)]
-    found = [_paragraph("Proved by SymbiYosys for all inputs and all times, unless it says less:")]
-    found.append(_table(["property", "parameters", "test"], proofs or [("none", "", "")]))
+    proofs = [(row["what"], f"`{row['test']}`") for row in measured.rows("proofs", name)]
+    found = [_paragraph("Proved for all inputs and all times, unless it says less, by SymbiYosys or by structure:")]
+    found.append(_table(["property", "test"], proofs or [("none", "")]))
     mutants = [
-        (_parameters(r), r["mutants"], r["killed"], r["equivalent"], r["survived"], f"{r['score']:.1%}", r["date"])
+        (_parameters(r), r["mutants"], r["killed"], r["equivalent"], r["survived"], f"{r['score']:.1%}", _date(r))
         for r in measured.rows("mutation", name)
     ]
     found.append(_paragraph("Small faults that were put into the Verilog (`bitloom mutate`), and what became of them:"))
