@@ -12,7 +12,7 @@ from amaranth.hdl import Fragment, Shape
 from ..hdl.emission.private import assigned_signals, memory_shape, unwarned
 from ..hdl.emission.verilog import signature_ports
 
-__all__ = ["draw", "draw_illegal", "propose"]
+__all__ = ["draw", "draw_illegal", "legal", "propose"]
 
 #: What makes a design too large to be compiled and simulated in seconds: bits of its ports, of the signals that its
 #: statements assign, and of its memories.
@@ -41,7 +41,7 @@ def draw(core, rng):
         Of the type `core.config`.
     """
     while True:
-        config = _legal(core.config, rng)
+        config = legal(core.config, rng)
         if config is not None and _is_small(core.component(config)):
             return config
 
@@ -93,8 +93,16 @@ def propose(config, rng):
     return values
 
 
-def _legal(config, rng):
-    """A configuration of that type, or None where none was found in a while."""
+def legal(config, rng):
+    """A configuration of that type, of any size, or None where none was found in a while.
+
+    Parameters
+    ----------
+    config : type
+        A `Config`.
+    rng : numpy.random.Generator
+        The only source of chance.
+    """
     values, fields = propose(config, rng), {field.name: field for field in dataclasses.fields(config)}
     for _ in range(_PATIENCE):
         try:
