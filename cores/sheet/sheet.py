@@ -6,12 +6,11 @@ replaced by what the function of that name in `PARTS` gives; the fence's text go
 
 from dataclasses import dataclass
 from functools import cache, cached_property
-from html import escape
 
 from ..catalogue import Core
 from ..config import Config, to_text
 from ..generate import Pinout, pinout
-from . import bits, diagram, formulae, measured, run, stimuli, timing
+from . import bits, diagram, formulae, html, kept, run, stimuli, timing
 
 __all__ = ["PARTS", "Sheet"]
 
@@ -50,30 +49,9 @@ class Sheet:
         return [port["name"] for port in (*self.pins.streams, *self.pins.signals)]
 
 
-def _paragraph(text):
-    return f"<p>{_code(text)}</p>"
-
-
-def _code(text):
-    """Text with `words` in it as HTML."""
-    parts = escape(text, quote=False).split("`")
-    return "".join(f"<code>{part}</code>" if number % 2 else part for number, part in enumerate(parts))
-
-
-def _table(columns, rows):
-    """A table; cells are text with `words` as code."""
-    head = "".join(f"<th>{_code(str(column))}</th>" for column in columns)
-    body = "".join("<tr>" + "".join(f"<td>{_code(str(cell))}</td>" for cell in row) + "</tr>\n" for row in rows)
-    return f"<table class='sheet'>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>"
-
-
-def _figure(picture, caption):
-    return f"<figure>\n{picture}\n<figcaption>{_code(caption)}</figcaption>\n</figure>"
-
-
 def blocks(sheet, text):
     """The block diagram that the text describes."""
-    return _figure(diagram.draw(f"Block diagram of {sheet.core.name}", diagram.parse(text), sheet.port_names), "")
+    return html.figure(diagram.draw(f"Block diagram of {sheet.core.name}", diagram.parse(text), sheet.port_names), "")
 
 
 def parameters(sheet, text):
@@ -83,25 +61,25 @@ def parameters(sheet, text):
         (f"`{each['name']}`", to_text(values[each["name"]]), to_text(each["default"]), each["allowed"], each["doc"])
         for each in sheet.core.config.describe()
     ]
-    return _table(["parameter", "value", "default", "allowed", "what it is"], rows)
+    return html.table(["parameter", "value", "default", "allowed", "what it is"], rows)
 
 
 def ports(sheet, text):
     """The ports, and of each stream what it carries, bit by bit."""
     pins = sheet.pins
     widths = {port.name: port.width for port in pins.ports}
-    found = [_paragraph(f"Configuration: `{sheet.parameters}`.")]
-    found.append(_table(["port", "direction", "bits"], [(f"`{p.name}`", p.direction, p.width) for p in pins.ports]))
-    found.append(_paragraph(_BYTES))
+    found = [html.paragraph(f"Configuration: `{sheet.parameters}`.")]
+    found.append(html.table(["port", "direction", "bits"], [(f"`{p.name}`", p.direction, p.width) for p in pins.ports]))
+    found.append(html.paragraph(_BYTES))
     for stream in pins.streams:
         found.append(f"<h3>{stream['direction'].capitalize()} stream <code>{stream['name']}</code></h3>")
-        found += [_paragraph(words) for words in (stream["about"], stream["payload"]) if words]
+        found += [html.paragraph(words) for words in (stream["about"], stream["payload"]) if words]
         for picture in bits.pictures(stream, widths):
-            found.append(_figure(bits.draw(picture), f"`{picture.name}`, {picture.width} bits"))
-        found.append(_table(["field", "bits", "width", "number"], map(_field, stream["fields"])))
+            found.append(html.figure(bits.draw(picture), f"`{picture.name}`, {picture.width} bits"))
+        found.append(html.table(["field", "bits", "width", "number"], map(_field, stream["fields"])))
     if pins.signals:
         found.append("<h3>Other ports</h3>")
-        found.append(_table(["port", "what it is"], [(f"`{s['name']}`", s["about"]) for s in pins.signals]))
+        found.append(html.table(["port", "what it is"], [(f"`{s['name']}`", s["about"]) for s in pins.signals]))
     return "\n".join(found)
 
 
@@ -129,7 +107,7 @@ def waves(sheet, text):
         f"A run of `{' '.join(core.small)}` in Amaranth's simulator, where no side stalls. A filled box is a transfer "
         f"with its number, a dashed one waits for `ready`.{_legend(flags)}"
     )
-    return _figure(timing.draw(f"Timing of {core.name}", _ran(core), flags), caption)
+    return html.figure(timing.draw(f"Timing of {core.name}", _ran(core), flags), caption)
 
 
 @cache
@@ -164,12 +142,12 @@ def cycles(sheet, text):
         (f"{name}, {getattr(known, name).about}", _cases(getattr(known, name).cases), value)
         for name, value in values.items()
     ]
-    found = [_table(["what, in cycles without stalls", "formula", sheet.parameters], rows)]
+    found = [html.table(["what, in cycles without stalls", "formula", sheet.parameters], rows)]
     if known.where:
-        found.append(_paragraph("In the formulae:"))
-        found.append(_table(["name", "is"], [(f"`{name}`", _cases(cases)) for name, cases in known.where.items()]))
+        found.append(html.paragraph("In the formulae:"))
+        found.append(html.table(["name", "is"], [(f"`{name}`", _cases(cases)) for name, cases in known.where.items()]))
         if any("bits(" in case.formula for cases in known.where.values() for case in cases):
-            found.append(_paragraph("`bits(n)` is the number of binary digits of n."))
+            found.append(html.paragraph("`bits(n)` is the number of binary digits of n."))
     return "\n".join(found)
 
 
@@ -179,82 +157,6 @@ def _cases(cases):
     )
 
 
-def cost(sheet, text):
-    """Kept figures of area and speed; what was not measured says so."""
-    name = sheet.core.name
-    synthesis, boards, area = (measured.rows(kind, name) for kind in ("synthesis", "boards", "area"))
-    rows = [
-        (row["target"], _parameters(row), _uses(row), _mhz(row), row["tools"], _date(row))
-        for row in (*synthesis, *(_missing(name, synthesis)))
-    ]
-    found = [
-        _paragraph("The core alone, out of context: estimates of synthesis and of place and route, not of a board.")
-    ]
-    found.append(_table(["part", "parameters", "resources", "Fmax, MHz", "tools", "date"], rows))
-    words = (
-        "Behind the host link of a board, the whole bitstream: nextpnr's estimates. A copied figure is of a table of "
-    )
-    found.append(_paragraph(words + "that day, and was not measured again since."))
-    rows = [
-        (row["board"], _parameters(row), _uses(row), f"{_mhz(row)} of {row['clock_mhz']:g}", row["tools"], _date(row))
-        for row in boards
-    ]
-    found.append(_table(["board", "parameters", "resources", "Fmax of clock, MHz", "tools", "date"], rows or [_NONE]))
-    found.append(_paragraph("In standard cells, without wires: an estimate of Yosys."))
-    rows = [
-        (row["library"], _parameters(row), f"{row['area']:,.0f}", f"{row['flip_flops']:,}", row["tools"], _date(row))
-        for row in area
-    ]
-    columns = ["library", "parameters", "area, square micrometres", "flip-flops", "tools", "date"]
-    found.append(_table(columns, rows or [_NONE]))
-    return "\n".join(found)
-
-
-_NONE = ("not measured", "", "", "", "", "")
-
-
-def _missing(core, rows):
-    """A row for each part on which the default was not measured."""
-    had = {row["target"] for row in rows if not row["parameters"]}
-    blank = {"parameters": [], "uses": {}, "fmax_mhz": None, "tools": "", "date": ""}
-    return [blank | {"target": target} for target in measured.TARGETS if target not in had]
-
-
-def _date(row):
-    """The day of a figure; a copied one is of a table of that day, and was not measured again since."""
-    return f"{row['date']}, copied" if row.get("copied") else row["date"]
-
-
-def _parameters(row):
-    return f"`{' '.join(row['parameters'])}`" if row["parameters"] else "default"
-
-
-def _uses(row):
-    if "why" in row:
-        return row["why"]
-    return ", ".join(f"{used:,} {name}" for name, used in row["uses"].items() if used) or "not measured"
-
-
-def _mhz(row):
-    return "-" if row["fmax_mhz"] is None else f"{row['fmax_mhz']:.0f}"
-
-
-def checks(sheet, text):
-    """Proofs, and the score of the bench on mutants."""
-    name = sheet.core.name
-    proofs = [(row["what"], f"`{row['test']}`") for row in measured.rows("proofs", name)]
-    found = [_paragraph("Proved for all inputs and all times, unless it says less, by SymbiYosys or by structure:")]
-    found.append(_table(["property", "test"], proofs or [("none", "")]))
-    mutants = [
-        (_parameters(r), r["mutants"], r["killed"], r["equivalent"], r["survived"], f"{r['score']:.1%}", _date(r))
-        for r in measured.rows("mutation", name)
-    ]
-    found.append(_paragraph("Small faults that were put into the Verilog (`bitloom mutate`), and what became of them:"))
-    columns = ["parameters", "mutants", "killed by the bench", "equivalent", "survived", "score", "date"]
-    found.append(_table(columns, mutants or [("not measured", *[""] * 6)]))
-    return "\n".join(found)
-
-
 #: Name in a page's fence to the function of the part.
 PARTS = {
     "diagram": blocks,
@@ -262,6 +164,6 @@ PARTS = {
     "ports": ports,
     "timing": waves,
     "latency": cycles,
-    "cost": cost,
-    "checks": checks,
+    "cost": kept.cost,
+    "checks": kept.checks,
 }

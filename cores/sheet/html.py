@@ -1,0 +1,28 @@
+"""Pieces of a page as HTML, which is well-formed XML, too. In all text, words between backquotes are code."""
+
+from html import escape
+
+__all__ = ["code", "figure", "paragraph", "table"]
+
+
+def paragraph(text):
+    """A paragraph."""
+    return f"<p>{code(text)}</p>"
+
+
+def code(text):
+    """Text with `words` in it as HTML."""
+    parts = escape(text, quote=False).split("`")
+    return "".join(f"<code>{part}</code>" if number % 2 else part for number, part in enumerate(parts))
+
+
+def table(columns, rows):
+    """A table; cells are text with `words` as code."""
+    head = "".join(f"<th>{code(str(column))}</th>" for column in columns)
+    body = "".join("<tr>" + "".join(f"<td>{code(str(cell))}</td>" for cell in row) + "</tr>\n" for row in rows)
+    return f"<table class='sheet'>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>"
+
+
+def figure(picture, caption):
+    """A picture with its caption."""
+    return f"<figure>\n{picture}\n<figcaption>{code(caption)}</figcaption>\n</figure>"
