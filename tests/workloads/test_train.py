@@ -545,7 +545,7 @@ def test_a_missing_extra_is_named_in_one_line(tmp_path):
     done = subprocess.run([sys.executable, "-c", code, "train", "bdwp"], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "bitloom: the package torch is not installed; install it with: pip install 'scikit-learn>=1.5' 'torch>=2.6'\n"
+        "bitloom: the package torch is not installed; install it with: pip install 'bitloom-rtl[train]'\n"
     )
     assert [*tmp_path.iterdir()] == []
 
