@@ -10,13 +10,29 @@ import textwrap
 
 from amaranth.lib.wiring import In
 
-from ..hdl.fields import fields
 from ..hdl.stream.axis import prefix
+from ..hdl.stream.fields import fields
 
-__all__ = ["signals", "streams", "template", "text"]
+__all__ = ["layouts", "signals", "streams", "template", "text"]
 
 _INDICES = "ijklmn"
 _WIDTH = 116
+
+
+def layouts(component):
+    """Shape of the payload of each of a core's streams, by their names: for `hdl.stream.codec`.
+
+    Parameters
+    ----------
+    component : wiring.Component
+        The core, without a wrapper.
+
+    Returns
+    -------
+    dict of str to ShapeLike
+    """
+    streams = (name for name, member in component.signature.members.items() if not member.is_port)
+    return {name: getattr(component, name).payload.shape() for name in streams}
 
 
 def streams(component, config, interface, widths):

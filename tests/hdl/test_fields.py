@@ -1,4 +1,4 @@
-"""hdl.fields: every field of a payload at its bits, whatever it is made of; Amaranth's own views say the same."""
+"""hdl.stream.fields: every field of a payload at its bits, whatever it is made of, as Amaranth's views have it."""
 
 import random
 
@@ -8,7 +8,7 @@ from amaranth.lib import data, enum
 
 from bitloom.cores.catalogue import CATALOGUE
 from bitloom.cores.generate import pinout
-from bitloom.hdl.fields import Elements, Field, fields
+from bitloom.hdl.stream.fields import Elements, Field, fields
 
 
 class Mode(enum.Enum, shape=2):

@@ -48,6 +48,18 @@ class Field:
         """The arrays that it is in, the outermost first."""
         return tuple(step for step in self.path if isinstance(step, Elements))
 
+    @property
+    def key(self):
+        """Its name without indices, as `groups.codes`, or `payload.codes` in an array that has no name."""
+        steps = ["payload"] if not self.path or isinstance(self.path[0], Elements) else []
+        return ".".join(steps + [step for step in self.path if not isinstance(step, Elements)])
+
+    @property
+    def limits(self):
+        """The least and the greatest value that its bits can hold."""
+        half = (1 << self.width) >> 1
+        return (-half, max(half - 1, 0)) if self.signed else (0, (1 << self.width) - 1)
+
     def name(self, indices):
         """Its name, as `groups[i].codes[j]`, with an index for each of `arrays`; `payload` is what has no name."""
         indices, text = iter(indices), ""

@@ -1,0 +1,286 @@
+"""Fields of a stream's payloads as arrays, and payloads as bytes or integers: one codec, derived from the layout.
+
+A payload is a row of bytes, the lowest byte first, with zeros in the bits that are left; or a Python integer. A field
+is an array of one value a transfer, with an axis for each array that the field is in: `groups[i].codes[j]` of a layout
+is the field `groups.codes`, of shape (transfers, groups, codes). A payload that has no names is the field `payload`.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from amaranth import Shape
+from numpy.lib.stride_tricks import as_strided
+
+from .fields import fields
+
+__all__ = ["from_integers", "named", "pack", "to_integers", "to_rows", "unpack"]
+
+_BLOCK = 1 << 22  # bits that are unpacked at a time: each of them takes a byte
+_WORD = 64  # bits of the widest field that NumPy holds as a number
+
+
+def named(shape):
+    """The fields of a payload by the names that `pack` and `unpack` have for them.
+
+    Parameters
+    ----------
+    shape : ShapeLike
+        Layout of the payload, or any other shape.
+
+    Returns
+    -------
+    dict of str to Field
+        The lowest bits first.
+    """
+    return {field.key: field for field in fields(shape)}
+
+
+def pack(shape, /, **values):
+    """Payloads of fields.
+
+    Parameters
+    ----------
+    shape : ShapeLike
+        Layout of the payload, or any other shape.
+    **values : array_like of int or bool, or mapping
+        Each field by its name, of shape (transfers, ...), or a single number for all; fields of a nested structure
+        also as a mapping: ``groups={"codes": ..., "shift": ...}`` is ``**{"groups.codes": ..., "groups.shift": ...}``.
+        If all are single numbers, there is one transfer. No field has a default, but what has no bits may be missing,
+        and of fields that share bits, as those of a union, one is given. Bits of no field are 0.
+
+    Returns
+    -------
+    ndarray of uint8, shape (transfers, bytes)
+        Payloads, the lowest byte first.
+
+    Raises
+    ------
+    ValueError
+        Names the field, the value, and what is allowed: if a field is missing, unknown, given twice, no integers, of
+        another shape, of another number of transfers, or out of its range: two's complement where it is signed, the
+        names' values where it is an enumeration.
+    """
+    bits, known = Shape.cast(shape).width, named(shape)
+    given = _flat(values)
+    _check_names(given, known, bits)
+    arrays = {name: _checked(name, value, known[name]) for name, value in given.items()}
+    count = _transfers(arrays)
+    payloads = np.empty((count, -(-bits // 8)), np.uint8)
+    for block in _blocks(count, bits):
+        whole = np.zeros((len(payloads[block]), bits), np.uint8)
+        for name, array in arrays.items():
+            if known[name].width:
+                view = _places(whole, known[name])
+                view[...] = _to_bits(array[block] if array.ndim else array, known[name])
+        payloads[block] = np.packbits(whole, axis=1, bitorder="little")
+    return payloads
+
+
+def unpack(shape, payloads):
+    """Fields of payloads.
+
+    Parameters
+    ----------
+    shape : ShapeLike
+        Layout of the payload, or any other shape.
+    payloads : ndarray of uint8, shape (transfers, bytes), or sequence of int
+        The lowest byte first, unused upper bits 0.
+
+    Returns
+    -------
+    dict of str to ndarray, shape (transfers, ...)
+        Every field by its name, the lowest bits first: of the narrowest type of 8, 16, 32 or 64 bits, signed or not as
+        the field is; of Python's integers where a field has more than 64 bits. `pack` takes it as ``**values``, unless
+        fields share bits.
+
+    Raises
+    ------
+    ValueError
+        As from `to_rows`.
+    """
+    bits, known = Shape.cast(shape).width, named(shape)
+    rows = to_rows(payloads, bits)
+    counts = {name: tuple(array.count for array in field.arrays) for name, field in known.items()}
+    found = {name: np.empty((len(rows), *counts[name]), _type(field)) for name, field in known.items()}
+    for block in _blocks(len(rows), bits):
+        whole = np.unpackbits(rows[block], axis=1, count=bits, bitorder="little")
+        for name, field in known.items():
+            found[name][block] = _from_bits(_places(whole, field), field) if field.width else 0
+    return found
+
+
+def to_rows(payloads, bits):
+    """Payloads as rows of bytes, checked.
+
+    Parameters
+    ----------
+    payloads : ndarray of uint8, shape (transfers, bytes), or sequence of int
+    bits : int
+        Of a payload.
+
+    Returns
+    -------
+    ndarray of uint8, shape (transfers, bytes)
+
+    Raises
+    ------
+    ValueError
+        For rows of another type or size, and payloads of more bits.
+    """
+    if not isinstance(payloads, np.ndarray):
+        return from_integers(payloads, bits)
+    size = -(-bits // 8)
+    if payloads.dtype != np.uint8 or payloads.ndim != 2 or payloads.shape[1] != size:
+        raise ValueError(
+            f"payloads of {bits} bits must be rows of {size} bytes, uint8, not {payloads.dtype} of shape "
+            f"{payloads.shape}"
+        )
+    if bits % 8 and (wrong := payloads[:, -1] >> bits % 8 != 0).any():
+        raise ValueError(f"payload {int(wrong.argmax())} must have {bits} bits, more are set")
+    return payloads
+
+
+def from_integers(payloads, bits):
+    """Rows of bytes of payloads that are integers of 0 to 2**bits - 1; ValueError names the first one that is not."""
+    size, payloads = -(-bits // 8), list(payloads)
+    if payloads and not 0 <= min(payloads) <= max(payloads) < 1 << bits:
+        at, wrong = next((at, value) for at, value in enumerate(payloads) if not 0 <= value < 1 << bits)
+        raise ValueError(f"payload {at} must have {bits} bits, {wrong} has more")
+    data = b"".join([int(payload).to_bytes(size, "little") for payload in payloads])
+    return np.frombuffer(data, np.uint8).reshape(len(payloads), size)
+
+
+def to_integers(rows):
+    """Python's integers of payloads that are rows of bytes, uint8 of shape (transfers, bytes)."""
+    size = rows.shape[1]
+    if size <= 8:
+        return np.pad(rows, [(0, 0), (0, 8 - size)]).view("<u8")[:, 0].tolist()
+    data = rows.tobytes()
+    return [int.from_bytes(data[at : at + size], "little") for at in range(0, len(data), size)]
+
+
+def _flat(values, above=""):
+    """Fields of mappings within mappings, by their whole names."""
+    found = {}
+    for name, value in values.items():
+        inner = _flat(value, f"{above}{name}.") if isinstance(value, Mapping) else {above + name: value}
+        if twice := found.keys() & inner.keys():
+            raise ValueError(f"field {min(twice)!r} is given twice")
+        found |= inner
+    return found
+
+
+def _check_names(given, known, bits):
+    """Refuse unknown fields, such that share bits, and the lack of what has bits."""
+    told = f"the payload has {', '.join(known) or 'no fields'}"
+    if unknown := [name for name in given if name not in known]:
+        raise ValueError(f"unknown field {unknown[0]!r}: {told}")
+    taken = np.zeros((1, bits), np.uint8)
+    for name in given:
+        place = _places(taken, known[name])
+        if place.any():
+            raise ValueError(f"field {name!r} must not be given with others that have the same bits")
+        place[...] = 1
+    for name, field in known.items():
+        if name not in given and field.width and not _places(taken, field).any():
+            raise ValueError(f"field {name!r} is missing: {told}")
+
+
+def _checked(name, value, field):
+    """A field's values as an array, of the right shape or of none."""
+    array, counts = _integers(name, value), tuple(array.count for array in field.arrays)
+    if array.ndim and array.shape[1:] != counts:
+        wanted = ", ".join(map(str, ("transfers", *counts)))
+        raise ValueError(
+            f"field {name!r} must have shape ({wanted}{'' if counts else ','}) or be one number, not {array.shape}"
+        )
+    if not array.size:
+        return array
+    low, high = field.limits
+    if field.values:
+        right, allowed = np.isin(array, [*field.values.values()]), [f"{v} ({k})" for k, v in field.values.items()]
+    elif low <= array.min() and array.max() <= high:
+        return array
+    else:
+        right, allowed = (array >= low) & (array <= high), [f"{low} to {high}"]
+    if not right.all():
+        at = tuple(np.argwhere(~right)[0].tolist())
+        where = f" in transfer {at[0]}" + (f", at {list(at[1:])}" if at[1:] else "") if at else ""
+        raise ValueError(f"field {name!r} must be {', '.join(allowed)}, not {array[at]}{where}")
+    return array
+
+
+def _integers(name, value):
+    """An array of integers; of Python's where NumPy's are too short."""
+    array = np.asarray(value)
+    if array.dtype.kind == "f" and not isinstance(value, np.ndarray | np.generic):
+        # NumPy takes a list of integers beyond 63 bits for numbers of floating point.
+        array = np.asarray(value, object)
+    if array.dtype.kind == "O":
+        wrong = next((item for item in array.ravel().tolist() if not isinstance(item, int)), None)
+        if wrong is not None or None in array.ravel().tolist():
+            raise ValueError(f"field {name!r} must be integers, not {wrong!r}")
+    elif array.dtype.kind not in "biu":
+        raise ValueError(f"field {name!r} must be integers, not {array.dtype}")
+    return array
+
+
+def _transfers(arrays):
+    """How many transfers fields have; those of single numbers have any."""
+    lengths = {name: len(array) for name, array in arrays.items() if array.ndim}
+    for name, length in lengths.items():
+        first = next(iter(lengths))
+        if length != lengths[first]:
+            raise ValueError(
+                f"field {name!r} must have as many transfers as {first!r}, {lengths[first]:,}, not {length:,}"
+            )
+    return next(iter(lengths.values()), 1)
+
+
+def _blocks(count, bits):
+    """Slices of transfers whose bits take no more than a little memory."""
+    step = max(_BLOCK // max(bits, 1), 1)
+    return [slice(start, start + step) for start in range(0, count, step)]
+
+
+def _places(whole, field):
+    """The bits of a field, shape (transfers, ..., width), in those of payloads, shape (transfers, bits)."""
+    shape = len(whole), *(array.count for array in field.arrays), field.width
+    strides = whole.strides[0], *(array.stride for array in field.arrays), 1
+    return as_strided(whole[:, field.offset :], shape, strides)
+
+
+def _type(field):
+    """The narrowest type of a field's values."""
+    if field.width > _WORD:
+        return np.dtype(object)
+    size = next(size for size in (1, 2, 4, 8) if field.width <= 8 * size)
+    return np.dtype(f"<{'i' if field.signed else 'u'}{size}")
+
+
+def _to_bits(values, field):
+    """Bits of values that are in range, the lowest first, along a new axis."""
+    if field.width > _WORD:
+        size, modulus = -(-field.width // 8), 1 << field.width
+        data = b"".join([(value % modulus).to_bytes(size, "little") for value in values.ravel().tolist()])
+        parts = np.frombuffer(data, np.uint8).reshape(*values.shape, size)
+    else:
+        parts = np.ascontiguousarray(values, _type(field))[..., None].view(np.uint8)
+    return np.unpackbits(parts, axis=-1, count=field.width, bitorder="little")
+
+
+def _from_bits(bits, field):
+    """Values of bits along the last axis, the lowest first."""
+    parts, shape = np.packbits(bits, axis=-1, bitorder="little"), bits.shape[:-1]
+    sign = 1 << (field.width - 1) if field.signed else 0
+    if field.width > _WORD:
+        numbers = to_integers(parts.reshape(-1, parts.shape[-1]))
+        found = np.empty(len(numbers), object)
+        found[:] = [(number ^ sign) - sign for number in numbers]
+        return found.reshape(shape)
+    wanted = _type(field)
+    words = np.zeros((*shape, wanted.itemsize), np.uint8)
+    words[..., : parts.shape[-1]] = parts
+    numbers = words.view(f"<u{wanted.itemsize}")[..., 0]
+    # In two's complement modulo the word.
+    return ((numbers ^ numbers.dtype.type(sign)) - numbers.dtype.type(sign)).view(wanted)
