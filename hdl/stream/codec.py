@@ -5,7 +5,9 @@ is an array of one value a transfer, with an axis for each array that the field 
 is the field `groups.codes`, of shape (transfers, groups, codes). A payload that has no names is the field `payload`.
 """
 
+import math
 from collections.abc import Mapping
+from itertools import product
 
 import numpy as np
 from amaranth import Shape
@@ -15,7 +17,6 @@ from .fields import fields
 
 __all__ = ["from_integers", "named", "pack", "to_integers", "to_rows", "unpack"]
 
-_BLOCK = 1 << 22  # bits that are unpacked at a time: each of them takes a byte
 _WORD = 64  # bits of the widest field that NumPy holds as a number
 
 
@@ -60,19 +61,13 @@ def pack(shape, /, **values):
         another shape, of another number of transfers, or out of its range: two's complement where it is signed, the
         names' values where it is an enumeration.
     """
-    bits, known = Shape.cast(shape).width, named(shape)
+    size, known = -(-Shape.cast(shape).width // 8), named(shape)
     given = _flat(values)
-    _check_names(given, known, bits)
+    _check_names(given, known, size)
     arrays = {name: _checked(name, value, known[name]) for name, value in given.items()}
-    count = _transfers(arrays)
-    payloads = np.empty((count, -(-bits // 8)), np.uint8)
-    for block in _blocks(count, bits):
-        whole = np.zeros((len(payloads[block]), bits), np.uint8)
-        for name, array in arrays.items():
-            if known[name].width:
-                view = _places(whole, known[name])
-                view[...] = _to_bits(array[block] if array.ndim else array, known[name])
-        payloads[block] = np.packbits(whole, axis=1, bitorder="little")
+    payloads = np.zeros((_transfers(arrays), size), np.uint8)
+    for name, array in arrays.items():
+        _put(payloads, known[name], _to_parts(array, known[name]))
     return payloads
 
 
@@ -98,15 +93,8 @@ def unpack(shape, payloads):
     ValueError
         As from `to_rows`.
     """
-    bits, known = Shape.cast(shape).width, named(shape)
-    rows = to_rows(payloads, bits)
-    counts = {name: tuple(array.count for array in field.arrays) for name, field in known.items()}
-    found = {name: np.empty((len(rows), *counts[name]), _type(field)) for name, field in known.items()}
-    for block in _blocks(len(rows), bits):
-        whole = np.unpackbits(rows[block], axis=1, count=bits, bitorder="little")
-        for name, field in known.items():
-            found[name][block] = _from_bits(_places(whole, field), field) if field.width else 0
-    return found
+    rows = to_rows(payloads, Shape.cast(shape).width)
+    return {name: _from_parts(_taken(rows, field), field) for name, field in named(shape).items()}
 
 
 def to_rows(payloads, bits):
@@ -170,20 +158,26 @@ def _flat(values, above=""):
     return found
 
 
-def _check_names(given, known, bits):
+def _check_names(given, known, size):
     """Refuse unknown fields, such that share bits, and the lack of what has bits."""
     told = f"the payload has {', '.join(known) or 'no fields'}"
     if unknown := [name for name in given if name not in known]:
         raise ValueError(f"unknown field {unknown[0]!r}: {told}")
-    taken = np.zeros((1, bits), np.uint8)
+    taken = np.zeros(size, np.uint8)
     for name in given:
-        place = _places(taken, known[name])
-        if place.any():
+        if (taken & (own := _bits(known[name], size))).any():
             raise ValueError(f"field {name!r} must not be given with others that have the same bits")
-        place[...] = 1
+        taken |= own
     for name, field in known.items():
-        if name not in given and field.width and not _places(taken, field).any():
+        if name not in given and field.width and not (taken & _bits(field, size)).any():
             raise ValueError(f"field {name!r} is missing: {told}")
+
+
+def _bits(field, size):
+    """A payload of so many bytes with ones in all bits of a field."""
+    payload = np.zeros((1, size), np.uint8)
+    _put(payload, field, _top_cleared(np.full(-(-field.width // 8), 255, np.uint8), field))
+    return payload[0]
 
 
 def _checked(name, value, field):
@@ -237,19 +231,6 @@ def _transfers(arrays):
     return next(iter(lengths.values()), 1)
 
 
-def _blocks(count, bits):
-    """Slices of transfers whose bits take no more than a little memory."""
-    step = max(_BLOCK // max(bits, 1), 1)
-    return [slice(start, start + step) for start in range(0, count, step)]
-
-
-def _places(whole, field):
-    """The bits of a field, shape (transfers, ..., width), in those of payloads, shape (transfers, bits)."""
-    shape = len(whole), *(array.count for array in field.arrays), field.width
-    strides = whole.strides[0], *(array.stride for array in field.arrays), 1
-    return as_strided(whole[:, field.offset :], shape, strides)
-
-
 def _type(field):
     """The narrowest type of a field's values."""
     if field.width > _WORD:
@@ -258,29 +239,83 @@ def _type(field):
     return np.dtype(f"<{'i' if field.signed else 'u'}{size}")
 
 
-def _to_bits(values, field):
-    """Bits of values that are in range, the lowest first, along a new axis."""
+def _to_parts(values, field):
+    """Bytes of values, which are in range, the lowest first, along a new axis; no bits beyond the field's."""
+    size = -(-field.width // 8)
     if field.width > _WORD:
-        size, modulus = -(-field.width // 8), 1 << field.width
+        modulus = 1 << field.width
         data = b"".join([(value % modulus).to_bytes(size, "little") for value in values.ravel().tolist()])
-        parts = np.frombuffer(data, np.uint8).reshape(*values.shape, size)
-    else:
-        parts = np.ascontiguousarray(values, _type(field))[..., None].view(np.uint8)
-    return np.unpackbits(parts, axis=-1, count=field.width, bitorder="little")
+        return np.frombuffer(data, np.uint8).reshape(*values.shape, size)
+    parts = np.ascontiguousarray(values, _type(field)).reshape(*values.shape, 1).view(np.uint8)[..., :size]
+    return _top_cleared(parts.copy(), field) if field.signed else parts
 
 
-def _from_bits(bits, field):
-    """Values of bits along the last axis, the lowest first."""
-    parts, shape = np.packbits(bits, axis=-1, bitorder="little"), bits.shape[:-1]
-    sign = 1 << (field.width - 1) if field.signed else 0
+def _from_parts(parts, field):
+    """Values of bytes, the lowest first, along the last axis."""
+    shape, wanted = parts.shape[:-1], _type(field)
+    sign = 1 << (field.width - 1) if field.signed and field.width else 0
     if field.width > _WORD:
         numbers = to_integers(parts.reshape(-1, parts.shape[-1]))
         found = np.empty(len(numbers), object)
         found[:] = [(number ^ sign) - sign for number in numbers]
         return found.reshape(shape)
-    wanted = _type(field)
     words = np.zeros((*shape, wanted.itemsize), np.uint8)
     words[..., : parts.shape[-1]] = parts
     numbers = words.view(f"<u{wanted.itemsize}")[..., 0]
     # In two's complement modulo the word.
     return ((numbers ^ numbers.dtype.type(sign)) - numbers.dtype.type(sign)).view(wanted)
+
+
+def _top_cleared(parts, field):
+    """Bytes without the bits beyond a field, in place."""
+    if field.width % 8:
+        parts[..., -1] &= (1 << field.width % 8) - 1
+    return parts
+
+
+def _put(payloads, field, parts):
+    """Add a field's bytes, of shape (transfers, ..., bytes) or (bytes,), to payloads in which its bits are 0."""
+    parts = np.broadcast_to(parts, (len(payloads), *(array.count for array in field.arrays), parts.shape[-1]))
+    for which, shift, low, high in _places(payloads, field):
+        low |= parts[which] << shift
+        if shift:
+            high |= parts[which][..., : high.shape[-1]] >> (8 - shift)
+
+
+def _taken(payloads, field):
+    """A field's bytes in payloads, shape (transfers, ..., bytes)."""
+    parts = np.zeros((len(payloads), *(array.count for array in field.arrays), -(-field.width // 8)), np.uint8)
+    for which, shift, low, high in _places(payloads, field):
+        parts[which] = low >> shift
+        if shift:
+            parts[which][..., : high.shape[-1]] |= high << (8 - shift)
+    return _top_cleared(parts, field)
+
+
+def _places(payloads, field):
+    """Where a field is: its elements that begin at the same bit of a byte together.
+
+    Yields
+    ------
+    which : tuple of slice
+        These elements, of shape (transfers, ...).
+    shift : int
+        The bit of a byte at which they begin, 0 to 7.
+    low, high : ndarray of uint8, shape (transfers, ..., bytes)
+        Views of the bytes from their first ones on, as many as their values have, and from their second ones on, as
+        far as they reach.
+    """
+    if not field.width:
+        return
+    periods = [8 // math.gcd(array.stride, 8) for array in field.arrays]
+    strides = [array.stride * period // 8 for array, period in zip(field.arrays, periods, strict=True)]
+    for start in product(*(range(min(p, a.count)) for p, a in zip(periods, field.arrays, strict=True))):
+        bit = field.offset + sum(index * array.stride for index, array in zip(start, field.arrays, strict=True))
+        which = slice(None), *(slice(index, None, period) for index, period in zip(start, periods, strict=True))
+        counts = [-((i - a.count) // p) for i, p, a in zip(start, periods, field.arrays, strict=True)]
+
+        def view(first, size, counts=counts):
+            return as_strided(payloads[:, first:], (len(payloads), *counts, size), (payloads.strides[0], *strides, 1))
+
+        first, shift = divmod(bit, 8)
+        yield which, shift, view(first, -(-field.width // 8)), view(first + 1, -(-(shift + field.width) // 8) - 1)
