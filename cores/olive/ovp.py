@@ -54,7 +54,7 @@ class OvpDecoderConfig(Config):
         Fields: `codes`, those of `pairs` pairs, the first pair lowest, in each pair the even value in the low half;
         `last`, the end of a packet, which goes through with its transfer.
         """
-        return data.StructLayout({"codes": 2 * self.format.bits * self.pairs, "last": 1})
+        return data.StructLayout({"codes": data.ArrayLayout(2 * self.format.bits, self.pairs), "last": 1})
 
     @property
     def value_layout(self):
@@ -119,7 +119,7 @@ class OvpDecoder(wiring.Component):
         bias = self.bias if config.bias_port else Const(fmt.bias, fmt.exponent_bits)
         illegal = []
         for pair in range(config.pairs):
-            codes = skid.o.payload.codes.word_select(pair, 2 * fmt.bits)
+            codes = skid.o.payload.codes[pair]
             values, pair_illegal = decode_pair(m, fmt, codes, bias)
             for target, (exponent, integer) in enumerate(values):
                 value = register.i.payload.values[2 * pair + target]
@@ -316,9 +316,7 @@ class OvpEncoder(wiring.Component):
                     target.values[side].negative.eq(source.negative),
                     target.values[side].doubled.eq(saturate(doubled, doubled_bits)),
                 ]
-            m.d.comb += skid.i.payload.codes.word_select(pair, 2 * fmt.bits).eq(
-                _encode_pair(m, fmt, selected.o.payload.pairs[pair])
-            )
+            m.d.comb += skid.i.payload.codes[pair].eq(_encode_pair(m, fmt, selected.o.payload.pairs[pair]))
         return m
 
 

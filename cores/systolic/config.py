@@ -80,7 +80,7 @@ class TileConfig(SidesConfig):
         """
         fields = {"sums": data.ArrayLayout(signed(self.accumulator), self.cols)}
         if self.overflow:
-            fields["overflow"] = self.cols
+            fields["overflow"] = data.ArrayLayout(1, self.cols)
         return data.StructLayout(fields | {"last": 1})
 
     @property
