@@ -3,6 +3,8 @@
 import dataclasses
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..hdl.primitives import FAMILIES
 from ..tools import numerals
 
@@ -59,18 +61,38 @@ class Config:
         ValueError
             For an unknown or repeated name, a text that is no value of the field's type, or a value out of range.
         """
-        fields = {field.name: field for field in dataclasses.fields(cls)}
         values = {}
         for assignment in assignments:
             name, equals, text = assignment.partition("=")
             if not equals:
                 raise ValueError(f"parameter {assignment!r} must be given as NAME=VALUE")
-            if name not in fields:
-                raise ValueError(f"unknown parameter {name!r}: allowed are {', '.join(fields)}")
             if name in values:
                 raise ValueError(f"parameter {name!r} is given twice")
-            values[name] = _from_text(fields[name], text)
-        return cls(**values)
+            values[name] = text
+        return cls.of(values)
+
+    @classmethod
+    def of(cls, values):
+        """Make a configuration of named values.
+
+        Parameters
+        ----------
+        values : mapping of str to int, bool, str or None
+            Of fields; the others have their defaults. A text stands for the value that `parse` makes of it, a scalar of
+            NumPy for Python's.
+
+        Raises
+        ------
+        TypeError
+            For a value of another type.
+        ValueError
+            For an unknown name, a text that is no value of the field's type, or a value out of range.
+        """
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        for name in values:
+            if name not in fields:
+                raise ValueError(f"unknown parameter {name!r}: allowed are {', '.join(fields)}")
+        return cls(**{name: _value(fields[name], value) for name, value in values.items()})
 
     @classmethod
     def describe(cls):
@@ -136,6 +158,11 @@ def _allowed(field):
     else:
         text = f"of type {_type(field).__name__}"
     return text + (" or none" if field.metadata["optional"] else "")
+
+
+def _value(field, value):
+    value = value.item() if isinstance(value, np.generic) else value
+    return _from_text(field, value) if isinstance(value, str) else value
 
 
 def _from_text(field, text):

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..cores.generate import generate
 from ..golden import strict_json
+from ..golden.checks import integer
 from ..tools import external
 from . import verilator
 from .progress_file import watched
@@ -189,10 +190,8 @@ def simulate(
     ToolMissing, ToolFailed
         If the program could not be built.
     """
-    if vectors is not None and vectors < 1:
-        raise ValueError(f"vectors must be 1 or more, not {vectors}")
-    if seed is not None and seed < 0:
-        raise ValueError(f"seed must be 0 or more, not {seed}")
+    vectors = None if vectors is None else integer("vectors", vectors, 1, None)
+    seed = None if seed is None else integer("seed", seed, 0, None)
     if waves is not None:
         waves = Path(waves)
         if waves.suffix not in verilator.TRACES:
