@@ -7,7 +7,7 @@ extra, where a package is not installed. A check that failed is no exception: th
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,11 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from amaranth.hdl import ShapeLike
-from amaranth.lib import wiring
 
 from .cores import catalogue, generate
-from .cores.config import Config
+from .cores.config import Config, Value
 from .cores.generate import Design
 from .golden.checks import integer
 from .hdl.emission.replicate import unwarned
@@ -28,6 +26,8 @@ from .tools import external
 from .tools.missing import sentence
 
 if TYPE_CHECKING:
+    from amaranth.lib import wiring
+
     from .synth.liberty import Library
     from .synth.report import Report
     from .testbench.runner import Result
@@ -104,13 +104,13 @@ class ConfiguredCore:
         return generate.generate(self.entry, self.config).manifest
 
     @cached_property
-    def streams(self) -> Mapping[str, ShapeLike]:
+    def streams(self) -> Mapping[str, Any]:
         """Name of each stream of the component to the layout of its payload."""
         component = unwarned(self.entry.component(self.config))
         members = component.signature.members.items()
         return {name: getattr(component, name).payload.shape() for name, member in members if member.is_signature}
 
-    def component(self) -> wiring.Component:
+    def component(self) -> "wiring.Component[Any]":
         """A new component, for a design of one's own in Amaranth; it lives in the domain `sync`.
 
         Returns
@@ -285,13 +285,13 @@ class ConfiguredCore:
         """
         return codec.unpack(self._layout(stream), payloads)
 
-    def _layout(self, stream: str) -> ShapeLike:
+    def _layout(self, stream: str) -> Any:
         if stream not in self.streams:
             raise ValueError(f"unknown stream {stream!r}: {self.name} has {', '.join(self.streams)}")
         return self.streams[stream]
 
 
-def core(name: str, /, **parameters: int | bool | str | None) -> ConfiguredCore:
+def core(name: str, /, **parameters: Value) -> ConfiguredCore:
     """A core of the catalogue with its parameters.
 
     Parameters
@@ -318,7 +318,7 @@ def core(name: str, /, **parameters: int | bool | str | None) -> ConfiguredCore:
 
 
 @contextlib.contextmanager
-def _naming_extras() -> Iterator[None]:
+def _naming_extras() -> Generator[None, None, None]:
     """Say of a package that is not installed which extra brings it, as the command line does."""
     try:
         yield

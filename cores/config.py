@@ -1,17 +1,31 @@
 """Configurations: frozen dataclasses that document and validate their own fields."""
 
 import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 
-from ..hdl.primitives import FAMILIES
+from ..hdl.primitives import FAMILIES, Family
 from ..tools import numerals
 
-__all__ = ["Config", "param", "to_text"]
+__all__ = ["Config", "Value", "param", "to_text"]
+
+#: A parameter's value.
+Value = int | bool | str | None
+Field = dataclasses.Field[Any]
 
 
-def param(default, doc, *, choices=None, low=None, high=None, optional=False):
+def param(
+    default: Value,
+    doc: str,
+    *,
+    choices: Sequence[Value] | None = None,
+    low: int | None = None,
+    high: int | None = None,
+    optional: bool = False,
+) -> Any:
     """Declare a field of a `Config`.
 
     Parameters
@@ -43,12 +57,12 @@ class Config:
         If a field is outside its legal range; the message names the field, the value and what is allowed.
     """
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             self._check(field, getattr(self, field.name))
 
     @classmethod
-    def parse(cls, assignments):
+    def parse(cls, assignments: Iterable[str]) -> Self:
         """Make a configuration from `NAME=VALUE` texts.
 
         Parameters
@@ -61,7 +75,7 @@ class Config:
         ValueError
             For an unknown or repeated name, a text that is no value of the field's type, or a value out of range.
         """
-        values = {}
+        values: dict[str, str] = {}
         for assignment in assignments:
             name, equals, text = assignment.partition("=")
             if not equals:
@@ -72,7 +86,7 @@ class Config:
         return cls.of(values)
 
     @classmethod
-    def of(cls, values):
+    def of(cls, values: Mapping[str, Any]) -> Self:
         """Make a configuration of named values.
 
         Parameters
@@ -95,7 +109,7 @@ class Config:
         return cls(**{name: _value(fields[name], value) for name, value in values.items()})
 
     @classmethod
-    def describe(cls):
+    def describe(cls) -> list[dict[str, Any]]:
         """One dict a field: name, type, default, allowed, doc."""
         return [
             {
@@ -109,24 +123,24 @@ class Config:
         ]
 
     @property
-    def family(self):
+    def family(self) -> Family:
         """The FPGA family whose primitives the core names, by its field `target`; without one, of no family."""
         return FAMILIES[getattr(self, "target", "generic")]
 
-    def portable(self):
+    def portable(self) -> Self:
         """This configuration without primitives of a family: the same values in the same cycles."""
         return self if self.family.portable else dataclasses.replace(self, target="generic")
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Field name to value."""
         return dataclasses.asdict(self)
 
-    def assignments(self, all_fields=False):
+    def assignments(self, all_fields: bool = False) -> list[str]:
         """`NAME=VALUE` texts, in order, of the fields that differ from their defaults, or of all."""
         values = [(field, getattr(self, field.name)) for field in dataclasses.fields(self)]
         return [f"{f.name}={to_text(value)}" for f, value in values if all_fields or value != f.default]
 
-    def _check(self, field, value):
+    def _check(self, field: Field, value: object) -> None:
         if value is None and field.metadata["optional"]:
             return
         kind = _type(field)
@@ -141,11 +155,11 @@ class Config:
             raise ValueError(f"{field.name} must be {_allowed(field)}, not {value!r}")
 
 
-def _type(field):
+def _type(field: Field) -> type:
     return int if field.default is None else type(field.default)
 
 
-def _allowed(field):
+def _allowed(field: Field) -> str:
     choices, low, high = (field.metadata[key] for key in ("choices", "low", "high"))
     if choices is not None:
         text = "one of " + ", ".join(map(str, choices))
@@ -160,12 +174,12 @@ def _allowed(field):
     return text + (" or none" if field.metadata["optional"] else "")
 
 
-def _value(field, value):
+def _value(field: Field, value: Any) -> Any:
     value = value.item() if isinstance(value, np.generic) else value
     return _from_text(field, value) if isinstance(value, str) else value
 
 
-def _from_text(field, text):
+def _from_text(field: Field, text: str) -> Value:
     kind = _type(field)
     if field.metadata["optional"] and text.lower() == "none":
         return None
@@ -178,6 +192,6 @@ def _from_text(field, text):
         raise ValueError(f"{field.name} must be {_allowed(field)}, not {text!r}") from None
 
 
-def to_text(value):
+def to_text(value: Value) -> str:
     """A field's value as `Config.parse` takes it."""
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)

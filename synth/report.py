@@ -6,8 +6,9 @@ measurements of a board.
 """
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -107,7 +108,7 @@ class Report:
     @property
     def met(self) -> bool | None:
         """Whether Fmax reaches the frequency that was asked for; None when none was asked for."""
-        return None if self.freq_mhz is None else self.fmax_mhz >= self.freq_mhz
+        return None if self.freq_mhz is None or self.fmax_mhz is None else self.fmax_mhz >= self.freq_mhz
 
     @property
     def wording(self) -> str:
@@ -116,7 +117,7 @@ class Report:
         seed = "" if self.seed is None else f", seed {self.seed}, out of context"
         return f"estimate of {tools}{seed}"
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Everything as JSON can hold it, `met` and `wording` included."""
         return {**asdict(self), "met": self.met, "wording": self.wording}
 
@@ -200,7 +201,7 @@ def table(report: Report) -> Group:
     """
     # As Text, which is no markup: a library may have any name.
     title = Text(f"{report.design} on {report.target}" + (f", {report.part}" if report.part else ""), "table.title")
-    parts: list = []
+    parts: list[RenderableType] = []
     if report.uses:
         uses = Table(title=title)
         uses.add_column("resource")

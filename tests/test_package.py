@@ -1,15 +1,20 @@
 """What is packed: all that the repository holds, under a name that is ours."""
 
-import fnmatch
 import importlib
+import os
 import re
+import shutil
 import subprocess
+import sys
+import tarfile
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+ROOMS = ("cli", "cores", "fpga", "golden", "hdl", "synth", "testbench", "tools")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
@@ -21,27 +26,94 @@ def tracked():
     return done.stdout.splitlines()
 
 
-def packed(file):
-    """Whether setuptools takes a file into the source distribution: by itself, or for a line of MANIFEST.in."""
-    packages = {name.removeprefix("bitloom").removeprefix(".") for name in PROJECT["tool"]["setuptools"]["packages"]}
-    folder, _, name = file.rpartition("/")
-    if folder.replace("/", ".") in packages and name.endswith(".py"):
-        return True
-    if file in ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
-        return True
-    for package, patterns in PROJECT["tool"]["setuptools"]["package-data"].items():
-        where = package.removeprefix("bitloom").removeprefix(".")
-        if any(fnmatch.fnmatch(file, f"{where.replace('.', '/')}/{pattern}") for pattern in patterns):
-            return True
-    lines = [line.split() for line in (ROOT / "MANIFEST.in").read_text().splitlines()]
-    return any(
-        (word == "include" and file in names) or (word == "graft" and any(file.startswith(f"{n}/") for n in names))
-        for word, *names in lines
-    )
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory):
+    """What `python -m build` makes of the repository's files: the source distribution, and of that the wheel."""
+    folder = tmp_path_factory.mktemp("package")
+    for file in tracked():
+        (folder / "tree" / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / file, folder / "tree" / file)
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, folder / "tree"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, done.stdout
+    (source,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
+    return source, wheel
 
 
-def test_the_source_distribution_holds_all_that_the_tests_and_make_need():
-    assert [file for file in tracked() if not packed(file)] == [".gitignore"]
+def test_the_source_distribution_holds_all_that_the_tests_and_make_need(archives):
+    with tarfile.open(archives[0]) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames() if not archive.getmember(name).isdir()}
+    assert {*tracked()} - held == {".gitignore"}
+    made = {"PKG-INFO", "setup.cfg"}
+    assert {name for name in held - {*tracked()} if not name.startswith("bitloom_rtl.egg-info/")} == made
+
+
+def test_the_wheel_holds_all_of_the_package_and_nothing_else(archives):
+    with zipfile.ZipFile(archives[1]) as archive:
+        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+    modules = re.compile(rf"(?:{'|'.join(ROOMS)})/.*|[^/]*\.py|py\.typed")
+    # A picture is for readers of the repository.
+    assert held == {f"bitloom/{file}" for file in tracked() if modules.fullmatch(file) and not file.endswith(".png")}
+
+
+@pytest.mark.long
+def test_a_read_only_installation_works_for_another_user_in_another_folder(archives, tmp_path):
+    installed, home = tmp_path / "installed", tmp_path / "home"
+    home.mkdir()
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", installed], check=True)
+    python = installed / "bin" / "python"
+    (packages,) = installed.glob("lib/python3*/site-packages")
+    # What bitloom needs is where the tests have it from; their own bitloom comes later on the path.
+    (packages / "needed.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")))
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-index", "--no-deps"]
+    subprocess.run([*pip, archives[1]], check=True)
+    before = sorted(installed.rglob("*"))
+    for path in (installed, *before):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode & ~0o222)
+
+    def run(*command):
+        path = os.pathsep.join([str(installed / "bin"), os.environ["PATH"]])
+        done = subprocess.run(
+            [*as_another_user(home), *map(str, command)],
+            cwd=home,
+            env={"HOME": str(home), "PATH": path},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    try:
+        assert run(python, "-c", "import bitloom; print(bitloom.__file__)") == f"{packages / 'bitloom/__init__.py'}\n"
+        denied = "import os, sys; sys.exit(os.access(sys.prefix, os.W_OK))"
+        run(python, "-c", denied)
+        assert "ovp-decoder" in run("bitloom", "list")
+        assert "wrote rtl/dec.v" in run("bitloom", "generate", "ovp-decoder", "-o", "rtl/dec.v")
+        run(python, "-c", "import bitloom; bitloom.core('ovp-decoder').generate('python/', name='dec')")
+        assert (home / "python" / "dec.v").read_text() != ""
+        assert "ovp-decoder: passed, seed 1\n" in run("bitloom", "sim", "ovp-decoder", "--vectors", 20, "--seed", 1)
+        assert sorted(installed.rglob("*")) == before
+        assert (home / ".cache" / "bitloom").is_dir()
+    finally:
+        for path in (installed, *before):
+            if path.is_dir() and not path.is_symlink():
+                path.chmod(0o755)
+
+
+def as_another_user(home):
+    """What begins a command of a user who may read all and write to `home` alone; nobody but root can be another."""
+    if os.geteuid():
+        return []
+    if not shutil.which("setpriv"):
+        pytest.skip("setpriv, of util-linux, is not there")
+    nobody = 65534
+    os.chown(home, nobody, nobody)
+    kept = "-all,+dac_read_search"
+    sets = [f"--{name}={kept}" for name in ("inh-caps", "ambient-caps", "bounding-set")]
+    return ["setpriv", f"--reuid={nobody}", f"--regid={nobody}", "--clear-groups", *sets]
 
 
 def test_nobody_is_told_to_install_another_project():
