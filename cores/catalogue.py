@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from amaranth.lib import wiring
 
@@ -59,7 +60,7 @@ class Core:
     summary: str
     paper: str
     config: type[Config]
-    component: Callable[[Config], wiring.Component]
+    component: "Callable[[Config], wiring.Component[Any]]"
     bench: str
     latency: Callable[[Config], int]
     interval: Callable[[Config], int]
@@ -288,7 +289,7 @@ CATALOGUE = {
 }
 
 
-def lookup(name):
+def lookup(name: str) -> Core:
     """The core of that name.
 
     Raises

@@ -7,6 +7,7 @@ import shlex
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from amaranth.lib import wiring
 
@@ -67,7 +68,7 @@ class Design:
     clock: str
     reset: str
     reset_active_low: bool
-    manifest: dict
+    manifest: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -86,12 +87,12 @@ class Pinout:
         From `cores.interface`.
     """
 
-    component: wiring.Component
+    component: "wiring.Component[Any]"
     ports: tuple[Port, ...]
     clock: str
     reset: str
-    streams: list
-    signals: list
+    streams: list[dict[str, Any]]
+    signals: list[dict[str, Any]]
 
     @property
     def text(self):

@@ -9,6 +9,7 @@ import tempfile
 import textwrap
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +76,7 @@ class Result:
     """
 
     core: str
-    parameters: dict
+    parameters: dict[str, Any]
     passed: bool
     failure: str | None
     seed: int
@@ -84,14 +85,14 @@ class Result:
     cycles: int = 0
     latency: int | None = None
     interval: int | None = None
-    coverage: dict = field(default_factory=dict)
-    figures: dict = field(default_factory=dict)
-    mismatches: list = field(default_factory=list)
+    coverage: dict[str, tuple[int, int]] = field(default_factory=dict)
+    figures: dict[str, str] = field(default_factory=dict)
+    mismatches: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
     waves: str | None = None
     log: str = field(default="", repr=False)
 
-    def summary(self):
+    def summary(self) -> str:
         """A few lines for people."""
         verdict = "passed" if self.passed else "FAILED"
         lines = [
@@ -118,13 +119,13 @@ class Result:
             lines += [f"  {name:<10}{text}" for name, text in _first(first)]
         return "\n".join(lines)
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """What goes into a JSON file: everything but the log."""
         fields = asdict(self)
         del fields["log"]
         return fields
 
-    def write_mismatches(self, path):
+    def write_mismatches(self, path: str | os.PathLike[str]) -> None:
         """Write every mismatch, and what repeats the run, as JSON.
 
         Parameters

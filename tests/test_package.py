@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -57,9 +58,17 @@ def test_the_wheel_holds_all_of_the_package_and_nothing_else(archives):
     assert held == {f"bitloom/{file}" for file in tracked() if modules.fullmatch(file) and not file.endswith(".png")}
 
 
+@pytest.fixture
+def public():
+    """A folder that everybody may enter; pytest's own are one user's."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
 @pytest.mark.long
-def test_a_read_only_installation_works_for_another_user_in_another_folder(archives, tmp_path):
-    installed, home = tmp_path / "installed", tmp_path / "home"
+def test_a_read_only_installation_works_for_another_user_in_another_folder(archives, public):
+    installed, home = public / "installed", public / "home"
     home.mkdir()
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", installed], check=True)
     python = installed / "bin" / "python"

@@ -12,9 +12,12 @@ clip at 30,720, and the rule for illegal codes, which is what the paper's decode
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
+from numpy.typing import ArrayLike
 
 from .. import exact, scale
 from ..checks import finite
@@ -35,6 +38,8 @@ __all__ = [
     "statistics",
     "values",
 ]
+
+Array = npt.NDArray[Any]
 
 # flint4 magnitude code to (exponent, integer): ANT's first-one rule with three magnitude bits (derived, not printed in
 # the paper; any split of the same values gives the same products).
@@ -75,23 +80,27 @@ class OvpFormat:
     max_exponent: int
     bias: int
 
-    def __post_init__(self):
+    INT4: ClassVar["OvpFormat"]
+    FLINT4: ClassVar["OvpFormat"]
+    INT8: ClassVar["OvpFormat"]
+
+    def __post_init__(self) -> None:
         if not 0 <= self.bias <= self.max_bias:
             raise ValueError(f"bias of {self.name} must be 0 to {self.max_bias}, not {self.bias}")
 
-    def with_bias(self, bias):
+    def with_bias(self, bias: int | None) -> "OvpFormat":
         """The same format with another bias; None keeps it."""
         if bias is None or bias == self.bias:
             return self
         return OvpFormat(self.name, self.bits, self.normal, self.mantissa_bits, self.max_exponent, bias)
 
     @property
-    def max_bias(self):
+    def max_bias(self) -> int:
         """Largest bias for which every legal exponent has 4 bits."""
         return (1 << _EXPONENT_BITS) - 1 - self.max_exponent
 
     @property
-    def min_encoder_bias(self):
+    def min_encoder_bias(self) -> int:
         """Smallest bias for which every outlier is above every normal value, as an encoder needs."""
         bias = 0
         while ((1 << self.mantissa_bits) + 1) << bias <= self.max_normal:
@@ -99,45 +108,45 @@ class OvpFormat:
         return bias
 
     @property
-    def identifier(self):
+    def identifier(self) -> int:
         """The code that marks the victim: the sign bit alone."""
         return 1 << (self.bits - 1)
 
     @property
-    def exponent_bits(self):
+    def exponent_bits(self) -> int:
         """Bits of a decoded exponent."""
         return _EXPONENT_BITS
 
     @property
-    def integer_bits(self):
+    def integer_bits(self) -> int:
         """Bits of a decoded two's complement integer."""
         return self.bits
 
     @property
-    def max_normal(self):
+    def max_normal(self) -> int:
         """Largest normal magnitude: 7, 16 or 127."""
         return int(self.normal_magnitudes[-1])
 
     @cached_property
-    def normal_magnitudes(self):
+    def normal_magnitudes(self) -> Array:
         """Normal magnitudes, ascending from 0."""
         if self.normal == "flint":
             return np.array(sorted(integer << exponent for exponent, integer in _FLINT4_MAGNITUDES))
         return np.arange(1 << (self.bits - 1))
 
     @cached_property
-    def outlier_magnitudes(self):
+    def outlier_magnitudes(self) -> Array:
         """Magnitudes of the legal abfloat codes 1, 2, … in code order, which is ascending."""
         codes = np.arange(1, (self.max_exponent + 1) << self.mantissa_bits)
         exponents, mantissas = codes >> self.mantissa_bits, codes & ((1 << self.mantissa_bits) - 1)
         return ((1 << self.mantissa_bits) + mantissas) << (exponents + self.bias)
 
     @property
-    def outlier_threshold(self):
+    def outlier_threshold(self) -> float:
         """Smallest magnitude that is an outlier: halfway from the largest normal to the smallest abfloat value."""
         return float(self.max_normal + self.outlier_magnitudes[0]) / 2
 
-    def normal_code(self, magnitude_index, negative):
+    def normal_code(self, magnitude_index: Array, negative: Array) -> Array:
         """Code of plus or minus `normal_magnitudes[magnitude_index]`; vectorized; zero is always the code 0."""
         mask = (1 << self.bits) - 1
         if self.normal == "flint":
@@ -147,7 +156,7 @@ class OvpFormat:
         return np.where(negative, -magnitude_index, magnitude_index) & mask
 
     @cached_property
-    def normal_table(self):
+    def normal_table(self) -> tuple[Array, Array]:
         """(exponents, integers) of all 2**bits codes read as normal codes; the identifier reads as (0, 0)."""
         codes = np.arange(1 << self.bits)
         if self.normal == "flint":
@@ -159,7 +168,7 @@ class OvpFormat:
         return exponents, np.where(codes == self.identifier, 0, integers)
 
     @cached_property
-    def outlier_table(self):
+    def outlier_table(self) -> tuple[Array, Array]:
         """(exponents, integers) of all 2**bits codes read as abfloat codes; exponents wrap to 4 bits."""
         codes = np.arange(1 << self.bits)
         magnitude = codes & (self.identifier - 1)
@@ -169,18 +178,18 @@ class OvpFormat:
         return exponents, np.where(codes & self.identifier, -integers, integers)
 
     @cached_property
-    def illegal_outliers(self):
+    def illegal_outliers(self) -> Array:
         """Whether each of the 2**bits codes is banned as an outlier: zero magnitude, or an exponent above the clip."""
         magnitude = np.arange(1 << self.bits) & (self.identifier - 1)
         return (magnitude == 0) | (magnitude >> self.mantissa_bits > self.max_exponent)
 
     @cached_property
-    def _encode_tables(self):
+    def _encode_tables(self) -> tuple[Array, ...]:
         """Codes by floor(2 * magnitude): normal plus, normal minus, outlier (without sign), as three uint8 arrays."""
         # Every threshold is a multiple of 1/2 and ties go away from zero, so floor(2 * magnitude) decides.
         doubled = np.arange(2 * int(self.outlier_magnitudes[-1]) + 1)
 
-        def nearest(grid):
+        def nearest(grid: Array) -> Array:
             return np.searchsorted(grid[1:] + grid[:-1], doubled, side="right")
 
         index = nearest(self.normal_magnitudes)
@@ -189,7 +198,7 @@ class OvpFormat:
         return tuple(table.astype(np.uint8) for table in (plus, minus, outlier))
 
     @cached_property
-    def _magnitude_tables(self):
+    def _magnitude_tables(self) -> tuple[Array, ...]:
         """Rounded magnitudes by floor(2 * magnitude): normal, outlier, as two float64 arrays."""
         plus, _, outlier = (table.astype(np.int64) for table in self._encode_tables)
         exponents, integers = self.normal_table
@@ -205,7 +214,7 @@ OvpFormat.INT4, OvpFormat.FLINT4, OvpFormat.INT8 = INT4, FLINT4, INT8
 FORMATS = {fmt.name: fmt for fmt in (INT4, FLINT4, INT8)}
 
 
-def encode(x, fmt):
+def encode(x: ArrayLike, fmt: OvpFormat) -> Array:
     """Encode numbers as outlier-victim pairs.
 
     Parameters
@@ -248,7 +257,7 @@ def encode(x, fmt):
     return codes.reshape(*codes.shape[:-2], -1)
 
 
-def decode(codes, fmt):
+def decode(codes: ArrayLike, fmt: OvpFormat) -> tuple[Array, Array]:
     """Decode packed pairs.
 
     Parameters
@@ -275,14 +284,14 @@ def decode(codes, fmt):
     return integers.reshape(shape), exponents.reshape(shape)
 
 
-def illegal(codes, fmt):
+def illegal(codes: ArrayLike, fmt: OvpFormat) -> npt.NDArray[np.bool_]:
     """Whether each pair is illegal: two identifiers, or one beside a banned outlier code; bool, shape (..., pairs)."""
     pair = _unpacked(codes, fmt)
     victim = pair == fmt.identifier
     return (victim & fmt.illegal_outliers[pair[..., ::-1]]).any(axis=-1)
 
 
-def kinds(codes, fmt):
+def kinds(codes: ArrayLike, fmt: OvpFormat) -> Array:
     """What each value is: 0 normal, 1 victim, 2 outlier; int8, shape as for `decode`. Two identifiers: two victims."""
     pair = _unpacked(codes, fmt)
     victim = pair == fmt.identifier
@@ -290,13 +299,13 @@ def kinds(codes, fmt):
     return kind.reshape(*pair.shape[:-2], 2 * pair.shape[-2])
 
 
-def values(codes, fmt):
+def values(codes: ArrayLike, fmt: OvpFormat) -> Array:
     """Decoded values, `integers << exponents`, int64; parameters and shape as for `decode`."""
     integers, exponents = decode(codes, fmt)
     return integers << exponents
 
 
-def search_scale(x, fmt, axis=None):
+def search_scale(x: ArrayLike, fmt: OvpFormat, axis: int | None = None) -> Any:
     """Find the scale step with the least mean squared error of the complete quantizer.
 
     Candidates are those of the authors' code: the real value of the largest normal code is i percent of
@@ -321,10 +330,10 @@ def search_scale(x, fmt, axis=None):
     ValueError
         For NaN or Inf, or another axis.
     """
-    return scale.search(x, fmt.max_normal, lambda scaled: round_trip(scaled, fmt), axis)
+    return scale.search(x, fmt.max_normal, partial(round_trip, fmt=fmt), axis)
 
 
-def round_trip(x, fmt):
+def round_trip(x: ArrayLike, fmt: OvpFormat) -> Array:
     """Encode and decode at once: float64, shape (..., K padded to even), equal to `values(encode(x, fmt), fmt)`.
 
     The scale search calls it once a candidate; it builds no codes and treats the few pairs with outliers apart.
@@ -344,7 +353,7 @@ def round_trip(x, fmt):
     return result.reshape(*x.shape[:-2], -1) + 0.0
 
 
-def statistics(x):
+def statistics(x: ArrayLike) -> dict[str, float]:
     """Count pairs as the paper's Table 2 does: an outlier is further than 3 standard deviations from zero.
 
     Parameters
@@ -369,7 +378,7 @@ def statistics(x):
     return {**dict(zip(names, shares.tolist(), strict=True)), "max_sigma": largest}
 
 
-def matmul(a_codes, a_fmt, b_codes, b_fmt):
+def matmul(a_codes: ArrayLike, a_fmt: OvpFormat, b_codes: ArrayLike, b_fmt: OvpFormat) -> tuple[Array, Array]:
     """Integer matrix product of two packed operands, as an array of 32-bit accumulators computes it.
 
     Parameters
@@ -401,19 +410,19 @@ def matmul(a_codes, a_fmt, b_codes, b_fmt):
     return exact.product(a, b).astype(np.uint64).astype(np.uint32).view(np.int32), exact.overflows(a, b, 32)
 
 
-def _doubled(magnitude, table):
+def _doubled(magnitude: Array, table: Array) -> Array:
     """Index of a table by floor(2 * magnitude), as float64; what is beyond its end has its last entry."""
     return np.minimum(magnitude, (len(table) - 1) / 2) * 2
 
 
-def _paired(x):
+def _paired(x: Array) -> Array:
     """Shape (..., K) to (..., ceil(K/2), 2)."""
     if x.shape[-1] % 2:
         x = np.concatenate([x, np.zeros((*x.shape[:-1], 1), x.dtype)], axis=-1)
     return x.reshape(*x.shape[:-1], x.shape[-1] // 2, 2)
 
 
-def _unpacked(codes, fmt):
+def _unpacked(codes: ArrayLike, fmt: OvpFormat) -> Array:
     """Packed bytes to codes, int64, shape (..., pairs, 2)."""
     codes = np.asarray(codes)
     if codes.dtype != np.uint8 or codes.ndim == 0:
