@@ -83,7 +83,7 @@ def _planes(count):
 
 
 def _anda_buffer(config):
-    command = {"words": 0, "exponents": 0, "sets": 1, "mantissa": config.max_mantissa}
+    command = {"word_address": 0, "exponent_address": 0, "sets": 1, "mantissa": config.max_mantissa}
     return {"command": [command | {"read": 0}, command | {"read": 1}], "i": _planes(config.max_mantissa)}, {}
 
 
@@ -91,7 +91,7 @@ def _anda_tile(config):
     groups, mantissa = 2, config.max_mantissa
     a = _row(groups * (mantissa + 1), exponents=15)
     scale = {"fraction": 0, "exponent": 15, "sign": 0}
-    return {"a": a, "w": [{}] * (4 * groups), "s": [scale]}, {"mantissa": mantissa}
+    return {"a": a, "w": [{}] * (4 * groups), "scales": [scale]}, {"mantissa": mantissa}
 
 
 def _groups(config):
@@ -103,11 +103,11 @@ def _dots(config):
 
 
 def _selector(config):
-    return {"i": _row(2 * config.group)}, {"n": 2}
+    return {"i": _row(2 * config.group)}, {"slots": 2}
 
 
 def _nm_tile(config):
-    return {"a": _row(2), "w": _row(4)}, {"n": 2}
+    return {"a": _row(2), "w": _row(4)}, {"slots": 2}
 
 
 def _layer(config, channels, outputs, tokens, rank):
@@ -120,7 +120,7 @@ def _layer(config, channels, outputs, tokens, rank):
         "outputs": outputs,
         "shift": 4,
         "gain": 0,
-        "extra": 0,
+        "rank_shifts": 0,
     }
 
 
@@ -130,7 +130,7 @@ def _low_rank(config):
     weights = channels // config.lanes + 1
     x = [{"payload": _ONE}] * (channels // config.lanes)
     layer = [_layer(config, channels, outputs, 1, rank)]
-    return {"layer": layer, "x": x, "w": [{}] * weights, "s": [{"payload": _ONE}] * outputs}, {}
+    return {"layer": layer, "x": x, "w": [{}] * weights, "scales": [{"payload": _ONE}] * outputs}, {}
 
 
 def _sevedo(config):
@@ -143,8 +143,8 @@ def _sevedo(config):
         "x": ones * (words * tokens),
         "smooth": ones * (words * tokens),
         "w": [{"codes": 3, "scale": _ONE}] * (channels // config.fine),
-        "l": [{}] * ((words + 1) * tokens),
-        "s": ones * (outputs * tokens),
+        "low_rank": [{}] * ((words + 1) * tokens),
+        "scales": ones * (outputs * tokens),
         "bias": ones,
     }, {}
 
