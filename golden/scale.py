@@ -22,7 +22,7 @@ def search(x, top, round_trip, axis=None, *, try_maximum=False):
     x : array_like, shape (..., K)
         Finite real numbers.
     top : int
-        Largest normal code: a candidate maps `i` percent of max(|mean + 3 std|, |mean - 3 std|) to it.
+        Largest normal code: a candidate maps `i` percent of ``max(|mean + 3 std|, |mean - 3 std|)`` to it.
     round_trip : callable
         Takes numbers in units of the step, gives them quantized; may pad the last axis.
     axis : None or 0

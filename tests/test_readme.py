@@ -1,9 +1,9 @@
-"""The README's examples are what it says they are: commands run as printed, sessions are doctests.
+"""The examples of the README and of the docs do what they show: commands run as printed, sessions are doctests.
 
-Each `$` line of a ```console block is run by bash, in the README's order and in one temporary folder, and must succeed.
-What is printed below it must be its standard output, where a line of `…` stands for any lines, and any number of blanks
-for one: a column is as wide as its widest cell, which may be on an omitted line. A command with nothing below it must
-only succeed. Text behind a command is a comment.
+Each `$` line of a ```console block is run by bash, in the page's order and in one temporary folder a page, and must
+succeed. What is printed below it must be its standard output, where a line of `…` stands for any lines, and any number
+of blanks for one: a column is as wide as its widest cell, which may be on an omitted line. A command with nothing below
+it must only succeed. Text behind a command is a comment.
 
 A few words may differ from machine to machine: seconds and rates (`FREE`), versions of tools and the identity of a
 build. Where a command's numbers are estimates of Yosys and nextpnr, or come of floating-point sums whose last digit
@@ -24,10 +24,25 @@ from bitloom.cli import program as cli
 from bitloom.fpga.bitstream import boards
 from bitloom.golden.workloads.example_data import arrays
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
-BLOCKS = [(kind, text) for kind, text in re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.M | re.S)]
+ROOT = Path(__file__).parents[1]
+#: Text of each page by its path: the README first, then the documentation.
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text()
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
+}
 
-#: What no test can run, and why. Each pattern has a command in the README.
+
+def blocks(*kinds):
+    """Page, kind and text of each fenced block, in order; of some kinds, or of all."""
+    return [
+        (page, kind, text)
+        for page, whole in PAGES.items()
+        for kind, text in re.findall(r"^```(\S*)(?: .*)?\n(.*?)^```$", whole, flags=re.M | re.S)
+        if not kinds or kind in kinds
+    ]
+
+
+#: What no test can run, and why. Each pattern has a command on some page.
 CANNOT = {
     r"^git clone": "there is no repository to clone from",
     r"^make ": "it is what runs these tests, or what installed them",
@@ -35,6 +50,7 @@ CANNOT = {
     r"--on /dev/": "there is no board",
     r"^bitloom flash (?!.*--dry-run)": "there is no board",
     r"--liberty ": "the cell library is another project's file",
+    r"^fusesoc ": "it is no part of the installation",
 }
 
 #: Commands that take many seconds, or need the files of such a one: run by `make test-long`.
@@ -63,10 +79,12 @@ FREE = (
 
 @dataclass(frozen=True)
 class Command:
-    """A command of the README.
+    """A command of a page.
 
     Attributes
     ----------
+    page : str
+        Path of the page.
     block : int
         Number of its block.
     text : str
@@ -75,6 +93,7 @@ class Command:
         Lines below it.
     """
 
+    page: str
     block: int
     text: str
     printed: tuple
@@ -92,11 +111,10 @@ class Command:
 def commands():
     """The commands of all console blocks in order."""
     found = []
-    for block, (kind, text) in enumerate(BLOCKS):
-        if kind == "console":
-            for part in re.split(r"^\$ ", text, flags=re.M)[1:]:
-                line, *printed = part.rstrip().split("\n")
-                found.append(Command(block, line.partition("  #")[0].rstrip(), tuple(printed)))
+    for block, (page, _, text) in enumerate(blocks("console")):
+        for part in re.split(r"^\$ ", text, flags=re.M)[1:]:
+            line, *printed = part.rstrip().split("\n")
+            found.append(Command(page, block, line.partition("  #")[0].rstrip(), tuple(printed)))
     return found
 
 
@@ -104,7 +122,7 @@ COMMANDS = commands()
 
 
 class Session:
-    """One temporary folder, in which each command is run once, and what it needs before it."""
+    """A temporary folder for each page, in which each command is run once, and what it needs before it."""
 
     def __init__(self, folder):
         self.folder, self.done = folder, {}
@@ -114,12 +132,15 @@ class Session:
         if index not in self.done:
             wanted = COMMANDS[index]
             for before, command in enumerate(COMMANDS[:index]):
-                if not command.reason and (not command.slow or (wanted.slow and command.block == wanted.block)):
+                needed = not command.slow or (wanted.slow and command.block == wanted.block)
+                if command.page == wanted.page and not command.reason and needed:
                     self.run(before)
+            folder = self.folder / wanted.page
+            folder.mkdir(parents=True, exist_ok=True)
             path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
             self.done[index] = subprocess.run(
                 ["bash", "-c", wanted.text],
-                cwd=self.folder,
+                cwd=folder,
                 env={**os.environ, "PATH": path},
                 capture_output=True,
                 text=True,
@@ -131,11 +152,11 @@ class Session:
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
-    return Session(tmp_path_factory.mktemp("readme"))
+    return Session(tmp_path_factory.mktemp("pages"))
 
 
 RUN = [
-    pytest.param(index, id=command.text, marks=[pytest.mark.long] * command.slow)
+    pytest.param(index, id=f"{command.page}: {command.text}", marks=[pytest.mark.long] * command.slow)
     for index, command in enumerate(COMMANDS)
     if not command.reason
 ]
@@ -149,11 +170,11 @@ def test_command(index, session, request):
     output = session.run(index)
     estimates = bool(re.search(ESTIMATES, command.text))
     if command.printed and not shows(command.printed, output.splitlines(), estimates):
-        pytest.fail(f"the README prints something else than this:\n$ {command.text}\n{output}", pytrace=False)
+        pytest.fail(f"{command.page} shows something else than this:\n$ {command.text}\n{output}", pytrace=False)
 
 
 def shows(printed, lines, estimates):
-    """Whether the README's lines, some omitted, are those of a command."""
+    """Whether a page's lines, some omitted, are those of a command."""
     parts, lines = [[]], [plain(line) for line in lines]
     for line in map(plain, printed):
         parts.append([]) if line == "…" else parts[-1].append(line)
@@ -212,45 +233,48 @@ def test_what_may_differ():
     assert same("bdwp-2:8 95.31% -0.06", "bdwp-2:8 95.98% +0.28", True) and not same("95.31%", "93.31%", True)
 
 
-def test_every_block_says_what_it_is():
-    """So that no command escapes: those in blocks without a kind are none."""
-    for kind, text in BLOCKS:
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_says_what_it_is(page):
+    """So that no command escapes: a block of another kind, and one that is not fenced, holds none."""
+    of_page = [(kind, text) for name, kind, text in blocks() if name == page]
+    for kind, text in of_page:
         if kind != "console":
             assert not re.search(r"^\s*(\$ |bitloom )", text, flags=re.M), text
         else:
             assert text.startswith("$ "), text
         assert (">>> " in text) == (kind == "pycon"), text
-    assert README.count("\n```") == 2 * len(BLOCKS)
+    assert PAGES[page].count("\n```") == 2 * len(of_page)
+    assert not re.search(r"^ +```|^    (\$|>>>) ", PAGES[page], flags=re.M)
 
 
-def test_what_is_not_run_is_in_the_readme():
+def test_what_is_not_run_is_on_a_page():
     for pattern in (*CANNOT, *SLOW, *ESTIMATES.split("|--")[:1]):
         assert any(re.search(pattern, command.text) for command in COMMANDS), pattern
 
 
-def test_the_readme_reads_no_file_that_no_command_makes():
+def test_a_page_reads_no_file_that_none_of_its_commands_makes():
     made = set()
     for command in COMMANDS:
         if command.text == "bitloom example-data":
-            made |= {f"{name}.npy" for name in arrays()}
+            made |= {(command.page, f"{name}.npy") for name in arrays()}
         for word in re.findall(r"[\w./-]+\.(?:npy|npz)", command.text):
             written = re.search(rf"(-o|--out) {re.escape(word)}", command.text)
-            assert written or word in made, f"{word} of {command.text}"
-            made.add(word)
+            assert written or (command.page, word) in made, f"{word} of {command.text} in {command.page}"
+            made.add((command.page, word))
         assert "bitloom" not in command.text.split()[:1] or command.text.split()[1] in cli.bitloom.commands
 
 
-PYTHON = [text for kind, text in BLOCKS if kind == "pycon"]
+PYTHON = [pytest.param(page, text, id=f"{page}: {text.splitlines()[-2][4:40]}") for page, _, text in blocks("pycon")]
 
 
-@pytest.mark.parametrize("text", PYTHON, ids=[text.splitlines()[-2][4:40] for text in PYTHON])
-def test_python_session(text):
-    test = doctest.DocTestParser().get_doctest(text, {}, "README.md", "README.md", 0)
+@pytest.mark.parametrize(("page", "text"), PYTHON)
+def test_python_session(page, text):
+    test = doctest.DocTestParser().get_doctest(text, {}, page, page, 0)
     found = []
     doctest.DocTestRunner().run(test, out=found.append)
     assert test.examples and not found, "".join(found)
 
 
-@pytest.mark.parametrize("text", [text for kind, text in BLOCKS if kind == "python"])
-def test_python_entry(text):
-    exec(compile(text, "README.md", "exec"), dict(vars(boards)))
+@pytest.mark.parametrize(("page", "text"), [(page, text) for page, _, text in blocks("python")])
+def test_python_entry(page, text):
+    exec(compile(text, page, "exec"), dict(vars(boards)))

@@ -309,7 +309,7 @@ def search_scale(x: ArrayLike, fmt: OvpFormat, axis: int | None = None) -> Any:
     """Find the scale step with the least mean squared error of the complete quantizer.
 
     Candidates are those of the authors' code: the real value of the largest normal code is i percent of
-    max(|mean + 3 std|, |mean - 3 std|), i = 75, 77, ..., 249, std unbiased; the first minimum wins.
+    ``max(|mean + 3 std|, |mean - 3 std|)``, i = 75, 77, ..., 249, std unbiased; the first minimum wins.
 
     Parameters
     ----------

@@ -83,8 +83,8 @@ def softmax(name, x):
 def gelu(name, x):
     """``x * Phi(x)`` with the normal distribution Phi, the form with erf and not the one with tanh.
 
-    Computed as max(x, 0) - |x| Phi(-|x|) in the type of `x`; within 1.1e-7 (1 + |x|) of the exact value in float32, and
-    without the cancellation that 1 + erf(x) suffers in the negative tail.
+    Computed as ``max(x, 0) - |x| Phi(-|x|)`` in the type of `x`; within ``1.1e-7 (1 + |x|)`` of the exact value in
+    float32, and without the cancellation that 1 + erf(x) suffers in the negative tail.
     """
     # Some rows at a time, so that the polynomial's passes stay in the cache.
     y = np.empty_like(x)
