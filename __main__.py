@@ -1,4 +1,4 @@
-"""`python -m bitloom`, and the program `bitloom`: the command line, if what it needs is there."""
+"""`python -m bitloom`, and the program `bitloom`: the command line, if the packages that it needs are installed."""
 
 import os
 import sys

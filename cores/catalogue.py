@@ -41,7 +41,7 @@ class Core:
     summary : str
         One line.
     paper : str
-        Where it comes from, and what is ours in it.
+        The paper it comes from, and which parts are our choice.
     config : type
         Its `Config`.
     component : callable
@@ -111,7 +111,7 @@ CATALOGUE = {
             component=gemm.Gemm,
             bench="systolic.gemm:core",
             latency=gemm_jobs.latency,
-            # Of operands on their way into a memory.
+            # That of operands on their way into a memory.
             interval=lambda config: 1,
             small=("rows=2", "cols=3", "block=2", "accumulator=18", "a_depth=8", "w_depth=16"),
         ),
@@ -145,7 +145,7 @@ CATALOGUE = {
             component=anda_buffer.AndaBuffer,
             bench="anda.buffer:buffer",
             latency=anda_cycles.buffer_latency,
-            # Of commands, for one set with one plane.
+            # That of commands, for one set with one plane.
             interval=lambda config: 3,
             small=("lanes=2", "group=16", "depth=16", "max_mantissa=4"),
         ),
@@ -212,7 +212,7 @@ CATALOGUE = {
             component=nm_tile.NmTile,
             bench="sat.tile:tile",
             latency=nm_tile.golden.latency,
-            # Of slots.
+            # That of slots.
             interval=lambda config: 1,
             small=("rows=2", "cols=2", "block=2", "group=4", "w_format=int4", "accumulator=14"),
         ),
@@ -224,7 +224,7 @@ CATALOGUE = {
             component=lvc.LowRankVectorCore,
             bench="sevedo.lvc:core",
             latency=lvc_cycles.latency,
-            # Of weights of one block of ranks: a group of outputs, one a cycle.
+            # That of the weights of one block of ranks: a group of outputs, one a cycle.
             interval=lambda config: config.columns,
             small=("lanes=4", "columns=2", "max_channels=16", "max_rank=8"),
         ),
@@ -236,7 +236,7 @@ CATALOGUE = {
             component=sevedo_core.SevedoCore,
             bench="sevedo.core:core",
             latency=sevedo_cycles.latency,
-            # Of the residual's weights.
+            # That of the residual's weights.
             interval=lambda config: 1,
             small=(
                 "rows=2",

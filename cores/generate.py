@@ -73,7 +73,7 @@ class Design:
 
 @dataclass(frozen=True)
 class Pinout:
-    """What is outside of a core.
+    """The ports of a core, and what each one carries.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What a Verilog user must know of a core's ports: the fields of every payload, their order, how it is instantiated.
+"""A core's ports as a Verilog user must know them: the fields of every payload, their order, how it is instantiated.
 
 The words are those of the component's docstring, section Attributes, and of its configuration's layouts; the bits come
 from the layouts themselves.
@@ -47,7 +47,7 @@ def streams(component, config, interface, widths):
     interface : str
         `stream` or `axis`: how the ports are named.
     widths : dict of str to int
-        Bits of each port; what has no bits is none.
+        Bits of each port; a port without bits is left out.
 
     Returns
     -------
@@ -111,7 +111,7 @@ def template(top, ports):
 
 
 def text(described, others, clock):
-    """What a person reads of it.
+    """The same as lines of text.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def text(described, others, clock):
 
 
 def _field(name, member, field, interface, widths):
-    """What there is to know of one field."""
+    """One field as the manifest has it."""
     port, offset = f"{name}__payload", field.offset
     if interface == "axis":
         begin = prefix(name, member.flow == In)
@@ -159,7 +159,7 @@ def _field(name, member, field, interface, widths):
 
 
 def _select(port, bits, offset, field, indices):
-    """A field's bits as Verilog selects them from a port of so many bits."""
+    """A field's bits as Verilog selects them from a port of `bits` bits."""
     if field.width == 0:
         return f"{port}: none"
     if field.width == bits:

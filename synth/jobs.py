@@ -21,7 +21,7 @@ Progress = Callable[[str], None] | None
 
 @functools.cache
 def _code() -> str:
-    """What the tools' output is read with: when it changes, what was kept is worth nothing."""
+    """Hash of the code that reads the tools' output: when it changes, kept results are not used."""
     sources = sorted(Path(__file__).parent.glob("*.py"))
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
 
@@ -53,7 +53,7 @@ def run_yosys(script: list[str], work: Path, log: Path) -> None:
     (work / "run.ys").write_text("\n".join(script) + "\n")
     yosys = external.find("yosys", override=True)
     command = yosys.command if yosys.origin == "path" else [sys.executable, str(Path(__file__).with_name("yosys.py"))]
-    # The script that gives the wheel's Yosys its stack is no program that `run` knows.
+    # `run` does not know the script that gives the wheel's Yosys its stack.
     external.prepare(yosys.command[0])
     options = ["-q", "-l", "yosys.log", "run.ys"]
     try:

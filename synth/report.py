@@ -199,7 +199,7 @@ def table(report: Report) -> Group:
     -------
     rich.console.Group
     """
-    # As Text, which is no markup: a library may have any name.
+    # As Text, so that nothing in it is taken for markup: a library may have any name.
     title = Text(f"{report.design} on {report.target}" + (f", {report.part}" if report.part else ""), "table.title")
     parts: list[RenderableType] = []
     if report.uses:

@@ -42,7 +42,7 @@ class TooSmall(ValueError):
 
     @property
     def missing(self) -> str:
-        """What is missing, in a few words."""
+        """The resources that are missing, in a few words."""
         over = ", ".join(f"{_over(use)} {use.name} too many" for use in self.lacking) or "no placement found"
         return f"{over}, harness included" if self.placed else over
 

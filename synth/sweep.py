@@ -89,7 +89,7 @@ class Sweep:
 
     @property
     def reports(self) -> list[Report]:
-        """Of the points that fit."""
+        """Results of the points that fit."""
         return [result for result in self.results if isinstance(result, Report)]
 
     @property
@@ -117,7 +117,7 @@ class Sweep:
 
     @property
     def figures(self) -> list[Figure]:
-        """What is tabled: LUT4, FF, DSP, memories where there are any, Fmax; or the areas of a cell library."""
+        """Columns of the table: LUT4, FF, DSP, memories where there are any, Fmax; or the areas of a cell library."""
         if any(report.area for report in self.reports):
             areas = [report.area for report in self.reports]
             return [
@@ -198,7 +198,7 @@ def plan(core: Core, parameters: Sequence[str], assignments: Sequence[str]) -> t
         except (TypeError, ValueError) as error:
             raise ValueError(f"{point}: {error}") from None
         if config in points:
-            raise ValueError(f"{point} is a point that is there already: {points[config]}")
+            raise ValueError(f"{point} is given twice: as {points[config]}")
         values = config.to_dict()
         points[config] = Point({name: _text(values[name]) for name in swept}, config)
     return tuple(points.values())

@@ -194,7 +194,7 @@ class Bench:
             done += len(phase.outputs)
 
     def cover(self, name, covered, total):
-        """Note how many of the cases that a bench must reach it reached; all of them, or the run is no pass."""
+        """Note how many of the cases that a bench must reach it reached; all of them, or the run has not passed."""
         self._coverage[name] = [int(covered), int(total)]
 
     def figure(self, name, value):
@@ -369,7 +369,7 @@ def cover_corners(bench, seen, wanted):
 def shares(total, parts):
     """`total` in `parts` nearly equal whole numbers.
 
-    Of few vectors some shares are 0: the phase of such a share has one item all the same, as there is none of none.
+    With few vectors some shares are 0. The phase of such a share still has one item, because no phase is empty.
     """
     return [(total + part) // parts for part in range(parts)]
 

@@ -106,7 +106,7 @@ def drive(
     """Send payloads through a design.
 
     Every stream goes on by itself: an input offers its next payload as soon as the one before it is taken, an output
-    takes whatever is there, but for the stalls.
+    takes each payload that is offered, except when it stalls.
 
     Parameters
     ----------

@@ -206,7 +206,7 @@ def _instrumented(design, commands):
 def _describe(number, command, lines):
     """A mutant from the Yosys command that makes it."""
     words = command.split()
-    # Of several places in the source the last one is the cell's own.
+    # If a cell has several places in the source, the last one is its own.
     options = {word[1:]: value for word, value in itertools.pairwise(words) if word.startswith("-")}
     cell = options["cell"].removeprefix("$flatten\\")
     drives = options["port"] in ("Y", "Q") and "wire" in options

@@ -119,7 +119,7 @@ def parse_files(texts, streams):
 
 
 def parse_settings(texts):
-    """Values of inputs that are no streams, from `NAME=VALUE` texts.
+    """Values of inputs that belong to no stream, from `NAME=VALUE` texts.
 
     Raises
     ------

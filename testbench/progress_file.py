@@ -15,7 +15,7 @@ def watched(file, progress):
     Parameters
     ----------
     file : Path
-        Holds "done total", once it is there.
+        Holds "done total" as soon as the simulation has begun.
     progress : callable
         Called with (done, total).
     """

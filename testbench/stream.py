@@ -2,7 +2,7 @@
 
 Each is a plain Python generator that is resumed once a cycle, at the rising edge of the clock: what it reads there is
 what the design samples at that edge, and what it writes changes after it. One cocotb task resumes all of them, because
-that wake-up is the dear part of a cycle.
+each wake-up costs more than all else in a cycle.
 """
 
 import itertools

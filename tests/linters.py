@@ -14,7 +14,7 @@ def run(command, folder):
 
 
 def verilator(file, *more):
-    """Lint without any option that silences it; its report on what it read is no warning."""
+    """Lint without any option that silences it; its report on what it read is not a warning."""
     status, output = run([*external.find("verilator").command, "--lint-only", file.name, *more], file.parent)
     return status, [line for line in output.splitlines() if not line.startswith("- ")]
 

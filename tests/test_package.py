@@ -20,10 +20,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
 def tracked():
-    """The repository's files; a source distribution is none."""
+    """The repository's files; the test is skipped in a source distribution, which has no list of them."""
     done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
     if done.returncode or not done.stdout:
-        pytest.skip("this is no checkout")
+        pytest.skip("this is not a checkout")
     return done.stdout.splitlines()
 
 

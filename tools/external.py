@@ -502,7 +502,7 @@ _PASSED_ON = (
 # Messages in English, files in UTF-8, and one order of sets: gowin_pack walks them.
 _FIXED = {"LC_ALL": "C", "PYTHONUTF8": "1", "PYTHONHASHSEED": "0"}
 
-# What Amaranth calls by these variables, where a bench uses it. It only asks that the file is there: no version is
+# What Amaranth calls by these variables, where a bench uses it. It only asks whether the file exists: no version is
 # asked, nothing is started.
 _FOR_AMARANTH = ("yosys", "nextpnr-ice40", "nextpnr-ecp5", "icepack", "ecppack", "gowin_pack", "openFPGALoader")
 
@@ -590,7 +590,7 @@ def unset(*prefixes: str):
 
 
 def _cache_root() -> Path:
-    """Where all that can be made again is kept, whether it is there or not."""
+    """The cache folder, which may not exist yet."""
     try:
         return _expanded(os.environ.get("BITLOOM_CACHE") or platformdirs.user_cache_dir("bitloom", appauthor=False))
     except RuntimeError as error:

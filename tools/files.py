@@ -119,7 +119,7 @@ def atomic_write(path: str | os.PathLike, data: str | bytes) -> None:
 
 
 def _place(path):
-    """Where `path` is when all links are followed, and the `os.stat` of what is there, or None."""
+    """The path with all links followed, and its `os.stat`, or None if nothing is there."""
     place = Path(os.path.realpath(path))
     try:
         # Not of `place`: what stands behind /dev/fd has no path of its own.

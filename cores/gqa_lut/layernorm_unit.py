@@ -40,7 +40,7 @@ class LayernormUnitConfig(Config):
 
     @property
     def table(self):
-        """Of 1/sqrt(x)."""
+        """The table of 1/sqrt(x)."""
         return pwl.shipped(f"rsqrt-normalized-{self.entries}")[_ROOT]
 
     @property
@@ -55,7 +55,7 @@ class LayernormUnitConfig(Config):
 
     @property
     def sum_shape(self):
-        """Of the sum of a row."""
+        """Bits of the sum of a row."""
         return Shape.cast(range(-128 * self.max_length, 128 * self.max_length))
 
     @property

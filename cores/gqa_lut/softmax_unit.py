@@ -42,7 +42,7 @@ class SoftmaxUnitConfig(Config):
 
     @property
     def tables(self):
-        """Of exp and of 1/x."""
+        """The tables of exp and of 1/x."""
         exponential, reciprocal = (pwl.shipped(f"{name}-{self.entries}") for name in ("exp", "div-normalized"))
         return exponential[self.scale], reciprocal[_RECIPROCAL]
 

@@ -52,12 +52,12 @@ class NmTileConfig(TileConfig, _GroupConfig):
 
     @property
     def a_shape(self):
-        """What a row has inside the array: a group of activations."""
+        """What a row passes on inside the array: a group of activations."""
         return data.ArrayLayout(signed(self.operands[0].bits), self.group)
 
     @property
     def w_shape(self):
-        """What a column has inside the array: a weight and its index."""
+        """What a column passes on inside the array: a weight and its index."""
         return slot_layout(self.operands[1].bits, self.group)
 
     @property

@@ -11,7 +11,7 @@ __all__ = ["OutputBlock", "WeightBlock", "controls"]
 
 
 def controls(config, rows):
-    """Layout of the control of blocks with so many rows: one for all of a block's rows, or one for each."""
+    """Layout of the control of blocks of `rows` rows: one control for all of a block's rows, or one for each."""
     if config.weight_stationary:
         return data.ArrayLayout(WEIGHT_CONTROL, rows)
     return data.ArrayLayout(CONTROL, -(-rows // config.block))

@@ -124,7 +124,7 @@ class Gemm(wiring.Component):
         m.submodules.a_buffer = a = GemmBuffer(config.a_transfer, config.a_depth, bits)
         m.submodules.w_buffer = w = GemmBuffer(config.w_transfer, config.w_depth, bits)
         busy, start, step, move = Signal(), Signal(), Signal(), Signal()
-        # Of the transfers that are between the memories and the tile.
+        # For the transfers that are between the memories and the tile.
         valid, last = Signal(), Signal(reset_less=True)
         m.d.comb += [
             self.job.ready.eq(~busy),

@@ -32,7 +32,7 @@ class WeightFeed(Feed):
         """Drive the flags from what the two edges hold; they give it up with `load` and `issue`."""
         config = self.config
         place, loaded = Signal(range(config.rows)), Signal()
-        # Of the block that is being loaded, of the one that is loaded, of the one in use.
+        # For the block that is being loaded, the one that is loaded, and the one in use.
         resumes = Signal()
         ready, used = (Signal(2, name=name, reset_less=True) for name in ("ready", "used"))
         first, complete = Signal(init=1), Signal()

@@ -221,7 +221,7 @@ BOARDS = {
                     Subsignal("tx", Pins("1", dir="o", conn=("io", 0))),
                     Attrs(IO_TYPE="LVCMOS33"),
                 ),
-                # Of the RGB LED.
+                # Two colours of the RGB LED.
                 Resource("led", 0, PinsN("M3", dir="o"), Attrs(IO_TYPE="LVCMOS33")),  # green
                 Resource("led", 1, PinsN("K4", dir="o"), Attrs(IO_TYPE="LVCMOS33")),  # red
             ),

@@ -270,7 +270,7 @@ def _execute(plan, tools, work, progress):
 
 
 def _numbers(report):
-    """What a report of nextpnr says: the clock that is nearest to failing, and what is used."""
+    """Figures of nextpnr's report: the clock that is nearest to failing, and the resources used."""
     clocks = report["fmax"].values()
     tightest = min(clocks, key=lambda clock: clock["achieved"] / clock["constraint"])
     return {

@@ -119,7 +119,7 @@ def flash(bitstream, board, dry_run=False, force=False, core=None):
         external.run(command, cwd=".", log=log, timeout=_TIMEOUT, name=tool)
     except external.ToolFailed as error:
         raise external.ToolFailed(_meaning(_text(log), board) or str(error)) from None
-    # When the part does not take the bitstream it says so, and the exit status is 0 all the same.
+    # When the part does not take the bitstream it says so, and the exit status is still 0.
     if failed := re.search(r"(?m)^.*\bFAIL\b.*$", _text(log)):
         raise external.ToolFailed(f"programming {board.name} failed: {failed[0].strip()} (log: {log})")
     return command

@@ -109,7 +109,7 @@ class Link(wiring.Component):
         return m
 
     def _settings(self, m, responder, restart):
-        """The core's inputs that are no streams change all at once, when the last byte has come."""
+        """The core's settings change all at once, when the last byte has come."""
         ports = [Value.cast(getattr(self.core, name)) for name in self.map.settings]
         inputs, reset = Cat(ports), Cat(Const(port.init, len(port)) for port in ports)
         gather = Gather(len(inputs))

@@ -1,4 +1,4 @@
-"""What of a core goes over the host link, and how: streams, settings, flags."""
+"""The ports of a core on the host link: streams, settings, flags."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class LinkMap:
     inputs, outputs : mapping of str to LinkStream
         Streams into the core and out of it; each direction counts its channels from 0.
     settings : mapping of str to int
-        Inputs that are no streams, and their widths; the first one is the lowest in the payload of SET.
+        Inputs that belong to no stream, and their widths; the first one is the lowest in the payload of SET.
     flags : tuple of str
         Names of the bits of MOVE's flags byte, the lowest first. An output of several bits has one for each:
         `name[0]`, `name[1]`, …
@@ -56,7 +56,7 @@ def link_map(component):
     Parameters
     ----------
     component : wiring.Component
-        The core. Its outputs that are no streams are taken for flags.
+        The core. Its outputs that belong to no stream are taken for flags.
 
     Returns
     -------

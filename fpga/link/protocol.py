@@ -157,7 +157,7 @@ class Reader:
 
 
 def identity(core, assignments, build):
-    """What a board says of itself.
+    """The identity: what a board says of itself.
 
     Parameters
     ----------

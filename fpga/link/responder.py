@@ -1,4 +1,4 @@
-"""What the board does about a request, and its answer."""
+"""The board's side of a request: it acts and answers."""
 
 from typing import NamedTuple
 

@@ -134,7 +134,7 @@ def encode(x, mantissa, rounding="truncate", group=GROUP):
     Parameters
     ----------
     x : ndarray of float16, shape (..., K)
-        Any codes; a K that is no multiple of the group is padded with +0.
+        Any codes; a K that is not a multiple of the group is padded with +0.
     mantissa : int
         Bits of a mantissa, 1 to 16.
     rounding : str
@@ -349,7 +349,7 @@ def _align(x, mantissa, rounding, group):
     field = (codes >> 10) & 31
     exponent = np.maximum(field, 1)
     shared = exponent.max(axis=-1)
-    # Of the 16 bits that the longest mantissa has; a shift by 17 leaves nothing, not even something to round up.
+    # The longest mantissa has 16 bits; a shift by 17 leaves nothing, not even a bit to round up.
     wide = (((field != 0).astype(np.uint16) << 10) | (codes & 0x3FF)).astype(np.uint32) << 5
     shift = np.minimum(np.uint32(MAX_MANTISSA - mantissa) + shared[..., None] - exponent, np.uint32(17))
     magnitudes = wide >> shift

@@ -157,7 +157,7 @@ def fp16_matmul(x, weights, scales, lanes):
     scales : ndarray of float16, shape (N, ceil(K / 128))
         Finite.
     lanes : int
-        A power of two; a K that is no multiple of it is padded with products +0.
+        A power of two; a K that is not a multiple of it is padded with products +0.
 
     Returns
     -------

@@ -380,7 +380,7 @@ def loads(text):
     Raises
     ------
     ValueError
-        When the text is no table file of this version.
+        When the text is not a table file of this version.
     """
     try:
         document = json.loads(text)
@@ -393,11 +393,11 @@ def loads(text):
             raise ValueError(f"tables must be an object with a table for each scale, not {_shown(tables)}")
         return dict(_entry(s, PwlTable.from_dict(table)) for s, table in tables.items())
     except (ValueError, TypeError, RecursionError) as error:
-        raise ValueError(f"it is no piecewise-linear table: {error}") from None
+        raise ValueError(f"it is not a piecewise-linear table: {error}") from None
 
 
 def load(path):
-    """The tables of a file, by scale; ValueError, one line with the file's name, when it is none."""
+    """The tables of a file, by scale; ValueError, one line with the file's name, for another file."""
     try:
         return loads(Path(path).read_bytes())
     except ValueError as error:

@@ -319,7 +319,7 @@ def _check(node):
         case ast.Call(func=function, args=children, keywords=[]):
             name = _called(function)
             if name not in _CALLS:
-                raise ValueError(f"{ast.unparse(function)!r} is no function that may be called")
+                raise ValueError(f"{ast.unparse(function)!r} is not a function that may be called")
             # One argument more would be the array that NumPy writes its result to.
             wanted = _ARGUMENTS.get(name) or getattr(np, name).nin
             if len(children) != wanted:

@@ -203,7 +203,7 @@ def _integer_lines(number, mean_x, mean_y, spread, slope):
 
 
 def _shortest_path(cost, segments):
-    """Starts of the runs of the cheapest cut of all points into so many runs."""
+    """Starts of the runs of the cheapest cut of all points into `segments` runs."""
     count = len(cost)
     least = np.full(count + 1, np.inf)
     least[0] = 0

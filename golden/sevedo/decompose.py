@@ -206,7 +206,7 @@ def _calibration(x, k):
 
 
 def _smoothing(weight, largest, a, b):
-    """1 over lambda, FP16; where lambda is no number at all, none."""
+    """1 over lambda, FP16; all 1, so no smoothing, where a lambda is not finite."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         factor = largest**a / np.abs(weight).max(axis=0) ** b
     factor = np.where(factor == 0, 1, factor) if np.isfinite(factor).all() else np.ones(len(factor))

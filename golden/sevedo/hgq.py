@@ -117,7 +117,7 @@ class HgqTensor:
         group = -(-padded // coarse)
         if padded % coarse or fine % coarse or padded % fine or padded != -(-self.k // group) * group:
             given = f"{padded} codes, {fine} shifts and {coarse} scales"
-            raise ValueError(f"a row of {given} is no padded one of {self.k} values")
+            raise ValueError(f"a row of {given} is not padded to {self.k} values")
         _legal("a code", self.codes, abs(self.codes.astype(np.int16)) <= LARGEST_CODE, "-7 to 7")
         _legal("a code beyond K", self.codes[..., self.k :], self.codes[..., self.k :] == 0, "0")
         _legal("a shift", self.shifts, self.shifts < 1 << self.shift_bits, f"0 to {(1 << self.shift_bits) - 1}")
@@ -387,7 +387,7 @@ def check_groups(coarse, fine):
     Raises
     ------
     ValueError
-        When one is not positive, or the coarse group is no multiple of the fine one.
+        When one is not positive, or the coarse group is not a multiple of the fine one.
     """
     coarse, fine = integer("the coarse group", coarse, 1, None), integer("the fine group", fine, 1, None)
     if coarse % fine:

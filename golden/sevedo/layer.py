@@ -272,7 +272,7 @@ def load(path):
     Raises
     ------
     ValueError
-        When it is no such file, has another version, does not have the content that its hash tells, or holds a layer
+        When it is not such a file, has another version, does not have the content that its hash tells, or holds a layer
         that is illegal or whose sums could need more than 32 bits; names the file, and the layer.
     OSError
         When the file cannot be read.
@@ -284,7 +284,7 @@ def load(path):
             entries = {key: file[key] for key in sorted(file.files)}
         version, told = _whole(entries["version"]), str(entries.pop("sha256"))
     except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{where} is no file of SeVeDo layers: {error}") from None
+        raise ValueError(f"{where} is not a file of SeVeDo layers: {error}") from None
     if version != VERSION:
         raise ValueError(f"{where} has version {version} of the layer format, not {VERSION}")
     actual = content_hash(entries)
@@ -314,7 +314,7 @@ def content_hash(entries):
 def _whole(entry):
     """The whole number that an entry is; not a text or a fraction, of which Python also makes whole numbers."""
     if entry.dtype.kind not in "iu" or entry.shape:
-        raise ValueError(f"{entry} is no whole number")
+        raise ValueError(f"{entry} is not a whole number")
     return int(entry)
 
 

@@ -75,7 +75,7 @@ def job_payload(job, config):
     Raises
     ------
     ValueError
-        If a count is none that the payload can hold.
+        If the payload cannot hold a count.
     """
     counts = {name: getattr(job, name) - 1 for name in ("steps", "a_panels", "w_panels")}
     values = counts | {"load_a": int(job.load_a), "load_w": int(job.load_w)}
@@ -257,7 +257,7 @@ class Model:
             at = np.arange(job.steps * panels) % len(memory)
             overrun |= len(at) > len(memory)
             if _loads(job, name):
-                # Of several words for one address the last one stays.
+                # If several words have one address, the last one stays.
                 memory[at] = np.asarray(words) & ((1 << operand.lane_bits) - 1)
             lanes = memory[at].reshape(panels, job.steps, -1).transpose(0, 2, 1)
             lane_codes = _codes(lanes.reshape(-1, job.steps), operand)

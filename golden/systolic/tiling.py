@@ -75,7 +75,7 @@ def transfers(a, w, config):
     lanes = config.rows // operands[0].steps
     a = _padded(a, lanes, 1)
     a = a.reshape(len(a), -1, lanes)
-    # Of each chunk of rows, block after block of the reduction.
+    # For each chunk of rows: block after block of the reduction.
     chunks = _chunks(len(a), k * operands[0].steps, config)
     order = np.concatenate([np.tile(rows, a.shape[1]) for rows in chunks])
     block = np.concatenate([np.repeat(np.arange(a.shape[1]), len(rows)) for rows in chunks])

@@ -202,7 +202,7 @@ def record(settings, reference, steps, iterations, **more):
 
 
 def recall(state, settings, iterations):
-    """What an earlier, perhaps unfinished, search measured.
+    """The measurements of an earlier search, perhaps an unfinished one.
 
     Parameters
     ----------
@@ -222,13 +222,13 @@ def recall(state, settings, iterations):
     Raises
     ------
     ValueError
-        When the state is none, or one of other settings or of more steps; names the first difference.
+        When it is not a state, or the state of other settings or of more steps; names the first difference.
     """
     try:
         earlier, reference = dict(state["settings"]), _number(state["reference"])
         known = {tuple(map(_length, step["combination"])): _number(step["quality"]) for step in state["steps"]}
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"it is no record of a precision search: {type(error).__name__} {error}") from None
+        raise ValueError(f"it is not a record of a precision search: {type(error).__name__} {error}") from None
     for name in sorted(earlier.keys() | settings.keys()):
         if earlier.get(name) != settings.get(name):
             raise ValueError(f"it holds a search with {name} {earlier.get(name)}, not {settings.get(name)}")

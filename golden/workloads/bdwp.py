@@ -189,7 +189,7 @@ class State:
         Raises
         ------
         ValueError
-            If it is none, or one of other settings; names the first that differs.
+            If it is not a checkpoint, or one of other settings; names the first that differs.
         """
         about, arrays = archive.unpack(_VERSION, data, "checkpoint of a training")
         try:

@@ -28,7 +28,7 @@ def weights(path, **patterns):
     Raises
     ------
     ValueError
-        For a file that is no safetensors file or holds no weight matrix, for NaN or Inf, naming the tensor, and for
+        For a file that is not a safetensors file or holds no weight matrix, for NaN or Inf, naming the tensor, and for
         patterns that match nothing.
     """
     tensors = dict(sorted(safetensors.load(path).items()))

@@ -2,7 +2,7 @@
 
 A quantizer takes a matrix (N, K), output channels first, but a checkpoint has no word for that: names and shapes tell.
 What counts is the last word of a name, or the one before ``weight``: ``embeddings.word_embeddings.weight`` is a table,
-``time_embedding.linear_1.weight`` is none. The names are those of public model families (BERT, RoBERTa, T5, GPT-2,
+``time_embedding.linear_1.weight`` is not one. The names are those of public model families (BERT, RoBERTa, T5, GPT-2,
 GPT-NeoX, Llama, Mistral, Qwen, BLOOM, OPT, CLIP, ViT, Swin, Mamba, RWKV, and llama.cpp's). The rules are our choice;
 who knows better says so with patterns.
 

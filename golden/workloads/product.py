@@ -45,7 +45,7 @@ class Problem:
         return (product * rows * cols).astype(np.float32)
 
     def errors(self, product):
-        """What the formats cost: `relative_error`, in the Frobenius norm, and the same as `quantize.sqnr_db`.
+        """The errors of the formats: `relative_error`, in the Frobenius norm, and the same as `quantize.sqnr_db`.
 
         Empty where the codes are the numbers, or the product is 0.
         """

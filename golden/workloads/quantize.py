@@ -238,13 +238,13 @@ def sqnr_db(signal, noise):
     Returns
     -------
     float or None
-        Decibels. None, in JSON null, where there is no noise or no signal, and so no ratio that is a number.
+        Decibels. None, in JSON null, where there is no noise or no signal, and so no finite ratio.
     """
     return float(10 * np.log10(signal / noise)) if signal and noise else None
 
 
 def _errors(weight, restored):
-    # Of one order in memory, so that a transpose has the same sums.
+    # In one order in memory, so that a transpose has the same sums.
     weight = np.ascontiguousarray(weight, dtype=np.float64)
     noise = restored - weight
     mse, power = float(np.mean(noise**2)), float(np.mean(weight**2))

@@ -316,7 +316,7 @@ class Encoder:
         Raises
         ------
         ValueError
-            When an activation leaves the range of float32, and so an embedding is no number.
+            When an activation leaves the range of float32, and so an embedding is not finite.
         """
         if batch < 1:
             raise ValueError(f"batch must be 1 or more, not {batch}")
@@ -473,7 +473,7 @@ def _read_config(path):
             raise ValueError(f"{path}: {key} must be a positive integer, not {config.get(key)!r}")
     if config["hidden_size"] % config["num_attention_heads"]:
         raise ValueError(
-            f"{path}: hidden_size {config['hidden_size']} is no multiple of "
+            f"{path}: hidden_size {config['hidden_size']} is not a multiple of "
             f"num_attention_heads {config['num_attention_heads']}"
         )
     if not isinstance(config["layer_norm_eps"], float) or not 0 <= config["layer_norm_eps"] < 1:

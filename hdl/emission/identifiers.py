@@ -39,7 +39,7 @@ def check(name):
     Raises
     ------
     ValueError
-        For what is no identifier, a reserved word, too long, or could be an inner module of another design.
+        For a text that is not an identifier, a reserved word, too long, or could be an inner module of another design.
     """
     if not re.fullmatch(r"_?[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*", name) or len(name) > LONGEST:
         raise ValueError(

@@ -57,7 +57,7 @@ def emit_rtlil(component, name, *, ports=None, replicate=True):
     ports : dict, optional
         Port name to (value, direction or None); by default the members of the signature.
     replicate : bool
-        Emit what is alike once (`hdl/emission/replicate.py`); False gives every submodule a module of its own, as
+        Emit equal parts once (`hdl/emission/replicate.py`); False gives every submodule a module of its own, as
         Amaranth does.
     """
     if not replicate:

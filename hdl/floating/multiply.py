@@ -79,7 +79,7 @@ class FloatMultiplier(Replicable):
             m, "multiplied", self.en, exponent=taken.exponent - zeros, zeros=zeros, **take(taken, "sign", *flags)
         )
 
-        # Of two normalized significands the product has its highest bit at the top or one below.
+        # The product of two normalized significands has its highest bit at the top or one below.
         whole = product.products[0][0]
         shifted = stage(m, "shifted", None, product=(whole << multiplied.zeros)[: len(whole)]).product
         staged = stage(

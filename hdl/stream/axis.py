@@ -8,7 +8,7 @@ __all__ = ["AxisWrapper", "prefix"]
 
 
 def prefix(name, is_input):
-    """What the names of a stream's ports begin with."""
+    """Prefix of the names of a stream's ports."""
     return ("s_axis" if is_input else "m_axis") + ("" if name in ("i", "o") else f"_{name}")
 
 
@@ -17,7 +17,7 @@ class AxisWrapper(wiring.Component):
 
     `aclk` is the clock and `aresetn` the synchronous active-low reset. The stream `i` becomes `s_axis_…`, `o` becomes
     `m_axis_…`; another input or output `x` becomes `s_axis_x_…` or `m_axis_x_…`. `tdata` is the payload without its
-    field `last`, padded with zeros to whole bytes; a payload of no bits has none. Ports that are no streams keep their
+    field `last`, padded with zeros to whole bytes; a payload of no bits has none. Ports outside of streams keep their
     names.
 
     Every stream has `tlast`, as a DMA engine needs it. It is the payload's field `last` where there is one. Of an input

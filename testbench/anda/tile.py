@@ -45,7 +45,7 @@ async def tile(bench):
             drawn = [draw(groups * step, mantissa) for _ in range(2)]
             name = f"({m}, {groups * step}) x ({groups * step}, {n}){at}"
             phases.append(phase(name, mantissa, drawn, reset=True, cycles=cycles))
-        # Of many mantissas each has all kinds, and any five together all pairs of them.
+        # If there are many mantissas, each has all kinds, and any five together have all pairs of kinds.
         turns = range(len(_SCALES)) if len(mantissas) < len(_SCALES) else [mantissa]
         kinds = [(x, _SCALES[(at + turn) % len(_SCALES)]) for at, x in enumerate(_ACTIVATIONS) for turn in turns]
         drawn = [draw(3 * step if "cancelling" in kind else draw.length(), mantissa, *kind) for kind in kinds]
@@ -159,7 +159,7 @@ class _Draw:
             return np.full(shape, rng.choice([65504.0, 255.875, 2.0**-14]) * signs, np.float16)
         if kind == "tiny":
             return (rng.normal(size=shape) * 2.0 ** rng.integers(-24, -12)).astype(np.float16)
-        # Of all sizes, as the outliers of a language model.
+        # Outliers of all sizes, as a language model has them.
         return (rng.normal(size=shape) * 2.0 ** rng.integers(-4, 9, (1, k))).astype(np.float16)
 
     def _scales(self, kind, k):

@@ -39,7 +39,7 @@ async def unit(bench):
             if options.get("cut") is None:
                 seen.add(len(row))
         fields = [(masks, 1)] if config.mask else []
-        # A row that is as long as any can be is marked all the same, or counts as an error.
+        # The longest row that is allowed must still be marked, else it counts as an error.
         marked = options.pop("marked", None)
         return Phase(
             name,

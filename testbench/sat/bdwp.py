@@ -18,7 +18,7 @@ def parse_methods(text):
     Raises
     ------
     ValueError
-        For a text that is no method, and for one that comes twice.
+        For a text that is not a method, and for a method that comes twice.
     """
     methods = [bdwp.Method.parse(word) for word in text.split(",")]
     for method in methods:

@@ -38,7 +38,7 @@ async def selector(bench):
         return _draw((config.lanes, length), kind or str(rng.choice(_KINDS)), config, rng)
 
     def lengths(weights):
-        """Lengths of rows with so many weights altogether, often whole groups."""
+        """Lengths of rows that together have `weights` weights, often whole groups."""
         while weights > 0:
             length = int(rng.choice([m, m * rng.integers(1, 4), rng.integers(1, 3 * m)]))
             weights -= length

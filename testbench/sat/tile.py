@@ -112,7 +112,7 @@ class _Draw:
         return int(rng.choice([1, 2, rng.integers(1, 5), rng.integers(1, 2 + self.config.rows)]))
 
     def __call__(self, n, groups, kind=None, end="both"):
-        """A reduction of so many groups, of any kind of weights by default."""
+        """A reduction of `groups` groups, of any kind of weights by default."""
         config, rng = self.config, self.rng
         kind = kind or str(rng.choice(_KINDS))
         a = self._values(config.operands[0], (config.rows, groups * config.group), kind == "extreme")

@@ -66,7 +66,7 @@ class TileRun:
 
     @property
     def cycles(self):
-        """Of all layers, each from its first input transfer to its last result."""
+        """Cycles of all layers, each from its first input transfer to its last result."""
         return sum(layer.cycles for layer in self.layers)
 
     @property

@@ -139,7 +139,7 @@ def _items(rows, config):
     tensor = golden.quantize(x.view(np.float16), config.coarse, config.fine, config.shift_bits, config.threshold)
     special = (x & 0x7FFF) >= _NONFINITE
 
-    # Of each transfer that there would be if rows were filled up: whether it is sent.
+    # For each transfer of rows that are filled up: whether it is sent.
     index = np.arange(len(x) * config.load) - np.repeat(
         (np.cumsum(groups) - groups) * config.load, groups * config.load
     )

@@ -223,7 +223,7 @@ class _Draw:
         for _ in range(3):
             x = np.where(np.arange(k) < 1, [[2047], [2047], [1999]], 0)
             l2 = rng.choice([127, 127, 126, 125], (most, n))
-            # Of few ranks, sums have one bit too many: every residue of 4, so that they round down and up.
+            # With few ranks, sums have one bit too many: every residue of 4, so that they round down and up.
             l2[:, :4] = 127
             l2[0, :4] -= np.arange(4)
             layer("sums of many bits", x, wide_channels=k, l2=l2, **large)

@@ -39,7 +39,7 @@ async def core(bench):
     config, rng = bench.config, bench.rng
     script = _Script(config, rng)
     rows, depth = config.rows, min(config.a_depth, config.w_depth)
-    # Of panels for which the tile need not wait until its drain is free.
+    # Panels so long that the tile need not wait until its drain is free.
     whole = min(-(-rows // config.operands[0].steps), depth)
     two, three = (min(count, depth // whole) for count in (2, 3))
     phases = []

@@ -182,7 +182,7 @@ def load(path):
     Raises
     ------
     ValueError
-        If it is no whole .npy file, or holds Python objects.
+        If it is not a complete .npy file, or holds Python objects.
     OSError
         If it cannot be read.
     """

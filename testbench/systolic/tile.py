@@ -101,7 +101,7 @@ class _Side:
         self.ends = tuple(int(self._legal[at]) for at in (sums.argmin(), sums.argmax()))
 
     def codes(self, lanes):
-        """What the golden model takes."""
+        """The operands as the golden model takes them."""
         if not self.operand.pairs:
             return lanes
         return (

@@ -697,7 +697,7 @@ def test_what_is_not_understood_does_nothing():
         # The same sequence is still free.
         assert await host.next(SET, b"\7\0") == b""
         assert host.sequence == 1 and ctx.get(link.core.bias) == 7
-        # A HELLO that is none leaves the session alone.
+        # An illegal HELLO leaves the session alone.
         for asked in (Frame(HELLO, 2, session=SESSION), Frame(HELLO), Frame(HELLO, session=9, payload=b"x")):
             answer = Frame(FAULT | ANSWER, asked.sequence, asked.channels, asked.session, NOT_UNDERSTOOD)
             assert await host.ask(asked) == answer

@@ -131,7 +131,7 @@ def test_selftest_of_the_default_of_a_board(name):
 
 
 def flat(top):
-    """Commands that leave a flat board top, without what nothing depends on: a fault there is none."""
+    """Commands that leave a flat board top, without what nothing depends on: a fault there changes nothing."""
     return ["read_verilog top.v", f"hierarchy -top {top}", "proc", "flatten", "opt", "wreduce", "opt_clean"]
 
 
@@ -199,7 +199,7 @@ def test_selftest_finds_faults_in_every_core(core, tmp_path):
             found.append(str(error))
     missed = [command for command, told in zip(commands, found, strict=True) if not told]
     if len(missed) > 2:
-        # Some are none: the instance around them does the same, whatever comes.
+        # Some change nothing: the instance around them does the same for any input.
         verilog, top = targets.twin_top(core, config)
         missed = [
             command

@@ -395,10 +395,10 @@ def test_expressions():
         ("x\0", "source code string cannot contain null bytes"),
         ("1or x", "invalid decimal literal"),
         ("y", "the name 'y' is unknown"),
-        ("foo(x)", "'foo' is no function that may be called"),
-        ("np.load(x)", "'np.load' is no function that may be called"),
-        ("np.linalg.norm(x)", "'np.linalg.norm' is no function that may be called"),
-        ("__import__('os').system('true')", r"\"__import__\('os'\).system\" is no function that may be called"),
+        ("foo(x)", "'foo' is not a function that may be called"),
+        ("np.load(x)", "'np.load' is not a function that may be called"),
+        ("np.linalg.norm(x)", "'np.linalg.norm' is not a function that may be called"),
+        ("__import__('os').system('true')", r"\"__import__\('os'\).system\" is not a function that may be called"),
         ("x.real", "'x.real' is not allowed"),
         ("np.exp", "'np.exp' is not allowed"),
         ("np", "the name 'np' is unknown"),
@@ -495,7 +495,7 @@ def test_bad_tables(change, message):
         PwlTable(**good | change)
     assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
     text = json.dumps({"version": 1, "tables": {"5": good | change}})
-    with pytest.raises(ValueError, match=r"^it is no piecewise-linear table: ") as caught:
+    with pytest.raises(ValueError, match=r"^it is not a piecewise-linear table: ") as caught:
         pwl.loads(text)
     assert message in str(caught.value)
 
@@ -567,11 +567,11 @@ GOOD = '{"thresholds": [], "slopes": [1], "intercepts": [1], "fraction_bits": 6}
 def test_malformed_files(tmp_path, text, message):
     path = tmp_path / "table.json"
     path.write_text(text)
-    with pytest.raises(ValueError, match=rf"table\.json: it is no piecewise-linear table: .*{message}") as caught:
+    with pytest.raises(ValueError, match=rf"table\.json: it is not a piecewise-linear table: .*{message}") as caught:
         pwl.load(path)
     assert "\n" not in str(caught.value)
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match=r"table\.json: it is no piecewise-linear table: "):
+    with pytest.raises(ValueError, match=r"table\.json: it is not a piecewise-linear table: "):
         pwl.load(path)
 
 

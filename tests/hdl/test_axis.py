@@ -132,7 +132,7 @@ def test_port_names_of_the_decoder():
 
 
 class TwoInputs(wiring.Component):
-    """Streams that are not called `i` or `o`, and one payload that is no layout."""
+    """Streams that are not called `i` or `o`, and one payload that is not a layout."""
 
     def __init__(self):
         super().__init__(

@@ -554,7 +554,7 @@ def test_other_types_and_operands_that_do_not_fit():
             hgq.matmul(x, w)
     with pytest.raises(ValueError, match="codes, shifts and scales must be int8, uint8 and float16, not int64"):
         hgq.HgqTensor(x.codes.astype(int), x.shifts, x.scales, 128)
-    with pytest.raises(ValueError, match="is no padded one of 129 values"):
+    with pytest.raises(ValueError, match="is not padded to 129 values"):
         hgq.HgqTensor(x.codes, x.shifts, x.scales, 129)
     with pytest.raises(ValueError, match="must have shapes"):
         hgq.HgqTensor(x.codes, x.shifts[0], x.scales, 128)

@@ -568,9 +568,9 @@ def rewritten(file, hashed=True, **changes):
         ({"a.threshold": np.array(9)}, "layer 'a': threshold must be 4 to 7, not 9"),
         ({"a.shift": None}, "layer 'a': 'a.shift"),
         ({"version": np.array(2)}, "has version 2 of the layer format, not 1"),
-        ({"version": np.array("1_0")}, "is no file of SeVeDo layers: 1_0 is no whole number"),
-        ({"a.shift": np.array(1.5)}, r"layer 'a': 1\.5 is no whole number"),
-        ({"version": None}, "is no file of SeVeDo layers: 'version"),
+        ({"version": np.array("1_0")}, "is not a file of SeVeDo layers: 1_0 is not a whole number"),
+        ({"a.shift": np.array(1.5)}, r"layer 'a': 1\.5 is not a whole number"),
+        ({"version": None}, "is not a file of SeVeDo layers: 'version"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )
@@ -601,7 +601,7 @@ def test_other_files_are_refused(tmp_path):
     for data in (b"", b"no archive", whole[:-30], bytes(flipped), array.getvalue()):
         file.write_bytes(data)
         with pytest.raises(
-            ValueError, match=r"layers\.npz is no file of SeVeDo layers|does not match its hash"
+            ValueError, match=r"layers\.npz is not a file of SeVeDo layers|does not match its hash"
         ) as error:
             sevedo.load(file)
         assert "\n" not in str(error.value)

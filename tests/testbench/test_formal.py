@@ -282,7 +282,7 @@ def test_a_broken_flow_is_an_error(cache, monkeypatch):
 
 
 def test_undecided_is_a_failure(cache):
-    # True of every reachable state, but no induction of two cycles can know that 6 and 7 are none.
+    # True of every reachable state, but an induction of two cycles cannot know that 6 and 7 are not reachable.
     with pytest.raises(ProofFailed, match=r"^count: not decided; assert failed: never seven .*trace_induct\.vcd"):
         prove(Statement(lambda count: Assert(count != 7, "never seven")), "count", engine="smtbmc", depth=2)
 
