@@ -37,7 +37,7 @@ def blocks(*kinds):
     return [
         (page, kind, text)
         for page, whole in PAGES.items()
-        for kind, text in re.findall(r"^```(\S*)(?: .*)?\n(.*?)^```$", whole, flags=re.M | re.S)
+        for kind, text in re.findall(r"^```(\S*)(?: [^\n]*)?\n(.*?)^```$", whole, flags=re.M | re.S)
         if not kinds or kind in kinds
     ]
 
