@@ -24,7 +24,7 @@ from .lvc_sums import Sums
 
 __all__ = ["LowRankVectorCore", "LvcConfig"]
 
-#: What a token's exponent is above kx.
+#: A token's exponent is stored as kx + 20, so that it is never negative.
 _BIAS = 20
 
 

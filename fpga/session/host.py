@@ -203,7 +203,7 @@ class Link:
         payload = self._ask(protocol.HELLO, protocol.MAX_PAYLOAD)
         found = _parsed(payload)
         if found is None:
-            raise LinkError(f"{self.name} answers with an identity that is none: {payload[:40]!r}")
+            raise LinkError(f"{self.name} answers, but not with an identity: {payload[:40]!r}")
         if found["link"] != protocol.VERSION:
             raise LinkError(
                 f"{self.name} speaks version {found['link']} of the link, this bitloom version {protocol.VERSION}: "
@@ -214,7 +214,7 @@ class Link:
         return found
 
     def set(self, **settings):
-        """Set the core's inputs that are no streams; those that are not named are 0.
+        """Set the core's inputs that belong to no stream; those that are not named are 0.
 
         Raises
         ------
@@ -436,7 +436,7 @@ class _Transfer:
 
 
 def _parsed(payload):
-    """An identity, or None for what is none; of another version of the link only that is known."""
+    """The identity in a payload, or None; of another version of the link only the version is known."""
     try:
         found = json.loads(payload)
     except ValueError:

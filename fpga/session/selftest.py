@@ -132,10 +132,10 @@ class _Recorder:
             self.missing.append(f"{name} {int(covered)} of {int(total)}")
 
     def figure(self, name, value):
-        """Of time; there is none here."""
+        """Figures are of time, which passes in a simulator only."""
 
     def mismatch(self, what, index, expected, got):
-        """Of time, as benches find them after a run."""
+        """Mismatches that benches find after a run are of time too."""
 
 
 def record(core, config, vectors, seed=None):
