@@ -16,8 +16,6 @@ version = release = bitloom.__version__
 extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc", "bitfields"]
 extensions += ["datasheets"] * (HERE / "_ext/datasheets.py").exists()
 exclude_patterns = ["_ext"]
-# The data sheets may be left out of a build.
-suppress_warnings = ["toc.empty_glob"]
 
 # Docstrings write `name` for code, as NumPy's do.
 default_role = "literal"
