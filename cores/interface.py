@@ -10,6 +10,7 @@ import textwrap
 
 from amaranth.lib.wiring import In
 
+from ..hdl.emission.replicate import unwarned
 from ..hdl.stream.axis import prefix
 from ..hdl.stream.fields import fields
 
@@ -31,7 +32,7 @@ def layouts(component):
     -------
     dict of str to ShapeLike
     """
-    streams = (name for name, member in component.signature.members.items() if not member.is_port)
+    streams = (name for name, member in unwarned(component).signature.members.items() if not member.is_port)
     return {name: getattr(component, name).payload.shape() for name in streams}
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..hdl.stream import codec
 from ..tools import external
 from . import verilator
 from .progress_file import watched
@@ -162,7 +163,7 @@ def drive(
     for name, count in outputs.items():
         if count < 0:
             raise ValueError(f"number of payloads of {name} must be 0 or more, not {count}")
-    files = {f"{name}.in": _checked(name, inputs[name], bits) for name, bits in sources.items()}
+    files = {f"{name}.in": codec.to_rows(np.asarray(inputs[name]), bits, name) for name, bits in sources.items()}
     for name, value in constants.items():
         if not 0 <= value < 1 << ports[name]:
             raise ValueError(f"{name} must be 0 to {(1 << ports[name]) - 1}, not {value}")
@@ -216,16 +217,6 @@ def _ports(design):
     if not (whole and any(streams.values())):
         raise ValueError(f"{design.top} must have streams of payload, valid and ready; its ports are {_names(names)}")
     return streams["input"], streams["output"], others["input"], others["output"]
-
-
-def _checked(name, payloads, bits):
-    payloads = np.asarray(payloads)
-    if payloads.dtype != np.uint8 or payloads.ndim != 2 or payloads.shape[1] != _bytes(bits):
-        wanted = f"uint8 of shape (N, {_bytes(bits)})"
-        raise ValueError(f"payloads of {name} must be {wanted}, not {payloads.dtype} of shape {payloads.shape}")
-    if bits % 8 and (wrong := np.flatnonzero(payloads[:, -1] >> bits % 8)).size:
-        raise ValueError(f"payload {wrong[0]} of {name} must have {bits} bits, more are set")
-    return payloads
 
 
 def _failure(report, transfers, totals, patience):

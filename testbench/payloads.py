@@ -4,11 +4,36 @@ from pathlib import Path
 
 import numpy as np
 
+from ..hdl.stream import codec
 from ..tools import numerals
 
-__all__ = ["from_bytes", "output_files", "parse_files", "parse_settings", "streams", "to_rows"]
+__all__ = ["from_bytes", "output_files", "parse_files", "parse_settings", "rows", "streams", "to_rows"]
 
 _MOST_BITS = 64  # of a payload that an array can hold as a number
+
+
+def rows(layouts, sent):
+    """Payloads of what a golden model sends, each block packed once.
+
+    Parameters
+    ----------
+    layouts : mapping of str to ShapeLike
+        Of the payloads of each stream: `cores.interface.layouts`.
+    sent : dict of str to golden.transfers.Transfers
+
+    Returns
+    -------
+    dict of str to ndarray of uint8, shape (transfers, bytes)
+    """
+    return {name: _rows(layouts[name], *transfers) for name, transfers in sent.items()}
+
+
+def _rows(layout, fields, order):
+    blocks, count = next(iter(fields.values())).shape[:2]
+    flat = {name: values.reshape(blocks * count, *values.shape[2:]) for name, values in fields.items()}
+    packed = codec.pack(layout, **flat)
+    size = packed.shape[1]
+    return packed.reshape(blocks, count, size).take(order, axis=0).reshape(len(order) * count, size)
 
 
 def to_rows(name, array, bits):
@@ -42,18 +67,10 @@ def to_rows(name, array, bits):
             f"stream {name} has payloads of {bits} bits: its array must hold one or more as {wanted}, not "
             f"{array.dtype} of shape {array.shape}"
         )
-    if rows:
-        wrong = array[:, -1] >> (bits - 8 * (size - 1)) != 0
-        if wrong.any():
-            raise ValueError(f"payload {int(wrong.argmax())} of stream {name} must have {bits} bits, more are set")
-        return array
-    # Python's integers: those of NumPy have no shift by 64, and no common type of int64 and uint64.
-    values = [int(value) for value in array]
-    for index, value in enumerate(values):
-        if not -(1 << (bits - 1)) <= value < 1 << bits:
-            raise ValueError(f"payload {index} of stream {name} must have {bits} bits, {value} has more")
-    data = b"".join((value % (1 << bits)).to_bytes(size, "little") for value in values)
-    return np.frombuffer(data, np.uint8).reshape(-1, size)
+    if numbers:
+        # A negative one in two's complement.
+        array = [value + (-(1 << bits >> 1) <= value < 0) * (1 << bits) for value in array.tolist()]
+    return codec.to_rows(array, bits, f"stream {name}")
 
 
 def from_bytes(data, bits, numbers):
@@ -75,9 +92,7 @@ def from_bytes(data, bits, numbers):
     """
     size = -(-bits // 8)
     rows = np.frombuffer(data, np.uint8).reshape(-1, size)
-    if not numbers or bits > _MOST_BITS:
-        return rows
-    return np.pad(rows, [(0, 0), (0, 8 - size)]).view("<u8")[:, 0]
+    return np.array(codec.to_integers(rows), np.uint64) if numbers and bits <= _MOST_BITS else rows
 
 
 def parse_files(texts, streams):

@@ -9,10 +9,11 @@ import itertools
 
 import numpy as np
 
-__all__ = ["PROFILES", "STALL_PAIRS", "Stream", "join", "signed", "sink", "source", "split", "stalls", "with_last"]
+from ..hdl.stream import codec
+
+__all__ = ["PROFILES", "STALL_PAIRS", "Stream", "describing", "packed", "sink", "source", "stalls"]
 
 _PATTERN = 4096  # cycles after which a stall pattern repeats
-_BLOCK = 4096  # payloads that are joined at a time
 
 #: How a side stalls. "eager" never does; "light" in one cycle of eight; "heavy" in three of four; "sparse" goes in
 #: every fourth cycle exactly; "bursts" goes and stalls for several cycles each; "patient" (outputs only) is ready only
@@ -195,40 +196,30 @@ def sink(bench, stream, expected, go, patient, accepted, after, shown, flag, fla
         yield
 
 
-def join(fields, width):
-    """Payloads of equal fields, the first one lowest.
+def packed(layout, /, **fields):
+    """Payloads of fields as the integers that a simulator takes; parameters and errors of `codec.pack`."""
+    return codec.to_integers(codec.pack(layout, **fields))
+
+
+def describing(layout, *codes):
+    """What a report shows of a payload: a function from it to its fields by their names.
 
     Parameters
     ----------
-    fields : array_like of int, shape (N, lanes)
-        Signed or unsigned; the low `width` bits count.
-    width : int
-        Bits of one field, 1 to 64.
-
-    Returns
-    -------
-    list of int
-        N payloads of lanes * width bits.
+    layout : ShapeLike
+        Of the payload.
+    *codes : str
+        Fields that are shown in hexadecimal.
     """
-    fields, payloads = np.asarray(fields).astype(np.int64), []
-    # In blocks: a bit takes eight bytes here.
-    for start in range(0, len(fields), _BLOCK):
-        bits = (fields[start : start + _BLOCK, :, None] >> np.arange(width)) & 1
-        packed = np.packbits(bits.reshape(len(bits), -1).astype(np.uint8), axis=1, bitorder="little")
-        payloads += [int.from_bytes(row.tobytes(), "little") for row in packed]
-    return payloads
+    known = codec.named(layout)
 
+    def shown(name, value):
+        if isinstance(value, list):
+            return [shown(name, each) for each in value]
+        width = known[name].width
+        return f"{value % (1 << width):#0{-(-width // 4) + 2}x}" if name in codes else value
 
-def split(payload, width, lanes):
-    """Fields of one payload, as unsigned integers, the lowest one first."""
-    return [(payload >> (width * lane)) & ((1 << width) - 1) for lane in range(lanes)]
+    def describe(payload):
+        return {name: shown(name, values.tolist()[0]) for name, values in codec.unpack(layout, [payload]).items()}
 
-
-def signed(value, bits):
-    """An unsigned field of `bits` bits as two's complement."""
-    return value - ((value >> (bits - 1)) << bits)
-
-
-def with_last(payloads, last, bits):
-    """Payloads of `bits` bits with the bit `last` above them."""
-    return [payload | (int(end) << bits) for payload, end in zip(payloads, last, strict=True)]
+    return describe

@@ -9,7 +9,8 @@ from ...cores.generate import generate
 from ...golden.systolic import gemm as gemm_jobs
 from ...golden.systolic import tile as systolic
 from ...golden.systolic import tiling as gemm
-from ...testbench import drive
+from ...hdl.stream import codec
+from ...testbench import drive, payloads
 from ...testbench.olive import stream_model
 from ...testbench.payloads import from_bytes
 from ...testbench.systolic.results import Results, flag_difference, illegal
@@ -62,8 +63,8 @@ class LinkedResult:
         return {name: value for name, value in vars(self).items() if name not in ("outputs", "product", "overflow")}
 
 
-#: Cores whose golden model takes any payloads: from the configuration, the settings and payloads, to those of the
-#: stream `o` and the flags.
+#: Cores whose golden model takes any payloads: from the configuration, the settings and payloads as rows of bytes, to
+#: those of the stream `o` and the flags.
 GOLDEN = {"ovp-decoder": stream_model.decoder, "ovp-encoder": stream_model.encoder}
 
 
@@ -201,14 +202,16 @@ def multiply(link, identity, a, w, config, *, check=True, progress=None):
     ends = gemm_jobs.ends(plan, config)
     link.hello(identity)
     size = link.channels.outputs["o"].bytes
-    inputs = {name: payloads.tobytes() for name, payloads in gemm_jobs.transfers(a, w, plan, config).items()}
+    layouts = {"job": config.job_layout, "a": config.a_transfer, "w": config.w_transfer}
+    rows = payloads.rows(layouts, gemm_jobs.transfers(a, w, plan, config))
+    inputs = {name: sent.tobytes() for name, sent in rows.items()}
     start = time.monotonic()
     moved = link.exchange(inputs, {"o": size * len(ends)}, progress)
     seconds = time.monotonic() - start
     failure, got = moved.failure, None
     if not failure:
-        payloads = np.frombuffer(moved.outputs["o"], np.uint8).reshape(-1, size)
-        got = Results(*gemm_jobs.results(payloads, plan, m, n, config))
+        fields = codec.unpack(config.o_layout, from_bytes(moved.outputs["o"], config.o_layout.size, False))
+        got = Results(*gemm_jobs.results(fields, plan, m, n, config))
     if got and check:
         failure = got.difference(Results(product, overflow & config.overflow, ends))
         failure = failure or flag_difference(link.flags, {"illegal": illegal(a, w, config), "overrun": False})
@@ -233,19 +236,18 @@ def _wanted(core, config, inputs, settings, sizes):
         if found.failure:
             raise ValueError(f"these payloads cannot be run: {found.failure}")
         return "Verilated core", found.outputs, found.flags
-    payloads = {name: [int.from_bytes(row.tobytes(), "little") for row in rows] for name, rows in inputs.items()}
-    outputs, flags = GOLDEN[core.name](config, settings or {}, payloads)
-    return "golden model", {"o": b"".join(payload.to_bytes(sizes["o"], "little") for payload in outputs)}, flags
+    outputs, flags = GOLDEN[core.name](config, settings or {}, inputs)
+    return "golden model", {"o": codec.from_integers(outputs, 8 * sizes["o"]).tobytes()}, flags
 
 
 def _difference(outputs, wanted, flags, wanted_flags, sizes):
     """The first difference, as one line; None without one."""
-    for name, payloads in wanted.items():
+    for name, right in wanted.items():
         size, data = sizes[name], outputs[name]
-        if data != payloads:
-            if len(data) != len(payloads):
-                return f"stream {name} gave {len(data) // size:,} payloads, expected {len(payloads) // size:,}"
-            want, got = (from_bytes(part, 8 * size, False) for part in (payloads, data))
+        if data != right:
+            if len(data) != len(right):
+                return f"stream {name} gave {len(data) // size:,} payloads, expected {len(right) // size:,}"
+            want, got = (from_bytes(part, 8 * size, False) for part in (right, data))
             wrong = (want != got).any(axis=1)
             at = int(wrong.argmax())
             return (

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ...hdl.stream import codec
 from ...testbench.bench import Failure
 
 __all__ = ["NOT_COVERED", "Recorded", "SelftestResult", "record", "replay"]
@@ -218,17 +219,18 @@ def replay(link, recorded, identity=None, progress=None):
         if settings != set_before:
             link.set(**settings)
             set_before = dict(settings)
-        inputs = {name: _to_bytes(items, link.channels.inputs[name].bytes) for name, items in phase.inputs.items()}
+        inputs = {
+            name: codec.from_integers(items, link.channels.inputs[name].bits).tobytes()
+            for name, items in phase.inputs.items()
+        }
         if phase.cut is not None:
             link.feed(inputs, requests=2)
             counts["cut"] += 1
             continue
         size = link.channels.outputs["o"].bytes
         moved = link.exchange(inputs, {"o": size * len(phase.outputs)}, late=phase.sink != "eager")
-        got = [
-            int.from_bytes(moved.outputs["o"][at : at + size], "little")
-            for at in range(0, len(moved.outputs["o"]), size)
-        ]
+        whole = len(moved.outputs["o"]) // size * size
+        got = codec.to_integers(np.frombuffer(moved.outputs["o"][:whole], np.uint8).reshape(-1, size))
         failure = moved.failure and f"phase {phase.name!r}: {moved.failure}"
         found = [
             {"phase": phase.name, "item": index, "what": "o", "expected": want, "got": value}
@@ -251,7 +253,3 @@ def replay(link, recorded, identity=None, progress=None):
             progress(counts["transfers"], total)
     passed = failure is None and not counts["mismatches"] and counts["transfers"] > 0
     return SelftestResult(passed, failure, **counts, first=first, seconds=time.monotonic() - start, seed=recorded.seed)
-
-
-def _to_bytes(payloads, size):
-    return b"".join(int(payload).to_bytes(size, "little") for payload in payloads)

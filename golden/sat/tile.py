@@ -1,4 +1,4 @@
-"""The N:M sparse tile: its exact product, the payloads of its streams, and the number of cycles it needs.
+"""The N:M sparse tile: its exact product, what goes through its streams, and the number of cycles it needs.
 
 Activations are (T, K), tokens in the rows of the tile; weights are kept values and indices, (O, K / M, N), as
 `nm_sparse.select` gives them for a weight matrix (O, K), output channels in the columns: the product is (T, O). Slots
@@ -10,7 +10,7 @@ import numpy as np
 
 from ..checks import integer
 from ..systolic import tile as systolic
-from . import sparse as nm_sparse
+from ..transfers import Transfers
 
 __all__ = ["GROUPS", "cycles", "latency", "matmul", "steps", "transfers"]
 
@@ -79,9 +79,9 @@ def matmul(values, indices, a, config):
 
 
 def transfers(values, indices, a, config):
-    """Payloads of the tile's streams for a matrix product; tiles in row-major order, as in `golden.systolic.tiling`.
+    """What goes through the tile's streams for a matrix product; tiles in row-major order, as in `systolic.tiling`.
 
-    The products of the tile's results, cut and put together again, are `gemm.results(payloads, T, O, config)`.
+    The products of the tile's results, put together again, are `systolic.tiling.results(fields, T, O, config)`.
 
     Parameters
     ----------
@@ -92,22 +92,23 @@ def transfers(values, indices, a, config):
 
     Returns
     -------
-    dict of str to ndarray of uint8, shape (transfers, bytes)
-        Payloads of `a` and `w`, the lowest byte first.
+    dict of str to Transfers
+        Fields `lanes` of the stream `a`, `lanes.value` and `lanes.index` of `w`, and `last` of both.
     """
     _places(values, indices, a, config)
     values, indices, a = np.asarray(values), np.asarray(indices), np.asarray(a)
-    (a_operand, w_operand), m = systolic.check_formats(config.a_format, config.w_format), config.group
-    groups = a.shape[1] // m
-    slots = (values & ((1 << w_operand.bits) - 1)) | (indices << w_operand.bits)
-    w = _tiles(slots.reshape(len(slots), -1), config.cols)
-    w = _payloads(w.transpose(0, 2, 1), w_operand.bits + nm_sparse.index_bits(m))
-    tokens = _tiles(a & ((1 << a_operand.bits) - 1), config.rows).reshape(-1, config.rows, groups, m)
-    x = _payloads(tokens.transpose(0, 2, 1, 3).reshape(len(tokens), groups, config.rows * m), a_operand.bits)
-    whole = len(x), len(w)
-    x = np.broadcast_to(x[:, None], (*whole, *x.shape[1:]))
-    w = np.broadcast_to(w[None], (*whole, *w.shape[1:]))
-    return {name: payloads.reshape(-1, payloads.shape[-1]) for name, payloads in (("a", x), ("w", w))}
+    m = config.group
+    w = {
+        f"lanes.{name}": _tiles(slots.reshape(len(slots), -1), config.cols).transpose(0, 2, 1)
+        for name, slots in (("value", values), ("index", indices))
+    }
+    tokens = _tiles(a, config.rows).reshape(-1, config.rows, a.shape[1] // m, m)
+    sent = {"a": {"lanes": tokens.transpose(0, 2, 1, 3)}, "w": w}
+    for fields in sent.values():
+        blocks, count = next(iter(fields.values())).shape[:2]
+        fields["last"] = np.broadcast_to(np.arange(count) == count - 1, (blocks, count))
+    tiles = np.indices((len(tokens), len(w["lanes.value"]))).reshape(2, -1)
+    return {name: Transfers(sent[name], order) for name, order in zip("aw", tiles, strict=True)}
 
 
 def _places(values, indices, a, config):
@@ -132,11 +133,3 @@ def _tiles(lanes, size):
     """Rows padded with zeros to a multiple of `size`, as (tiles, size, ...)."""
     lanes = np.pad(lanes, [(0, -len(lanes) % size), (0, 0)])
     return lanes.reshape(-1, size, lanes.shape[1])
-
-
-def _payloads(lanes, width):
-    """Bytes of payloads, shape (tiles, transfers, lanes) to (tiles, transfers, bytes), the last transfer marked."""
-    bits = ((lanes[..., None] >> np.arange(width)) & 1).astype(np.uint8).reshape(*lanes.shape[:2], -1)
-    ends = np.zeros((*lanes.shape[:2], 1), np.uint8)
-    ends[:, -1] = 1
-    return np.packbits(np.concatenate([bits, ends], axis=2), axis=2, bitorder="little")

@@ -6,7 +6,8 @@ all of it is our choice.
 
 import numpy as np
 
-from . import hgq_tile, lvc, lvc_cycles
+from ..transfers import Transfers
+from . import hgq_tile, lvc_cycles
 
 __all__ = ["ADDER", "check", "latency", "least_cycles", "order", "results", "transfers", "waits_for_terms"]
 
@@ -120,7 +121,7 @@ def check(layer, config):
 
 
 def transfers(layer, x, config, rng=None):
-    """Payloads of the core's streams for a layer and its tokens.
+    """What goes through the core's streams for a layer and its tokens.
 
     Parameters
     ----------
@@ -134,8 +135,8 @@ def transfers(layer, x, config, rng=None):
 
     Returns
     -------
-    dict of str to ndarray of uint8, shape (transfers, bytes)
-        Of `w`, `layer`, `x`, `smooth`, `low_rank`, `scales` and `bias`, the lowest byte first.
+    dict of str to Transfers
+        Of `w`, `layer`, `x`, `smooth`, `low_rank`, `scales` and `bias`.
 
     Raises
     ------
@@ -147,18 +148,24 @@ def transfers(layer, x, config, rng=None):
     if x.dtype != np.float16 or x.ndim != 2 or x.shape[1] != k or len(x) >= 1 << 16:
         raise ValueError(f"x must be float16 of shape (up to 65535, {k}), not {x.dtype} of shape {x.shape}")
     tokens, blocks = len(x), -(-len(x) // config.rows)
-    codes = _filled(x[:, layer.order].view(np.uint16), 1, config.lanes, 16, rng).reshape(-1, config.lanes)
-    factors = _filled(np.tile(layer.smoothing.view(np.uint16), (tokens, 1)), 1, config.lanes, 16, rng)
-    bias = _filled(layer.bias.view(np.uint16)[None], 1, config.cols, 16, rng).reshape(-1, config.cols)
+    codes = _filled(x[:, layer.order].view(np.uint16), 1, config.lanes, 0, 1 << 16, rng).reshape(-1, config.lanes)
+    factors = _filled(np.tile(layer.smoothing.view(np.uint16), (tokens, 1)), 1, config.lanes, 0, 1 << 16, rng)
+    bias = _filled(layer.bias.view(np.uint16)[None], 1, config.cols, 0, 1 << 16, rng).reshape(-1, config.cols)
+    scales = layer.low_rank.scales.view(np.uint16)
     return {
-        "w": np.tile(_residual(layer.residual, config, rng), (blocks, 1)),
-        "layer": _told(layer, tokens, config, rng),
-        "x": _bytes([(codes, 16)]),
-        "smooth": _bytes([(factors.reshape(-1, config.lanes), 16)]),
-        "low_rank": np.tile(_tables(layer.low_rank, config, rng), (tokens, 1)),
-        "scales": np.tile(_bytes([(layer.low_rank.scales.view(np.uint16)[:, None], 16)]), (tokens, 1)),
-        "bias": np.tile(_bytes([(bias, 16)]), (blocks, 1)),
+        "w": _repeated(_residual(layer.residual, config, rng), blocks),
+        "layer": _repeated(_told(layer, tokens, config, rng), 1),
+        "x": _repeated({"payload": codes}, 1),
+        "smooth": _repeated({"payload": factors.reshape(-1, config.lanes)}, 1),
+        "low_rank": _repeated({"payload": _tables(layer.low_rank, config, rng)}, tokens),
+        "scales": _repeated({"payload": scales}, tokens),
+        "bias": _repeated({"payload": bias}, blocks),
     }
+
+
+def _repeated(fields, times):
+    """Transfers of fields of shape (transfers, ...), all of them so many times."""
+    return Transfers({name: values[None] for name, values in fields.items()}, np.zeros(times, int))
 
 
 def order(tokens, n, config):
@@ -172,12 +179,13 @@ def order(tokens, n, config):
     return np.concatenate(blocks) if blocks else numbers.ravel()
 
 
-def results(payloads, tokens, n, config):
-    """Results from the payloads of the stream `o`.
+def results(fields, tokens, n, config):
+    """Results from what comes out of the stream `o`.
 
     Parameters
     ----------
-    payloads : ndarray of uint8, shape (tokens * n, 3)
+    fields : dict of str to ndarray, shape (tokens * n,)
+        Of the payloads: `value`, uint16, and `last`.
     tokens, n : int
     config : SevedoCoreConfig
 
@@ -188,76 +196,56 @@ def results(payloads, tokens, n, config):
         In the order in which they came.
     """
     y = np.empty(tokens * n, np.uint16)
-    y[order(tokens, n, config)] = np.ascontiguousarray(payloads[:, :2]).view("<u2").ravel()
-    return y.view(np.float16).reshape(tokens, n), payloads[:, 2] != 0
+    y[order(tokens, n, config)] = fields["value"]
+    return y.view(np.float16).reshape(tokens, n), fields["last"] != 0
 
 
 def _residual(w, config, rng):
     """Block of outputs by block of outputs, fine group by fine group, the columns side by side."""
     n, steps, fine = len(w.codes), -(-w.k // w.fine), w.fine
-    codes = _filled(w.codes[:, : steps * fine].astype(np.int64), 0, config.cols, 4, rng)
-    shifts = _filled(w.shifts[:, :steps].astype(np.int64), 0, config.cols, w.shift_bits, rng)
+    codes = _filled(w.codes[:, : steps * fine].astype(np.int64), 0, config.cols, -8, 8, rng)
+    shifts = _filled(w.shifts[:, :steps].astype(np.int64), 0, config.cols, 0, 1 << w.shift_bits, rng)
     scales = np.repeat(w.scales.view(np.uint16), w.coarse // fine, axis=1)[:, :steps]
-    scales = _filled(scales.astype(np.int64), 0, config.cols, 16, rng)
+    scales = _filled(scales.astype(np.int64), 0, config.cols, 0, 1 << 16, rng)
     shape = -(-n // config.cols), config.cols, steps
-    # (blocks, steps, columns, …)
-    codes = codes.reshape(*shape, fine).transpose(0, 2, 1, 3)
-    shifts, scales = (part.reshape(shape).transpose(0, 2, 1) for part in (shifts, scales))
-    parts = []
-    for col in range(config.cols):
-        parts += [
-            (codes[:, :, col].reshape(-1, fine), 4),
-            (shifts[:, :, col].reshape(-1, 1), w.shift_bits),
-            (scales[:, :, col].reshape(-1, 1), 16),
-        ]
-    return _bytes(parts)
+    # (blocks * steps, columns, ...)
+    codes = codes.reshape(*shape, fine).transpose(0, 2, 1, 3).reshape(-1, config.cols, fine)
+    shifts, scales = (part.reshape(shape).transpose(0, 2, 1).reshape(-1, config.cols) for part in (shifts, scales))
+    return {"payload.codes": codes, "payload.shift": shifts, "payload.scale": scales}
 
 
 def _tables(t, config, rng):
     """Of a token: for each group of columns, block by block, the columns side by side; L1, then L2."""
     lanes, columns = config.lanes, config.columns
-    blocks = []
+    blocks = [np.zeros((0, columns, lanes), np.int64)]
     for table in (t.l1, t.l2) if t.rank else ():
-        whole = _filled(_filled(table.astype(np.int64), 0, lanes, 8, rng), 1, columns, 8, rng)
+        whole = _filled(_filled(table.astype(np.int64), 0, lanes, -128, 128, rng), 1, columns, -128, 128, rng)
         steps, groups = whole.shape[0] // lanes, whole.shape[1] // columns
-        blocks.append(whole.reshape(steps, lanes, groups, columns).transpose(2, 0, 3, 1).reshape(-1, columns * lanes))
-    return _bytes([(np.concatenate(blocks) if blocks else np.zeros((0, columns * lanes), np.int64), 8)])
+        blocks.append(whole.reshape(steps, lanes, groups, columns).transpose(2, 0, 3, 1).reshape(-1, columns, lanes))
+    return np.concatenate(blocks)
 
 
 def _told(layer, tokens, config, rng):
-    """The payload of `layer`."""
+    """The only transfer of `layer`."""
     t, (n, k) = layer.low_rank, layer.shape
-    channels, rank = config.max_channels.bit_length(), config.max_rank.bit_length()
-    fields = [
-        (tokens, 16),
-        (k, channels),
-        (t.wide_channels, channels),
-        (t.rank, rank),
-        (t.wide_ranks, rank),
-        (n, 16),
-        (t.shift, lvc.MAX_SHIFT.bit_length()),
-        (t.gain, 6),
-    ]
     extra = np.zeros((1, config.max_rank), np.int64) if rng is None else rng.integers(0, 9, (1, config.max_rank))
     extra[0, : t.rank] = t.extra
-    return _bytes([*((np.array([[value]]), bits) for value, bits in fields), (extra, lvc.MAX_EXTRA.bit_length())])
+    sizes = {
+        "tokens": tokens,
+        "channels": k,
+        "wide_channels": t.wide_channels,
+        "rank": t.rank,
+        "wide_ranks": t.wide_ranks,
+        "outputs": n,
+        "shift": t.shift,
+        "gain": t.gain,
+    }
+    return {name: np.array([value]) for name, value in sizes.items()} | {"rank_shifts": extra}
 
 
-def _filled(table, axis, multiple, bits, rng):
-    """A table filled up along an axis to a multiple, with zeros or any codes."""
+def _filled(table, axis, multiple, low, high, rng):
+    """A table filled up along an axis to a multiple, with zeros or any codes from `low` to below `high`."""
     shape = list(table.shape)
     shape[axis] = -shape[axis] % multiple
-    filling = np.zeros(shape, np.int64) if rng is None else rng.integers(0, 1 << bits, shape)
+    filling = np.zeros(shape, np.int64) if rng is None else rng.integers(low, high, shape)
     return np.concatenate([table, filling], axis=axis)
-
-
-def _bytes(parts):
-    """Payloads of fields (values of shape (transfers, count), bits), the first field lowest."""
-    bits = [
-        ((values.astype(np.int64)[..., None] >> np.arange(width)) & 1)
-        .astype(np.uint8)
-        .reshape(len(values), values.shape[1] * width)
-        for values, width in parts
-        if width
-    ]
-    return np.packbits(np.concatenate(bits, axis=1), axis=1, bitorder="little")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..olive import ovp
+from ..transfers import Transfers
 from . import tile as systolic
 from . import tiling as gemm
 
@@ -20,7 +21,7 @@ __all__ = [
     "ends",
     "first_results",
     "job_fields",
-    "job_payload",
+    "job_values",
     "jobs",
     "latency",
     "results",
@@ -69,23 +70,19 @@ def job_fields(config):
     return {name: (depth - 1).bit_length() for name, depth in depths.items()} | {"load_a": 1, "load_w": 1}
 
 
-def job_payload(job, config):
-    """Payload of a job.
+def job_values(job, config):
+    """Values of the fields of a job's payload, by their names.
 
     Raises
     ------
     ValueError
         If the payload cannot hold a count.
     """
-    counts = {name: getattr(job, name) - 1 for name in ("steps", "a_panels", "w_panels")}
-    values = counts | {"load_a": int(job.load_a), "load_w": int(job.load_w)}
-    payload = at = 0
     for name, bits in job_fields(config).items():
-        if values[name] not in range(1 << bits):
-            raise ValueError(f"{name} of a job must be 1 to {1 << bits}, not {values[name] + 1}")
-        payload |= values[name] << at
-        at += bits
-    return payload
+        if not name.startswith("load_") and getattr(job, name) - 1 not in range(1 << bits):
+            raise ValueError(f"{name} of a job must be 1 to {1 << bits}, not {getattr(job, name)}")
+    counts = {name: getattr(job, name) - 1 for name in ("steps", "a_panels", "w_panels")}
+    return counts | {"load_a": int(job.load_a), "load_w": int(job.load_w)}
 
 
 def jobs(shape, config):
@@ -156,7 +153,7 @@ def _sizes(config):
 
 
 def transfers(a, w, plan, config):
-    """Payloads of the core's streams for a matrix product.
+    """What goes through the core's streams for a matrix product.
 
     Parameters
     ----------
@@ -170,32 +167,34 @@ def transfers(a, w, plan, config):
 
     Returns
     -------
-    dict of str to ndarray of uint8, shape (transfers, bytes)
-        Payloads of `job`, `a` and `w`, the lowest byte first.
+    dict of str to Transfers
+        The fields of `job_fields` of the stream `job`, and `lanes` of `a` and `w`.
     """
-    size = -(-sum(job_fields(config).values()) // 8)
-    told = b"".join(job_payload(job, config).to_bytes(size, "little") for job in plan)
-    payloads = {"job": np.frombuffer(told, np.uint8).reshape(-1, size)}
+    told = [job_values(job, config) for job in plan]
+    jobs = {name: np.array([[values[name] for values in told]]) for name in job_fields(config)}
+    streams = {"job": Transfers(jobs, np.zeros(1, int))}
     operands = systolic.check_formats(config.a_format, config.w_format)
     for name, codes, operand, lanes in zip("aw", (a, w), operands, (config.rows, config.cols), strict=True):
-        panels = gemm.panels(codes, operand, lanes)
         sent = [np.arange(getattr(job, f"{name}_panels")) + getattr(job, name) for job in plan if _loads(job, name)]
-        payloads[name] = panels[np.concatenate(sent)].reshape(-1, panels.shape[-1])
-    return payloads
+        streams[name] = Transfers({"lanes": gemm.panels(codes, operand, lanes)}, np.concatenate(sent))
+    return streams
 
 
 def _loads(job, name):
     return getattr(job, f"load_{name}")
 
 
-def results(payloads, plan, m, n, config):
+def results(fields, plan, m, n, config):
     """The product that the core's results make, as from `gemm.results`; `plan` as `jobs` gives it."""
     columns = -(-n // config.cols)
     tiles = [(job.a + i) * columns + job.w + j for job in plan for i, j in np.ndindex(job.a_panels, job.w_panels)]
-    ordered = np.empty_like(payloads)
-    shape = len(tiles), config.rows, payloads.shape[1]
-    ordered.reshape(shape)[tiles] = payloads.reshape(shape)
-    return gemm.results(ordered, m, n, config)
+
+    def ordered(lanes):
+        found = np.empty_like(lanes).reshape(len(tiles), config.rows, -1)
+        found[tiles] = lanes.reshape(found.shape)
+        return found.reshape(lanes.shape)
+
+    return gemm.results({name: ordered(lanes) for name, lanes in fields.items()}, m, n, config)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from ..transfers import Transfers
 from . import tile as systolic
 
 __all__ = ["check_k", "ends", "panels", "results", "steps", "transfers"]
@@ -42,7 +43,7 @@ def check_k(config, k):
 
 
 def transfers(a, w, config):
-    """Payloads of the tile's streams for a matrix product.
+    """What goes through the tile's streams for a matrix product.
 
     Parameters
     ----------
@@ -55,40 +56,36 @@ def transfers(a, w, config):
 
     Returns
     -------
-    dict of str to ndarray of uint8, shape (transfers, bytes)
-        Payloads of `a` and `w`, the lowest byte first.
+    dict of str to Transfers
+        Fields `lanes` and `last` of the streams `a` and `w`.
     """
     operands = systolic.check_formats(config.a_format, config.w_format)
-    a, w = (_lanes(codes, operand) for codes, operand in zip((a, w), operands, strict=True))
-    width = operands[0].lane_bits, operands[1].lane_bits
+    w = panels(w, operands[1], config.cols)
     k = w.shape[1]
-    w = _padded(w, config.cols, 0).reshape(-1, config.cols, k).transpose(0, 2, 1)
     ends = np.arange(k) == k - 1
-    w = _packed(w, width[1], np.broadcast_to(ends, w.shape[:2]))
+    w = {"lanes": w, "last": np.broadcast_to(ends, w.shape[:2])}
     if config.dataflow == "output-stationary":
-        a = _padded(a, config.rows, 0).reshape(-1, config.rows, k).transpose(0, 2, 1)
-        a = _packed(a, width[0], np.broadcast_to(ends, a.shape[:2]))
-        whole = (len(a), len(w))
-        a = np.broadcast_to(a[:, None], (*whole, *a.shape[1:]))
-        w = np.broadcast_to(w[None], (*whole, *w.shape[1:]))
-        return {name: codes.reshape(-1, codes.shape[-1]) for name, codes in (("a", a), ("w", w))}
+        a = panels(a, operands[0], config.rows)
+        a = {"lanes": a, "last": np.broadcast_to(ends, a.shape[:2])}
+        tiles = np.indices((len(a["lanes"]), len(w["lanes"]))).reshape(2, -1)
+        return {"a": Transfers(a, tiles[0]), "w": Transfers(w, tiles[1])}
     lanes = config.rows // operands[0].steps
-    a = _padded(a, lanes, 1)
+    a = _padded(_lanes(a, operands[0]), lanes, 1)
     a = a.reshape(len(a), -1, lanes)
     # For each chunk of rows: block after block of the reduction.
     chunks = _chunks(len(a), k * operands[0].steps, config)
     order = np.concatenate([np.tile(rows, a.shape[1]) for rows in chunks])
     block = np.concatenate([np.repeat(np.arange(a.shape[1]), len(rows)) for rows in chunks])
-    ends = np.isin(np.arange(len(a)), [rows[-1] for rows in chunks])
-    a = _packed(a, width[0], np.broadcast_to(ends[:, None], a.shape[:2]))[order, block]
+    ends = np.isin(order, [rows[-1] for rows in chunks])
+    tiles = np.arange(len(w["lanes"]))
     return {
-        "a": np.tile(a, (len(w), 1)),
-        "w": np.repeat(w, len(chunks), axis=0).reshape(-1, w.shape[-1]),
+        "a": Transfers({"lanes": a[order, block][None], "last": ends[None]}, 0 * tiles),
+        "w": Transfers(w, np.repeat(tiles, len(chunks))),
     }
 
 
 def panels(codes, operand, lanes):
-    """Transfers of one operand, without `last`: all of K for `lanes` rows at a time, the last ones padded with zeros.
+    """Lanes of one operand's transfers: all of K for `lanes` rows at a time, the last ones padded with zeros.
 
     Parameters
     ----------
@@ -101,22 +98,20 @@ def panels(codes, operand, lanes):
 
     Returns
     -------
-    ndarray of uint8, shape (panels, transfers, bytes)
-        Payloads, the lowest byte first.
+    ndarray of int, shape (panels, transfers, lanes)
+        Integers, or packed pairs as words.
     """
     arranged = _padded(_lanes(codes, operand), lanes, 0)
-    arranged = arranged.reshape(-1, lanes, arranged.shape[1]).transpose(0, 2, 1)
-    payloads = _packed(arranged, operand.lane_bits, np.zeros(arranged.shape[:2], bool))
-    return payloads[..., : -(-lanes * operand.lane_bits // 8)]
+    return arranged.reshape(-1, lanes, arranged.shape[1]).transpose(0, 2, 1)
 
 
-def results(payloads, m, n, config):
+def results(fields, m, n, config):
     """The product that a tile's results make.
 
     Parameters
     ----------
-    payloads : ndarray of uint8, shape (transfers, bytes)
-        Of the stream `o`, all of them.
+    fields : dict of str to ndarray, shape (transfers, cols)
+        Of all payloads of the stream `o`: `sums`, `overflow` where the tile has flags, and `last`, (transfers,).
     m, n : int
         Shape of the product.
     config : SystolicConfig
@@ -131,10 +126,9 @@ def results(payloads, m, n, config):
     last : ndarray of bool, shape (transfers,)
         The field `last` of each payload.
     """
-    cols, width = config.cols, config.accumulator
-    sums = _fields(payloads, 0, width, cols)
-    flags = _fields(payloads, cols * width, 1, cols) != 0 if config.overflow else np.zeros(sums.shape, bool)
-    last = _fields(payloads, cols * (width + config.overflow), 1, 1)[:, 0] != 0
+    cols = config.cols
+    sums = fields["sums"].astype(np.int64)
+    flags = fields["overflow"] != 0 if config.overflow else np.zeros(sums.shape, bool)
     rows = -(-m // config.rows) * config.rows if config.dataflow == "output-stationary" else m
     tiles = -(-n // cols)
 
@@ -145,7 +139,7 @@ def results(payloads, m, n, config):
             lanes = lanes.reshape(tiles, rows, cols).transpose(1, 0, 2)
         return lanes.reshape(rows, -1)[:m, :n]
 
-    return whole(sums), whole(flags), last
+    return whole(sums), whole(flags), fields["last"] != 0
 
 
 def ends(m, k, n, config):
@@ -163,10 +157,10 @@ def _chunks(m, k, config):
 
 
 def _lanes(codes, operand):
-    """Codes as unsigned lanes, one a transfer, shape (rows, transfers)."""
+    """Codes as lanes, one a transfer, shape (rows, transfers): integers, or packed pairs as words."""
     if operand.pairs:
         return np.ascontiguousarray(codes, np.uint8).view(f"<u{operand.lane_bits // 8}")
-    return codes.astype(np.uint8) & np.uint8((1 << operand.bits) - 1)
+    return codes.astype(np.int8)
 
 
 def _padded(lanes, size, axis):
@@ -174,28 +168,3 @@ def _padded(lanes, size, axis):
     pad = [(0, 0), (0, 0)]
     pad[axis] = (0, -lanes.shape[axis] % size)
     return np.pad(lanes, pad)
-
-
-def _packed(lanes, width, last):
-    """Payloads of lanes, shape (..., lanes) to (..., bytes), with `last` above them."""
-    bits = lanes.shape[-1] * width
-    if width == 4:
-        lanes = np.pad(lanes, [(0, 0)] * (lanes.ndim - 1) + [(0, lanes.shape[-1] % 2)])
-        lanes = lanes[..., ::2] | lanes[..., 1::2] << 4
-    lanes = np.ascontiguousarray(lanes).view(np.uint8)
-    payloads = np.zeros((*lanes.shape[:-1], bits // 8 + 1), np.uint8)
-    payloads[..., : lanes.shape[-1]] = lanes
-    payloads[..., -1] |= last.astype(np.uint8) << bits % 8
-    return payloads
-
-
-def _fields(payloads, start, width, count):
-    """Two's complement fields of `width` bits, up to 57, from a bit on: int64, shape (transfers, count)."""
-    bits = start + width * np.arange(count)
-    # A field lies in the eight bytes from its first one on.
-    payloads = np.pad(payloads, [(0, 0), (0, 7)])
-    fields = np.empty((len(payloads), count), np.int64)
-    for index, bit in enumerate(bits.tolist()):
-        words = np.ascontiguousarray(payloads[:, bit // 8 : bit // 8 + 8]).view("<i8")[:, 0]
-        fields[:, index] = words << (64 - width - bit % 8) >> (64 - width)
-    return fields

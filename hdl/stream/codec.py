@@ -97,14 +97,17 @@ def unpack(shape, payloads):
     return {name: _from_parts(_taken(rows, field), field) for name, field in named(shape).items()}
 
 
-def to_rows(payloads, bits):
+def to_rows(payloads, bits, of=""):
     """Payloads as rows of bytes, checked.
 
     Parameters
     ----------
     payloads : ndarray of uint8, shape (transfers, bytes), or sequence of int
+        Bytes, the lowest first, or integers of 0 to 2**bits - 1.
     bits : int
         Of a payload.
+    of : str, optional
+        What they belong to, for messages.
 
     Returns
     -------
@@ -115,25 +118,28 @@ def to_rows(payloads, bits):
     ValueError
         For rows of another type or size, and payloads of more bits.
     """
+    of = of and f" of {of}"
     if not isinstance(payloads, np.ndarray):
-        return from_integers(payloads, bits)
+        return _from_integers(list(payloads), bits, of)
     size = -(-bits // 8)
     if payloads.dtype != np.uint8 or payloads.ndim != 2 or payloads.shape[1] != size:
-        raise ValueError(
-            f"payloads of {bits} bits must be rows of {size} bytes, uint8, not {payloads.dtype} of shape "
-            f"{payloads.shape}"
-        )
+        wanted = f"uint8 of shape (N, {size})"
+        raise ValueError(f"payloads{of} must be {wanted}, not {payloads.dtype} of shape {payloads.shape}")
     if bits % 8 and (wrong := payloads[:, -1] >> bits % 8 != 0).any():
-        raise ValueError(f"payload {int(wrong.argmax())} must have {bits} bits, more are set")
+        raise ValueError(f"payload {int(wrong.argmax())}{of} must have {bits} bits, more are set")
     return payloads
 
 
 def from_integers(payloads, bits):
-    """Rows of bytes of payloads that are integers of 0 to 2**bits - 1; ValueError names the first one that is not."""
-    size, payloads = -(-bits // 8), list(payloads)
+    """Rows of bytes of payloads that are integers: `to_rows` of a sequence."""
+    return to_rows(list(payloads), bits)
+
+
+def _from_integers(payloads, bits, of):
+    size = -(-bits // 8)
     if payloads and not 0 <= min(payloads) <= max(payloads) < 1 << bits:
         at, wrong = next((at, value) for at, value in enumerate(payloads) if not 0 <= value < 1 << bits)
-        raise ValueError(f"payload {at} must have {bits} bits, {wrong} has more")
+        raise ValueError(f"payload {at}{of} must have {bits} bits, {wrong} has more")
     data = b"".join([int(payload).to_bytes(size, "little") for payload in payloads])
     return np.frombuffer(data, np.uint8).reshape(len(payloads), size)
 
@@ -247,7 +253,7 @@ def _to_parts(values, field):
         data = b"".join([(value % modulus).to_bytes(size, "little") for value in values.ravel().tolist()])
         return np.frombuffer(data, np.uint8).reshape(*values.shape, size)
     parts = np.ascontiguousarray(values, _type(field)).reshape(*values.shape, 1).view(np.uint8)[..., :size]
-    return _top_cleared(parts.copy(), field) if field.signed else parts
+    return _top_cleared(parts.copy(), field) if field.signed and field.width % 8 else parts
 
 
 def _from_parts(parts, field):
@@ -277,7 +283,7 @@ def _put(payloads, field, parts):
     """Add a field's bytes, of shape (transfers, ..., bytes) or (bytes,), to payloads in which its bits are 0."""
     parts = np.broadcast_to(parts, (len(payloads), *(array.count for array in field.arrays), parts.shape[-1]))
     for which, shift, low, high in _places(payloads, field):
-        low |= parts[which] << shift
+        low |= parts[which] << shift if shift else parts[which]
         if shift:
             high |= parts[which][..., : high.shape[-1]] >> (8 - shift)
 

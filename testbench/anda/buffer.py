@@ -1,12 +1,14 @@
 """Bench of the Anda bit-plane buffer: tensors of every mantissa length, and the memory word by word."""
 
 import numpy as np
+from amaranth.lib import data
 
 from ...golden.anda import cycles as anda_cycles
 from ...golden.anda import planes as golden
+from ...hdl.stream import codec
 from ..bench import Failure, Phase, shares
-from ..stream import STALL_PAIRS, split
-from .planes import describe_planes, plane_payloads, plane_words
+from ..stream import STALL_PAIRS, describing, packed
+from .planes import plane_payloads, plane_words
 
 __all__ = ["buffer"]
 
@@ -64,15 +66,8 @@ async def buffer(bench):
         name = f"random tensors, stalls {source} in, {sink} out"
         phases.append(phase(name, script, source=source, sink=sink, reset=True, vectors=count))
 
-    def describe_command(payload):
-        fields = config.command_layout
-        shown = {name: (payload >> field.offset) & ((1 << field.width) - 1) for name, field in fields}
-        return shown
-
-    def describe_output(payload):
-        return describe_planes(payload, config.lanes, config.group)
-
-    await bench.run(phases, describe=(describe_command, describe_output))
+    describe = describing(config.command_layout), describing(config.planes_layout, "plane", "signs")
+    await bench.run(phases, describe=describe)
 
     bench.cover("words", len(set().union(*(script.touched for script in complete))), config.depth)
     bench.cover("mantissa lengths", len({length for script in complete for _, length in script.moved}), len(lengths))
@@ -85,8 +80,8 @@ class _Tensor:
     ----------
     payloads : list of list of int
         Of each set, in the order of the memory: token block by token block, group by group.
-    image : (list of int, list of int)
-        Words of the two memories, as the golden model packs them.
+    image : (ndarray, ndarray)
+        Lanes of the words of the two memories, as the golden model packs them.
     """
 
     def __init__(self, config, length, room, rng, start=None):
@@ -112,13 +107,16 @@ class _Tensor:
         self.payloads = [payloads[index : index + length] for index in range(0, len(payloads), length)]
         self.start = int(rng.integers(config.depth)) if start is None else start[0]
         self.exponents = int(rng.integers(config.exponents)) if start is None else start[1]
-        packed = golden.pack(tensor, lanes)
+        image = np.frombuffer(golden.pack(tensor, lanes), np.uint8)
         words = self.sets * (length + 1)
         size = -(-words * lanes * group // 8)
-        self.image = (
-            split(int.from_bytes(packed[:size], "little"), lanes * group, words),
-            split(int.from_bytes(packed[size:], "little"), lanes * 5, self.sets),
-        )
+        self.image = _words(image[:size], words, lanes, group), _words(image[size:], self.sets, lanes, 5)
+
+
+def _words(image, words, lanes, bits):
+    """Lanes of words that lie one after the other without gaps: shape (words, lanes)."""
+    shape = data.ArrayLayout(data.ArrayLayout(bits, lanes), words)
+    return codec.unpack(shape, image[None])["payload"][0]
 
 
 class _Script:
@@ -157,9 +155,7 @@ class _Script:
         for word in {min(2 * index, len(words) - 2) for index in range(-(-len(words) // 2))}:
             at = word % len(exponents)
             self._add(tensor.start + word, tensor.exponents + at, 1, 1, 1, 1)
-            pair = [split(words[word + offset], config.group, config.lanes) for offset in range(2)]
-            beside = split(exponents[at], 5, config.lanes)
-            self._expect(plane_words(np.array([pair], np.uint64), np.array([beside]), config.group))
+            self._expect(plane_words(words[None, word : word + 2], exponents[None, at], config.group))
 
     def nothing(self, rng):
         """A command of no sets."""
@@ -180,8 +176,7 @@ class _Script:
             "mantissa": mantissa,
             "read": read,
         }
-        layout = self.config.command_layout
-        self.commands.append(sum(value << layout[name].offset for name, value in fields.items()))
+        self.commands += packed(self.config.command_layout, **fields)
         self.moved.append((sets, length))
 
     def _expect(self, payloads):

@@ -5,8 +5,8 @@ import numpy as np
 from ...golden.anda import cycles as anda_cycles
 from ...golden.anda import planes as golden
 from ..bench import Failure, Phase, shares
-from ..stream import STALL_PAIRS, join, split, with_last
-from .planes import describe_planes, plane_payloads
+from ..stream import STALL_PAIRS, describing, packed
+from .planes import plane_payloads
 
 __all__ = ["compressor"]
 
@@ -147,9 +147,8 @@ def _items(sets, sizes, mantissa, config, rng):
     given, transfers = given.ravel(), transfers.reshape(-1, config.width)
     after = np.cumsum(loads) - 1
     nonfinite = ((transfers >> 10) & 31 == _NONFINITE).any(axis=1)[given]
-    inputs = with_last(join(transfers[given], 16), last.ravel()[given], 16 * config.width)
     return {
-        "inputs": inputs,
+        "inputs": packed(config.value_layout, values=transfers[given], last=last.ravel()[given]),
         "outputs": plane_payloads(tensor.signs[..., 0], planes, exponents, config.group),
         "after": np.repeat(after, mantissa).tolist(),
         "delay": np.tile(np.arange(mantissa), len(sets)).tolist(),
@@ -214,12 +213,4 @@ def _roundings(sets, dropped):
 
 def _descriptions(config):
     """What a report shows of an input's and of an output's payload."""
-
-    def describe_input(payload):
-        codes = split(payload, 16, config.width)
-        return {"values": [f"{code:#06x}" for code in codes], "last": payload >> (16 * config.width)}
-
-    def describe_output(payload):
-        return describe_planes(payload, config.lanes, config.group)
-
-    return describe_input, describe_output
+    return describing(config.value_layout, "values"), describing(config.planes_layout, "plane", "signs")

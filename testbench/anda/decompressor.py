@@ -5,8 +5,8 @@ import numpy as np
 from ...golden.anda import cycles as anda_cycles
 from ...golden.anda import planes as golden
 from ..bench import Failure, Phase, shares
-from ..stream import STALL_PAIRS, join, split, with_last
-from .planes import describe_planes, plane_payloads
+from ..stream import STALL_PAIRS, describing, packed
+from .planes import plane_payloads
 
 __all__ = ["decompressor"]
 
@@ -62,14 +62,8 @@ async def decompressor(bench):
         options = {"source": source, "capacity": held, "reset": True}
         phases.append(phase(f"full, stalls {source} in", *draw(8, longest), **options))
 
-    def describe_input(payload):
-        return describe_planes(payload, *shape)
-
-    def describe_output(payload):
-        codes = split(payload, 16, config.width)
-        return {"values": [f"{code:#06x}" for code in codes], "last": payload >> (16 * config.width)}
-
-    await bench.run(phases, describe=(describe_input, describe_output))
+    describe = describing(config.planes_layout, "plane", "signs"), describing(config.value_layout, "values")
+    await bench.run(phases, describe=describe)
 
     # Longer ones by the place of the leading one.
     sizes = [1 << length if length <= _EXHAUSTIVE else length + 1 for length in lengths]
@@ -116,7 +110,7 @@ def _items(mantissas, exponents, length, extra, config, rng):
     place = np.arange(len(codes)) % config.load
     return {
         "inputs": plane_payloads(signs, planes, exponents, config.group),
-        "outputs": with_last(join(codes, 16), place == config.load - 1, 16 * config.width),
+        "outputs": packed(config.value_layout, values=codes, last=place == config.load - 1),
         "after": np.repeat(transfers * np.arange(1, count + 1) - 1, config.load).tolist(),
         "delay": place.tolist(),
     }

@@ -4,8 +4,10 @@ import numpy as np
 
 from ...golden.anda import planes as anda
 from ...golden.anda import tile as golden
+from ...hdl.floating.formats import FP16
+from ...hdl.stream import codec
 from ..bench import Failure, Phase, shares
-from ..stream import STALL_PAIRS, join, split, with_last
+from ..stream import STALL_PAIRS, describing, packed
 
 __all__ = ["tile"]
 
@@ -186,11 +188,11 @@ def _items(reductions, config):
     for reduction in reductions:
         for name, payloads in make(reduction, config).items():
             inputs.setdefault(name, []).extend(payloads)
-        codes = reduction.scales.view(np.uint16)
-        inputs.setdefault("scales", []).extend(join(codes.T, 16))
+        scales = packed(config.scales_layout, scales=_numbers(reduction.scales.view(np.uint16).T))
+        inputs.setdefault("scales", []).extend(scales)
         order = np.arange(config.rows)
         results = reduction.results.view(np.uint16 if width == 16 else np.uint32)
-        outputs += with_last(join(results, width), order == order[-1], config.cols * width)
+        outputs += packed(config.o_layout, values=results, last=order == order[-1])
         after += [len(inputs["a"]) - 1] * config.rows
         delay += order.tolist()
     return {"inputs": inputs, "outputs": outputs, "after": after, "delay": delay}
@@ -198,26 +200,31 @@ def _items(reductions, config):
 
 def _serial(reduction, config):
     """Transfers of `anda`; where exponents and `last` do not count, they are not those of the group."""
-    t, bits = reduction.activations, config.rows * config.group
+    t = reduction.activations
     groups, m = t.planes.shape[1:]
-    planes = join(t.planes.transpose(1, 2, 0).reshape(-1, config.rows), config.group)
-    exponents = [word << bits for word in join(t.exponents.T, 5)]
-    heads = [word | exponent for word, exponent in zip(join(t.signs.T, config.group), exponents, strict=True)]
+    # Group by group, row by row; of each group plane by plane.
+    signs, exponents, planes = t.signs.T, t.exponents.T, t.planes.transpose(1, 2, 0)
     # Anything but at the end of a group.
-    ends = np.arange(len(planes)) % 3 == 0
-    ends[m - 1 :: m] = np.arange(groups) == groups - 1
+    ends = (np.arange(groups * m) % 3 == 0).reshape(groups, m)
+    ends[:, -1] = np.arange(groups) == groups - 1
     if config.signs == "beside":
-        transfers = {"a": with_last(planes, ends, bits), "heads": heads}
+        transfers = {
+            "a": packed(config.a_layout, words=planes.reshape(-1, config.rows), last=ends.ravel()),
+            "heads": packed(config.heads_layout, signs=signs, exponents=exponents),
+        }
     else:
-        others = [exponents[(at // m + 1) % groups] for at in range(len(planes))]
-        planes = [plane | other for plane, other in zip(planes, others, strict=True)]
-        planes = with_last(planes, ends, bits + 5 * config.rows)
-        transfers = {"a": [word for g in range(groups) for word in (heads[g], *planes[g * m : (g + 1) * m])]}
+        # The signs go before the planes.
+        words = np.concatenate([signs[:, None], planes], axis=1)
+        others = np.repeat(np.roll(exponents, -1, axis=0)[:, None], m, axis=1)
+        beside = np.concatenate([exponents[:, None], others], axis=1)
+        words, beside = (part.reshape(-1, config.rows) for part in (words, beside))
+        ends = np.pad(ends, ((0, 0), (1, 0))).ravel()
+        transfers = {"a": packed(config.a_layout, words=words, exponents=beside, last=ends)}
     weights = np.pad(reduction.weights, ((0, 0), (0, groups * config.group - reduction.weights.shape[1])))
     bits = (weights[..., None] >> np.arange(3, -1, -1)) & 1
     # Groups and planes first, then columns with their elements.
     bits = bits.reshape(config.cols, groups, config.group, 4).transpose(1, 3, 0, 2)
-    return transfers | {"w": join(bits.reshape(4 * groups, -1), 1)}
+    return transfers | {"w": packed(config.w_layout, planes=_words(bits).reshape(4 * groups, config.cols))}
 
 
 def _parallel(reduction, config):
@@ -230,13 +237,14 @@ def _parallel(reduction, config):
     planes = (t.planes[..., None] >> elements) & np.uint64(1)
     powers = np.uint64(1) << np.arange(t.mantissa, dtype=np.uint64)[::-1]
     mantissas = (planes * powers[:, None]).sum(axis=2)
-    parts = [
-        (signs.reshape(shape), 1),
-        (mantissas.reshape(shape), golden.ALIGNED),
-        (np.repeat(t.exponents, times, axis=1)[..., None], 5),
-    ]
-    ends = np.arange(groups * times) == groups * times - 1
-    return {"a": _side_by_side(parts, ends), "w": _weights(reduction, config, groups * config.group)}
+    payloads = packed(
+        config.a_layout,
+        signs=_words(signs.reshape(shape)).T,
+        mantissas=mantissas.reshape(shape).transpose(1, 0, 2),
+        exponents=np.repeat(t.exponents, times, axis=1).T,
+        last=np.arange(groups * times) == groups * times - 1,
+    )
+    return {"a": payloads, "w": _weights(reduction, config, groups * config.group)}
 
 
 def _floating(reduction, config):
@@ -244,52 +252,33 @@ def _floating(reduction, config):
     x = reduction.activations.view(np.uint16)
     steps = -(-x.shape[1] // config.lanes)
     x = np.pad(x, ((0, 0), (0, steps * config.lanes - x.shape[1])))
-    x = x.reshape(config.units, config.share, steps, config.lanes).transpose(0, 2, 1, 3)
+    x = x.reshape(config.units, config.share, steps, config.lanes).transpose(2, 1, 0, 3)
+    x = x.reshape(-1, config.units, config.lanes)
     ends = np.repeat(np.arange(steps) == steps - 1, config.share)
-    values = _side_by_side([(x.reshape(config.units, -1, config.lanes), 16)], ends)
+    values = packed(config.a_layout, values=_numbers(x), last=ends)
     return {"a": values, "w": _weights(reduction, config, steps * config.lanes)}
 
 
-def _side_by_side(parts, ends):
-    """Payloads of fields (values of shape (rows, transfers, lanes), bits), with `last` above them."""
-    payloads, at = [0] * len(ends), 0
-    for values, bits in parts:
-        lanes = values.transpose(1, 0, 2).reshape(len(ends), -1)
-        payloads = [low | (high << at) for low, high in zip(payloads, join(lanes, bits), strict=True)]
-        at += lanes.shape[1] * bits
-    return with_last(payloads, ends, at)
+def _words(bits):
+    """Words of bits along the last axis, up to 64, the first one lowest."""
+    places = np.arange(bits.shape[-1], dtype=np.uint64)
+    return (bits.astype(np.uint64) << places).sum(axis=-1, dtype=np.uint64)
+
+
+def _numbers(codes):
+    """Fields of FP16 numbers, of their codes."""
+    rows = np.ascontiguousarray(codes, "<u2").reshape(-1, 1).view(np.uint8)
+    return {name: part.reshape(codes.shape) for name, part in codec.unpack(FP16.layout, rows).items()}
 
 
 def _weights(reduction, config, k):
     """Transfers of `lanes` weights a column, padded to `k` steps."""
     weights = np.pad(reduction.weights, ((0, 0), (0, k - reduction.weights.shape[1])))
     weights = weights.reshape(config.cols, -1, config.lanes).transpose(1, 0, 2)
-    return join(weights.reshape(len(weights), -1), 4)
+    return packed(config.w_layout, weights=weights)
 
 
 def _descriptions(config):
     """What a report shows of an activations' and a results' payload."""
-    width = 16 if config.output == "fp16" else 32
-
-    def describe_input(payload):
-        if config.pe == "fp16":
-            lanes = config.units * config.lanes
-            shown, bits = {"values": [f"{word:#06x}" for word in split(payload, 16, lanes)]}, 16 * lanes
-        elif config.pe == "figna":
-            lanes, bits = config.rows * config.lanes, config.rows * config.lanes
-            shown = {"signs": [f"{word:#x}" for word in split(payload, config.lanes, config.rows)]}
-            shown["mantissas"] = [f"{word:#x}" for word in split(payload >> bits, golden.ALIGNED, lanes)]
-            bits += lanes * golden.ALIGNED
-        else:
-            shown = {"words": [f"{word:#x}" for word in split(payload, config.group, config.rows)]}
-            bits = config.rows * config.group
-        if config.pe != "fp16" and config.signs == "inline":
-            shown["exponents"] = split(payload >> bits, 5, config.rows)
-            bits += 5 * config.rows
-        return shown | {"last": payload >> bits}
-
-    def describe_output(payload):
-        values = [f"{word:#0{width // 4 + 2}x}" for word in split(payload, width, config.cols)]
-        return {"values": values, "last": payload >> (width * config.cols)}
-
-    return describe_input, describe_output
+    codes = "words", "signs", "mantissas"
+    return describing(config.a_layout, *codes), describing(config.o_layout, "values")

@@ -3,7 +3,7 @@
 from ...golden.gqa_lut import layernorm_unit as golden
 from ...golden.gqa_lut.integer_ops import layernorm
 from ..bench import Failure, Phase
-from ..stream import signed
+from ..stream import describing
 from .rows import payloads, phases_of_rows, tried
 
 __all__ = ["unit"]
@@ -30,16 +30,13 @@ async def unit(bench):
                 seen.add(len(row))
         return Phase(
             name,
-            inputs=payloads(rows, marked),
-            outputs=payloads(outputs),
+            inputs=payloads(config.in_layout, marked, element=rows),
+            outputs=payloads(config.out_layout, element=outputs),
             after=after,
             delay=delay,
             **{"flags": [False] * len(after), **options},
         )
 
-    def describe(payload):
-        return {"element": signed(payload & 255, 8), "last": payload >> 8}
-
     phases = phases_of_rows(bench, longest, phase, ones=30)
-    await bench.run(phases, describe=(describe, describe), flag="error")
+    await bench.run(phases, describe=(describing(config.in_layout), describing(config.out_layout)), flag="error")
     bench.cover("lengths", len(tried(longest) & seen), len(tried(longest)))

@@ -8,7 +8,7 @@ from ...golden.gqa_lut import pwl
 from ...golden.gqa_lut import pwl_unit as golden
 from ...golden.gqa_lut.pwl_functions import FUNCTIONS
 from ..bench import Failure, Phase, shares
-from ..stream import STALL_PAIRS
+from ..stream import STALL_PAIRS, describing, packed
 
 __all__ = ["unit"]
 
@@ -28,17 +28,9 @@ async def unit(bench):
         phases, covered = _float(bench), None
     else:
         phases, covered = _integer(bench)
-    in_bits, out_bits = config.in_shape.width, config.out_shape.width
-
-    def describe_input(payload):
-        framing = payload >> in_bits
-        return {"data": f"{payload & (1 << in_bits) - 1:#x}", "load": framing & 1, "last": framing >> 1}
-
-    def describe_output(payload):
-        return {"data": f"{payload & (1 << out_bits) - 1:#x}", "range": payload >> out_bits}
-
+    describe = describing(config.in_layout, "data"), describing(config.out_layout, "data")
     flag = "error" if config.loaded or config.wide else None
-    await bench.run(phases, describe=(describe_input, describe_output), flag=flag)
+    await bench.run(phases, describe=describe, flag=flag)
     if covered is not None:
         bench.cover("codes, shipped tables and scales", *covered)
 
@@ -48,38 +40,58 @@ class _Traffic:
 
     Attributes
     ----------
-    inputs, outputs, after, flags : list
+    inputs, outputs : dict of str to list of int
+        Fields of the payloads.
+    after, flags : list
         Fields of a `Phase`.
     offending : dict
         The same.
     """
 
     def __init__(self, config):
-        self.inputs, self.outputs, self.after, self.flags, self.offending = [], [], [], [], {}
-        self._bits, self._mask = config.in_shape.width, (1 << config.out_shape.width) - 1
+        self._config = config
+        self.inputs = {name: [] for name in config.in_layout.members}
+        self.outputs = {name: [] for name in config.out_layout.members}
+        self.after, self.flags, self.offending = [], [], {}
 
     def load(self, words, last=True):
         """Words of a table; `last` ends it."""
-        for index, word in enumerate(words):
-            end = last and index == len(words) - 1
-            self.inputs.append(word | 1 << self._bits | end << (self._bits + 1))
+        shape = self._config.in_shape
+        unsigned = np.array(words, f"<u{shape.width // 8}")
+        self.inputs["data"] += (unsigned.view(f"<i{shape.width // 8}") if shape.signed else unsigned).tolist()
+        self.inputs["load"] += [1] * len(words)
+        self.inputs["last"] += [0] * (len(words) - 1) + [last] * bool(words)
 
-    def feed(self, codes, outputs, bad=False, noise=0):
-        """Codes; `bad` for those that set the flag, `noise` for what `last` of a code is, without effect."""
-        for code, output in zip(codes, outputs, strict=True):
-            if bad:
-                self.offending.setdefault("i", len(self.inputs))
-            self.after.append(len(self.inputs))
-            self.inputs.append(int(code) & (1 << self._bits) - 1 | noise << (self._bits + 1))
-            self.outputs.append(int(output) & self._mask)
-            self.flags.append(bad)
+    def feed(self, codes, outputs, bad=False, noise=0, ranges=0):
+        """Codes; `bad` for those that set the flag, `noise` for what `last` of a code is, without effect.
+
+        Parameters
+        ----------
+        codes, outputs : sequence of int
+        bad : bool or sequence of bool
+        noise : int
+        ranges : sequence of int
+            Of the outputs, where these have one.
+        """
+        taken, count = len(self.inputs["data"]), len(codes)
+        bad = np.broadcast_to(bad, count).tolist()
+        if any(bad):
+            self.offending.setdefault("i", taken + bad.index(True))
+        self.after += range(taken, taken + count)
+        self.flags += bad
+        for fields, found in (
+            (self.inputs, {"data": codes, "load": 0, "last": noise}),
+            (self.outputs, {"data": outputs, "range": ranges}),
+        ):
+            for name, values in fields.items():
+                values += np.broadcast_to(np.asarray(found[name], np.int64), count).tolist()
 
     def phase(self, name, **options):
         """All of it."""
         return Phase(
             name,
-            inputs=self.inputs,
-            outputs=self.outputs,
+            inputs=packed(self._config.in_layout, **self.inputs),
+            outputs=packed(self._config.out_layout, **self.outputs),
             after=self.after,
             flags=self.flags,
             offending=self.offending,
@@ -317,10 +329,7 @@ def _wide(bench):
         numbers = np.asarray(numbers, np.int64)
         sums, exponents = pwl.multi_range(numbers, table, config.function, config.fraction)
         ranges = (exponents - table.fraction_bits - 5) // step
-        outputs = (sums & (1 << 17) - 1) | ranges << 17
-        traffic._mask = -1
-        for number, output in zip(numbers.tolist(), outputs.tolist(), strict=True):
-            traffic.feed([number], [output], bad=number == 0)
+        traffic.feed(numbers, sums, bad=numbers == 0, ranges=ranges)
         return traffic.phase(name, **options)
 
     def draw(count):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..bench import shares
-from ..stream import STALL_PAIRS
+from ..stream import STALL_PAIRS, packed
 
 __all__ = ["kinds", "lengths", "payloads", "phases_of_rows", "tried"]
 
@@ -47,31 +47,26 @@ def kinds(rng, length):
     return [row.astype(np.int64) for row in rows]
 
 
-def payloads(rows, last=None, fields=()):
-    """Payloads of 8-bit codes, then other fields of (values of each row, bits), then `last` of the row.
+def payloads(layout, last=None, /, **rows):
+    """Payloads of rows, one element a transfer.
 
     Parameters
     ----------
-    rows : list of ndarray of int
+    layout : StructLayout
+        Fields, and `last` of the row.
     last : list of bool, optional
         Whether each row is marked; all are by default.
-    fields : sequence of (list of ndarray, int)
-        Beside the codes.
+    **rows : list of ndarray of int
+        Of each other field by its name.
 
     Returns
     -------
     list of int
     """
-    packed, bits = [], 8 + sum(width for _, width in fields)
-    for index, row in enumerate(rows):
-        words = row & 255
-        at = 8
-        for values, width in fields:
-            words = words | values[index].astype(np.int64) << at
-            at += width
-        words[-1] |= (last is None or last[index]) << bits
-        packed += words.tolist()
-    return packed
+    sizes = [len(row) for row in next(iter(rows.values()))]
+    ends = np.zeros(sum(sizes), bool)
+    ends[np.cumsum(sizes) - 1] = True if last is None else last
+    return packed(layout, **{name: np.concatenate(parts) for name, parts in rows.items()}, last=ends)
 
 
 def tried(longest):

@@ -5,7 +5,7 @@ import numpy as np
 from ...golden.gqa_lut import softmax_unit as golden
 from ...golden.gqa_lut.integer_ops import softmax
 from ..bench import Failure, Phase
-from ..stream import signed
+from ..stream import describing
 from .rows import kinds, payloads, phases_of_rows, tried
 
 __all__ = ["unit"]
@@ -30,25 +30,23 @@ async def unit(bench):
         outputs, after, delay, begin = [], [], [], 0
         for row, mask in zip(rows, masks, strict=True):
             tables = {"table": exponential, "reciprocals": reciprocal}
-            probabilities = softmax(row, config.scale, bits, mask=mask, **tables).tolist()
-            probabilities[-1] |= 1 << bits
-            outputs += probabilities
+            outputs.append(softmax(row, config.scale, bits, mask=mask, **tables))
             begin += len(row)
             after += [begin - 1] * len(row)
             delay += range(len(row) - 1, 2 * len(row) - 1)
             if options.get("cut") is None:
                 seen.add(len(row))
-        fields = [(masks, 1)] if config.mask else []
+        fields = {"mask": masks} if config.mask else {}
         # The longest row that is allowed must still be marked, else it counts as an error.
         marked = options.pop("marked", None)
         return Phase(
             name,
-            inputs=payloads(rows, marked, fields),
-            outputs=outputs,
+            inputs=payloads(config.in_layout, marked, logit=rows, **fields),
+            outputs=payloads(config.out_layout, probability=outputs),
             after=after,
             delay=delay,
             offending=options.pop("offending", {}),
-            flags=options.pop("flags", [False] * len(outputs)),
+            flags=options.pop("flags", [False] * len(after)),
             **options,
         )
 
@@ -63,11 +61,6 @@ async def unit(bench):
         phases.append(phase("the largest logit is taken out", rows, [row != 127 for row in rows]))
     phases += phases_of_rows(bench, longest, phase, ones=14)
 
-    def describe_input(payload):
-        return {"logit": signed(payload & 255, 8), "flags": payload >> 8}
-
-    def describe_output(payload):
-        return {"probability": payload & ((1 << bits) - 1), "last": payload >> bits}
-
-    await bench.run(phases, describe=(describe_input, describe_output), flag="error")
+    describe = describing(config.in_layout), describing(config.out_layout)
+    await bench.run(phases, describe=describe, flag="error")
     bench.cover("lengths", len(tried(longest) & seen), len(tried(longest)))

@@ -4,7 +4,7 @@ import numpy as np
 
 from ...golden.olive import ovp
 from ..bench import Failure, Phase, shares
-from ..stream import join, signed, split, with_last
+from ..stream import describing, packed
 from . import stream_model
 
 __all__ = ["decoder", "encoder"]
@@ -36,12 +36,12 @@ async def decoder(bench):
     sent = []
 
     def phase(name, chosen, bias, **options):
-        items = _decoder_items(chosen, rng.integers(2, size=len(chosen)), fmt.with_bias(bias))
+        items = _decoder_items(chosen, rng.integers(2, size=len(chosen)), config, fmt.with_bias(bias))
         ports = {"bias": bias} if config.bias_port else {}
         sent.append((chosen, bias, options.get("cut")))
         return Phase(name, *items, ports=ports, **options)
 
-    describe = _decoder_descriptions(fmt, pairs)
+    describe = describing(config.packed_layout, "codes"), _decoded_description(config)
     if bench.codes is not None:
         given = phase("given codes", _words(bench.codes, fmt), fmt.bias, measured=True)
         await bench.run([given], describe=describe, flag="illegal")
@@ -123,14 +123,13 @@ async def encoder(bench):
         values, capacity = _random_values((16, pairs), config, rng), _capacity(bench)
         phases.append(phase(f"full, stalls {source} in", values, source=source, capacity=capacity, reset=True))
 
+    describe_values = describing(config.value_layout)
+
     def describe_input(payload):
-        values = [signed(value, width) / 2**fraction for value in split(payload, width, 2 * pairs)]
-        return _describe("values", values, payload, width)
+        shown = describe_values(payload)
+        return shown | {"values": [value / 2**fraction for value in shown["values"]]}
 
-    def describe_output(payload):
-        return _describe_codes(payload, fmt, pairs)
-
-    await bench.run(phases, describe=(describe_input, describe_output))
+    await bench.run(phases, describe=(describe_input, describing(config.packed_layout, "codes")))
     complete = np.concatenate([values.reshape(-1, 2) for values, cut in sent if cut is None])
     covered = sum(np.isin(points, complete[:, side]).sum() for side in range(2))
     bench.cover("thresholds and neighbours, by position", covered, 2 * len(points))
@@ -143,34 +142,27 @@ def _capacity(bench):
     return bench.core.latency(bench.config) + 1
 
 
-def _decoder_items(words, last, fmt):
+def _decoder_items(words, last, config, fmt):
     """Input payloads, output payloads and illegal flags of packed pairs, shape (N, pairs)."""
-    inputs = with_last(join(words, 2 * fmt.bits), last, words.shape[1] * 2 * fmt.bits)
-    return inputs, *stream_model.decoded(words, last, fmt)
+    return packed(config.packed_layout, codes=words, last=last), *stream_model.decoded(words, last, config, fmt)
 
 
-def _decoder_descriptions(fmt, pairs):
-    """What a report shows of a decoder's input and output payloads."""
-    value_bits = fmt.exponent_bits + fmt.integer_bits
-
-    def describe_input(payload):
-        return _describe_codes(payload, fmt, pairs)
+def _decoded_description(config):
+    """What a report shows of a decoder's output: each value as its integer, shifted."""
+    describe = describing(config.decoded_layout)
 
     def describe_output(payload):
-        values = []
-        for value in split(payload, value_bits, 2 * pairs):
-            exponent, integer = value % (1 << fmt.exponent_bits), value >> fmt.exponent_bits
-            values.append(f"{signed(integer, fmt.integer_bits)}<<{exponent}")
-        return _describe("values", values, payload, value_bits)
+        shown = describe(payload)
+        values = zip(shown["values.integer"], shown["values.exponent"], strict=True)
+        return {"values": [f"{integer}<<{exponent}" for integer, exponent in values], "last": shown["last"]}
 
-    return describe_input, describe_output
+    return describe_output
 
 
 def _encoder_items(values, last, config):
     """Input and output payloads of pairs of fixed-point values, shape (N, pairs, 2)."""
     flat = values.reshape(len(values), -1)
-    inputs = with_last(join(flat, config.width), last, flat.shape[1] * config.width)
-    return inputs, stream_model.encoded(flat, last, config)
+    return packed(config.value_layout, values=flat, last=last), stream_model.encoded(flat, last, config)
 
 
 def _sides(words, fmt):
@@ -250,13 +242,3 @@ def _random_values(shape, config, rng):
     values[tie, 1] = values[tie, 0] + rng.integers(-1, 2, tie.sum())
     values = np.clip(values, 0, high)
     return np.where(rng.random(full) < 1 / 2, -values, values)
-
-
-def _describe_codes(payload, fmt, pairs):
-    """Packed pairs in hexadecimal, and the bit `last`, for a report."""
-    return _describe("codes", [f"{code:#x}" for code in split(payload, 2 * fmt.bits, pairs)], payload, 2 * fmt.bits)
-
-
-def _describe(name, items, payload, item_bits):
-    """A payload of items and the bit `last`, for a report."""
-    return {name: items, "last": payload >> (len(items) * item_bits)}

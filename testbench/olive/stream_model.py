@@ -3,12 +3,13 @@
 import numpy as np
 
 from ...golden.olive import ovp
-from ..stream import join, signed, split, with_last
+from ...hdl.stream import codec
+from ..stream import packed
 
 __all__ = ["decoded", "decoder", "encoded", "encoder", "to_bytes"]
 
 
-def decoded(words, last, fmt):
+def decoded(words, last, config, fmt):
     """What the decoder makes of packed pairs.
 
     Parameters
@@ -17,6 +18,8 @@ def decoded(words, last, fmt):
         Packed pairs, those of one transfer in each row.
     last : sequence of int, length N
         The field `last`, 0 or 1.
+    config : OvpDecoderConfig
+        Of the core.
     fmt : golden.olive.ovp.OvpFormat
         With the bias that applies.
 
@@ -27,11 +30,10 @@ def decoded(words, last, fmt):
     illegal : list of bool, length N
         Whether an illegal pair is among those of a transfer.
     """
-    packed, width = to_bytes(words, fmt), fmt.exponent_bits + fmt.integer_bits
-    integers, exponents = ovp.decode(packed, fmt)
-    values = exponents | (integers << fmt.exponent_bits)
-    payloads = with_last(join(values, width), last, values.shape[1] * width)
-    return payloads, ovp.illegal(packed, fmt).any(axis=-1).tolist()
+    codes = to_bytes(words, fmt)
+    integers, exponents = ovp.decode(codes, fmt)
+    payloads = packed(config.decoded_layout, values={"exponent": exponents, "integer": integers}, last=last)
+    return payloads, ovp.illegal(codes, fmt).any(axis=-1).tolist()
 
 
 def encoded(values, last, config):
@@ -52,8 +54,8 @@ def encoded(values, last, config):
         Payloads of the output stream.
     """
     # Exact: a value has at most 48 bits.
-    packed = ovp.encode(np.ldexp(values.astype(np.float64), -config.fraction), config.format)
-    return with_last(join(packed, 8), last, packed.shape[1] * 8)
+    codes = ovp.encode(np.ldexp(values.astype(np.float64), -config.fraction), config.format)
+    return packed(config.packed_layout, codes=codes if config.format.bits == 4 else codes.view("<u2"), last=last)
 
 
 def decoder(config, settings, inputs):
@@ -65,8 +67,8 @@ def decoder(config, settings, inputs):
         Of the core.
     settings : dict of str to int
         Inputs that are no streams; those that are not named are 0.
-    inputs : dict of str to list of int
-        Payloads of the stream ``i``, one or more.
+    inputs : dict of str to list of int, or to ndarray of uint8, shape (N, bytes)
+        Payloads of the stream ``i``.
 
     Returns
     -------
@@ -76,15 +78,14 @@ def decoder(config, settings, inputs):
         At the end.
     """
     fmt = config.format.with_bias(settings.get("bias", 0)) if config.bias_port else config.format
-    words, last = _fields(inputs["i"], 2 * fmt.bits, config.pairs)
-    payloads, illegal = decoded(words, last, fmt)
+    fields = codec.unpack(config.packed_layout, inputs["i"])
+    payloads, illegal = decoded(fields["codes"], fields["last"], config, fmt)
     return payloads, {"illegal": int(any(illegal))}
 
 
 def encoder(config, settings, inputs):
     """Payloads and flags of the encoder, which has neither settings nor flags; parameters as of `decoder`."""
-    values, last = _fields(inputs["i"], config.width, 2 * config.pairs)
-    return encoded(signed(values, config.width), last, config), {}
+    return encoded(**codec.unpack(config.value_layout, inputs["i"]), config=config), {}
 
 
 def to_bytes(words, fmt):
@@ -92,10 +93,3 @@ def to_bytes(words, fmt):
     if fmt.bits == 4:
         return words.astype(np.uint8)
     return np.ascontiguousarray(words.astype("<u2")).view(np.uint8)
-
-
-def _fields(payloads, width, lanes):
-    """The unsigned fields of payloads, shape (N, lanes), and their bits `last`."""
-    return np.array([split(payload, width, lanes) for payload in payloads]), [
-        payload >> (width * lanes) for payload in payloads
-    ]

@@ -8,7 +8,7 @@ from ...golden.sat import selector as golden
 from ...golden.sat import sparse as nm_sparse
 from ...golden.systolic import tile as systolic
 from ..bench import Failure, Phase, shares
-from ..stream import STALL_PAIRS, join, signed, split, with_last
+from ..stream import STALL_PAIRS, describing, packed
 
 __all__ = ["selector"]
 
@@ -70,7 +70,7 @@ async def selector(bench):
             phase(name, m, [draw(m) for _ in range(8)], source=source, capacity=_capacity(config), reset=True)
         )
 
-    await bench.run(phases, describe=_descriptions(config))
+    await bench.run(phases, describe=(describing(config.i_layout), describing(config.o_layout)))
 
     seen = set()
     for row, n in sent:
@@ -117,39 +117,17 @@ def _draw(shape, kind, config, rng):
 
 def _items(rows, n, config):
     """What goes in and what must come out of rows, each of shape (lanes, length), as fields of a `Phase`."""
-    m, bits = config.group, config.bits
-    width = bits + nm_sparse.index_bits(m)
+    m = config.group
     inputs, outputs, after, delay = [], [], [], []
     for row in rows:
         length = row.shape[1]
         at = np.arange(length)
         start = len(inputs)
-        inputs += with_last(join(row.T, bits), at == length - 1, config.lanes * bits)
-        values, indices = nm_sparse.select(nm_sparse.pad(row, m), n, m)
-        fields = (values & ((1 << bits) - 1)) | (indices << bits)
-        slots = fields.reshape(config.lanes, -1).T
-        at = np.arange(len(slots))
-        outputs += with_last(join(slots, width), at == len(slots) - 1, config.lanes * width)
+        inputs += packed(config.i_layout, lanes=row.T, last=at == length - 1)
+        kept = nm_sparse.select(nm_sparse.pad(row, m), n, m)
+        values, indices = (slots.reshape(config.lanes, -1).T for slots in kept)
+        at = np.arange(len(values))
+        outputs += packed(config.o_layout, lanes={"value": values, "index": indices}, last=at == at[-1])
         after += (start + np.minimum((at // n + 1) * m, length) - 1).tolist()
         delay += (at % n).tolist()
     return {"inputs": inputs, "outputs": outputs, "after": after, "delay": delay}
-
-
-def _descriptions(config):
-    """What a report shows of an input's and of an output's payload."""
-    bits = config.bits
-    width = bits + nm_sparse.index_bits(config.group)
-
-    def describe_input(payload):
-        weights = [signed(word, bits) for word in split(payload, bits, config.lanes)]
-        return {"weights": weights, "last": payload >> (config.lanes * bits)}
-
-    def describe_output(payload):
-        slots = split(payload, width, config.lanes)
-        return {
-            "values": [signed(slot & ((1 << bits) - 1), bits) for slot in slots],
-            "indices": [slot >> bits for slot in slots],
-            "last": payload >> (config.lanes * width),
-        }
-
-    return describe_input, describe_output

@@ -8,7 +8,8 @@ from ...golden.sat import sparse as nm_sparse
 from ...golden.sat import tile as golden
 from ...golden.systolic import tile as systolic
 from ..bench import Failure, Phase, shares
-from ..stream import STALL_PAIRS, join, signed, split, with_last
+from ..stream import STALL_PAIRS, describing, packed
+from ..systolic.results import result_payloads
 
 __all__ = ["tile"]
 
@@ -72,7 +73,7 @@ async def tile(bench):
             name = f"random reductions, {n}:{config.group}, stalls {source} in, {sink} out"
             phases.append(phase(name, n, drawn, source=source, sink=sink, reset=True, vectors=part))
 
-    await bench.run(phases, describe=_descriptions(config))
+    await bench.run(phases, describe=(describing(config.w_layout), describing(config.o_layout)))
 
     cases = [(kind, end, n) for kind, end, n in itertools.product(_KINDS, _ENDS, counts)]
     bench.cover("kinds of weights and of ends at each N", sum(case in sent for case in cases), len(cases))
@@ -151,7 +152,6 @@ def _lengths_at_the_limit(config, n):
 def _items(reductions, n, config):
     """What goes in and what must come out of reductions, as fields of a `Phase`."""
     inputs, outputs, after, delay = {"w": [], "a": []}, [], [], []
-    a_operand, w_operand = config.operands
     order = np.arange(config.rows)
     for reduction in reductions:
         product, overflow = golden.matmul(reduction.values, reduction.indices, reduction.a, config)
@@ -161,23 +161,14 @@ def _items(reductions, n, config):
         if n == config.group:
             # The tile counts: what is in their place has no meaning.
             indices = (indices * 5 + 3) % config.group
-        fields = (values & ((1 << w_operand.bits) - 1)) | (indices << w_operand.bits)
-        width = w_operand.bits + nm_sparse.index_bits(config.group)
-        at = np.arange(len(fields))
-        inputs["w"] += with_last(join(fields, width), (at == at[-1]) & (reduction.end != "a"), config.cols * width)
-        groups = (
-            reduction.a.reshape(config.rows, -1, config.group)
-            .transpose(1, 0, 2)
-            .reshape(-1, config.rows * config.group)
-        )
+        at = np.arange(len(values))
+        ends = (at == at[-1]) & (reduction.end != "a")
+        inputs["w"] += packed(config.w_layout, lanes={"value": values, "index": indices}, last=ends)
+        groups = reduction.a.reshape(config.rows, -1, config.group).transpose(1, 0, 2)
         at = np.arange(len(groups))
         ends = (at == at[-1]) & (reduction.end in ("both", "a"))
-        inputs["a"] += with_last(join(groups, a_operand.bits), ends, groups.shape[1] * a_operand.bits)
-
-        flags = join(overflow, 1) if config.overflow else [0] * config.rows
-        ends = with_last(flags, order == order[-1], config.cols * config.overflow)
-        sums = join(product, config.accumulator)
-        outputs += [low | (high << (config.cols * config.accumulator)) for low, high in zip(sums, ends, strict=True)]
+        inputs["a"] += packed(config.a_layout, lanes=groups, last=ends)
+        outputs += result_payloads(config, product, overflow, order == order[-1])
         after += [len(inputs["w"]) - 1] * config.rows
         delay += order.tolist()
     return {"inputs": inputs, "outputs": outputs, "after": after, "delay": delay}
@@ -185,28 +176,3 @@ def _items(reductions, n, config):
 
 def _bits(config):
     return config.group.bit_length()
-
-
-def _descriptions(config):
-    """What a report shows of a weights' and a results' payload."""
-    bits = config.operands[1].bits
-    width = bits + nm_sparse.index_bits(config.group)
-
-    def describe_input(payload):
-        slots = split(payload, width, config.cols)
-        return {
-            "values": [signed(slot & ((1 << bits) - 1), bits) for slot in slots],
-            "indices": [slot >> bits for slot in slots],
-            "last": payload >> (config.cols * width),
-        }
-
-    def describe_output(payload):
-        sums = [signed(word, config.accumulator) for word in split(payload, config.accumulator, config.cols)]
-        rest = payload >> (config.cols * config.accumulator)
-        shown = {"sums": sums}
-        if config.overflow:
-            shown["overflow"] = split(rest, 1, config.cols)
-            rest >>= config.cols
-        return shown | {"last": rest}
-
-    return describe_input, describe_output

@@ -11,7 +11,8 @@ from ...golden.sat import sparse as nm_sparse
 from ...golden.sat import tile as nm_tile
 from ...golden.systolic import tiling as gemm
 from ...golden.workloads import vit_integer
-from .. import drive, verilator
+from ...hdl.stream import codec
+from .. import drive, payloads, verilator
 from ..systolic.results import Results
 
 __all__ = ["CORE", "LayerRun", "TileRun", "build", "check", "run"]
@@ -177,7 +178,7 @@ def _multiply(name, layer, x, config, design):
     ends = gemm.ends(t, nm_tile.steps(config, k, n), o, config)
     driven = drive.drive(
         design,
-        nm_tile.transfers(values, indices, x.T, config),
+        payloads.rows({"a": config.a_layout, "w": config.w_layout}, nm_tile.transfers(values, indices, x.T, config)),
         {"o": len(ends)},
         constants={"slots": n},
         quiet=nm_tile.latency(config) + config.rows,
@@ -186,7 +187,7 @@ def _multiply(name, layer, x, config, design):
     done = LayerRun(name, layer.pattern, (t, k, o), driven.cycles, dense)
     if driven.failure:
         return wanted, done, driven.failure, driven.seconds
-    results = Results(*gemm.results(driven.outputs["o"], t, o, config))
+    results = Results(*gemm.results(codec.unpack(config.o_layout, driven.outputs["o"]), t, o, config))
     failure = results.difference(Results(wanted.T, np.zeros((t, o), bool), ends))
     if not failure and driven.cycles != expected:
         failure = f"the product took {driven.cycles:,} cycles, expected {expected:,}"

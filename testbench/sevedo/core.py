@@ -4,16 +4,22 @@ from dataclasses import replace
 
 import numpy as np
 
+from ...cores.interface import layouts
+from ...cores.sevedo.core import SevedoCore
 from ...golden.sevedo import core as golden
 from ...golden.sevedo import decompose, hgq, lvc
 from ...golden.sevedo import layer as sevedo
 from ...golden.sevedo.hgq_tile import spacing
+from ...hdl.stream import codec
+from .. import payloads
 from ..bench import Failure, Phase, cover_corners, shares
-from ..stream import STALL_PAIRS
+from ..stream import STALL_PAIRS, describing, packed
 from . import sums as sevedo_sums
 
 __all__ = ["Draw", "core", "steady", "worked_layer"]
 
+#: Input streams, of which the residual's weights lead.
+_STREAMS = ("w", "layer", "x", "smooth", "low_rank", "scales", "bias")
 #: What a bench must have compared, by name; `_seen` says when it has.
 _CORNERS = (
     "one token",
@@ -103,8 +109,8 @@ async def core(bench):
         phases.append(phase(name, layers, source=source, sink=sink, reset=True, vectors=count))
 
     def describe_output(payload):
-        value = np.array([payload & 0xFFFF], np.uint16).view(np.float16)[0]
-        return {"value": f"{payload & 0xFFFF:#06x}", "number": repr(float(value)), "last": payload >> 16}
+        value = codec.unpack(config.o_layout, [payload])["value"].view(np.float16)[0]
+        return {"number": repr(float(value))} | describing(config.o_layout, "value")(payload)
 
     describe = (lambda payload: {"payload": f"{payload:#x}"}, describe_output)
     await bench.run(phases, describe=describe, flag="nonfinite")
@@ -318,17 +324,17 @@ def _decomposed(config, rng, k):
 
 def _items(layers, config, rng):
     """What goes in and what must come out, as fields of a `Phase`; the residual's weights lead."""
-    names = ("w", "layer", "x", "smooth", "low_rank", "scales", "bias")
-    inputs, outputs, after, flags, offending = {name: [] for name in names}, [], [], [], {}
+    shapes = layouts(SevedoCore(config))
+    inputs, outputs, after, flags, offending = {name: [] for name in _STREAMS}, [], [], [], {}
     for layer, x in layers:
         (tokens, k), n = x.shape, layer.shape[0]
         taken, before = len(inputs["w"]), len(inputs["x"])
-        for name, payloads in golden.transfers(layer, x, config, rng).items():
-            inputs[name] += [int.from_bytes(row.tobytes(), "little") for row in payloads]
+        for name, rows in payloads.rows(shapes, golden.transfers(layer, x, config, rng)).items():
+            inputs[name] += codec.to_integers(rows)
         at = golden.order(tokens, n, config)
         values = sevedo.linear(x, layer).view(np.uint16).ravel()[at]
         ends = np.arange(len(at)) == len(at) - 1
-        outputs += (values | (ends.astype(np.int64) << 16)).tolist()
+        outputs += packed(config.o_layout, value=values, last=ends)
         # The last weights of the block of tokens and of that of outputs.
         block, column = at // n // config.rows, at % n // config.cols
         reduction = block * -(-n // config.cols) + column

@@ -3,8 +3,8 @@
 import numpy as np
 
 from ...golden.sevedo import hgq_tile as golden
-from ..stream import signed, split, with_last
-from .hgq_reductions import Draw, items, run, side_by_side
+from ..stream import describing, packed
+from .hgq_reductions import Draw, items, run
 
 __all__ = ["dequantizer"]
 
@@ -12,33 +12,27 @@ __all__ = ["dequantizer"]
 async def dequantizer(bench):
     """Fine groups of tensors of every kind, `lanes` rows with one column, as their dot products."""
     config, rng = bench.config, bench.rng
-    lanes, width = config.unit_lanes, config.dot_shape.width
+    lanes = config.unit_lanes
 
     def transfers(reduction):
         (x, x_shifts, x_scales), (w, w_shifts, w_scales) = (
             reduction.groups(t, rng) for t in (reduction.x, reduction.w)
         )
         dots = (x.astype(np.int64) * w).sum(axis=2)
-        parts = [
-            (dots.T, width),
-            (x_shifts.T, config.shift_width),
-            (x_scales.T, 16),
-            (w_shifts.T, config.shift_width),
-            (w_scales.T, 16),
-            (_ends(reduction.steps), 1),
-        ]
-        return {"i": side_by_side(parts)}
+        payloads = packed(
+            config.i_layout,
+            dots=dots.T,
+            x_shifts=x_shifts.T,
+            x_scales=x_scales.T,
+            w_shift=w_shifts[0],
+            w_scale=w_scales[0],
+            last=np.arange(reduction.steps) == reduction.steps - 1,
+        )
+        return {"i": payloads}
 
     def results(reduction):
-        codes = reduction.results.view(np.uint32)[:, 0].tolist()
-        return with_last(codes, np.arange(lanes) == lanes - 1, 32)
-
-    def describe_input(payload):
-        dots = [signed(word, width) for word in split(payload, width, lanes)]
-        return {"dots": dots, "rest": hex(payload >> (width * lanes))}
-
-    def describe_output(payload):
-        return {"value": f"{payload & 0xFFFFFFFF:#010x}", "last": payload >> 32}
+        codes = reduction.results.view(np.uint32)[:, 0]
+        return packed(config.o_layout, value=codes, last=np.arange(lanes) == lanes - 1)
 
     steady = max(config.groups, golden.spacing(config)) if config.scheme != "flat" else 1
     await run(
@@ -47,9 +41,5 @@ async def dequantizer(bench):
         lambda reductions: items(reductions, transfers, results),
         lambda lengths: golden.dequantizer_cycles(config, lengths),
         steady,
-        (describe_input, describe_output),
+        (describing(config.i_layout, "x_scales", "w_scale"), describing(config.o_layout, "value")),
     )
-
-
-def _ends(steps):
-    return (np.arange(steps) == steps - 1)[:, None]

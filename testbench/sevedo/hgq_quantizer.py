@@ -4,7 +4,7 @@ import numpy as np
 
 from ...golden.sevedo import hgq as golden
 from ..bench import Failure, Phase, shares
-from ..stream import STALL_PAIRS, join, signed, split, with_last
+from ..stream import STALL_PAIRS, describing, packed
 
 __all__ = ["quantizer"]
 
@@ -92,21 +92,7 @@ def _full(config, phase, draw):
 def _descriptions(config):
     """What a report shows of an input's and of an output's payload."""
 
-    def describe_input(payload):
-        codes = split(payload, 16, config.lanes)
-        return {"values": [f"{code:#06x}" for code in codes], "last": payload >> (16 * config.lanes)}
-
-    def describe_output(payload):
-        bits = 4 * config.fine
-        scale = payload >> (bits + config.shift_bits)
-        return {
-            "codes": [signed(code, 4) for code in split(payload, 4, config.fine)],
-            "shift": (payload >> bits) & ((1 << config.shift_bits) - 1),
-            "scale": f"{scale & 0xFFFF:#06x}",
-            "last": scale >> 16,
-        }
-
-    return describe_input, describe_output
+    return describing(config.value_layout, "values"), describing(config.output_layout, "group.scale")
 
 
 def _cover(bench, sent):
@@ -152,8 +138,8 @@ def _items(rows, config):
     beats = x.reshape(-1, config.lanes)[sent]
     offending = special.reshape(-1, config.lanes)[sent].any(axis=1)
     items = {
-        "inputs": with_last(join(beats, 16), ends.tolist(), 16 * config.lanes),
-        "outputs": _payloads(tensor, final.tolist(), config),
+        "inputs": packed(config.value_layout, values=beats, last=ends),
+        "outputs": _payloads(tensor, final, config),
         "after": np.repeat(after, config.groups).tolist(),
         "delay": np.tile(np.arange(config.groups) * config.parts, len(x)).tolist(),
         "flags": special.reshape(-1, config.fine).any(axis=1).tolist(),
@@ -165,15 +151,12 @@ def _items(rows, config):
 
 def _payloads(tensor, last, config):
     """Output payloads."""
-    scales = np.repeat(tensor.scales.view(np.uint16), config.groups).tolist()
-    above = 4 * config.fine
-    payloads = [
-        codes | (shift << above) | (scale << (above + config.shift_bits))
-        for codes, shift, scale in zip(
-            join(tensor.codes.reshape(-1, config.fine), 4), tensor.shifts.ravel().tolist(), scales, strict=True
-        )
-    ]
-    return with_last(payloads, last, above + config.shift_bits + 16)
+    group = {
+        "codes": tensor.codes.reshape(-1, config.fine),
+        "shift": tensor.shifts.ravel(),
+        "scale": np.repeat(tensor.scales.view(np.uint16), config.groups),
+    }
+    return packed(config.output_layout, group=group, last=last)
 
 
 def _draw(rng, size, config, nonfinite):

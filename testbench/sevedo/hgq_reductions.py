@@ -5,9 +5,9 @@ import numpy as np
 from ...golden.sevedo import hgq
 from ...golden.sevedo.hgq_tile import spacing
 from ..bench import Failure, Phase, shares
-from ..stream import STALL_PAIRS, join
+from ..stream import STALL_PAIRS
 
-__all__ = ["KINDS", "Draw", "Reduction", "items", "run", "side_by_side"]
+__all__ = ["KINDS", "Draw", "Reduction", "items", "run"]
 
 #: Stalls of the producers and of the consumer in the random phases.
 
@@ -178,17 +178,6 @@ def _lengths(config):
     """Fine groups of reductions whose cycles are worth a look."""
     whole = config.groups
     return sorted({1, 2, max(whole - 1, 1), whole, whole + 1, 3 * whole})
-
-
-def side_by_side(parts):
-    """Payloads of fields (values of shape (transfers, lanes), bits), the first field lowest."""
-    payloads, at = [0] * len(parts[0][0]), 0
-    for values, bits in parts:
-        values = np.asarray(values)
-        if bits:
-            payloads = [low | (high << at) for low, high in zip(payloads, join(values, bits), strict=True)]
-        at += values.shape[1] * bits
-    return payloads
 
 
 def items(reductions, make, results):

@@ -3,8 +3,8 @@
 import numpy as np
 
 from ...golden.sevedo import hgq_tile as golden
-from ..stream import join, signed, split, with_last
-from .hgq_reductions import Draw, items, run, side_by_side
+from ..stream import describing, packed
+from .hgq_reductions import Draw, items, run
 
 __all__ = ["tile"]
 
@@ -20,27 +20,14 @@ async def tile(bench):
         either = int(rng.integers(3))
         for number, (name, t) in enumerate((("x", reduction.x), ("w", reduction.w))):
             codes, shifts, scales = (part.swapaxes(0, 1) for part in reduction.groups(t, rng))
-            parts = []
-            for lane in range(codes.shape[1]):
-                parts += [
-                    (codes[:, lane], 4),
-                    (shifts[:, lane, None], config.shift_width),
-                    (scales[:, lane, None], 16),
-                ]
             ends = (np.arange(reduction.steps) == reduction.steps - 1) & (either != number)
-            inputs[name] = side_by_side([*parts, (ends[:, None], 1)])
+            groups = {"codes": codes, "shift": shifts, "scale": scales}
+            inputs[name] = packed(getattr(config, f"{name}_layout"), groups=groups, last=ends)
         return inputs
 
     def results(reduction):
-        rows = reduction.results.view(np.uint32).reshape(golden.results(config), -1)
-        return with_last(join(rows, 32), np.arange(len(rows)) == len(rows) - 1, 32 * rows.shape[1])
-
-    def describe_input(payload):
-        return {"groups": [_group(word, config) for word in split(payload, config.group_layout.size, config.rows)]}
-
-    def describe_output(payload):
-        count = config.o_rows * config.cols
-        return {"values": [f"{word:#010x}" for word in split(payload, 32, count)], "last": payload >> (32 * count)}
+        rows = reduction.results.view(np.uint32).reshape(golden.results(config), config.o_rows, config.cols)
+        return packed(config.o_layout, values=rows, last=np.arange(len(rows)) == len(rows) - 1)
 
     steady = {"hgq": config.groups, "flat": config.rows, "channel": config.unit_lanes}[config.scheme]
     await run(
@@ -49,10 +36,5 @@ async def tile(bench):
         lambda reductions: items(reductions, transfers, results),
         lambda lengths: golden.tile_cycles(config, lengths),
         steady,
-        (describe_input, describe_output),
+        (describing(config.x_layout, "groups.scale"), describing(config.o_layout, "values")),
     )
-
-
-def _group(word, config):
-    codes = [signed(code, 4) for code in split(word, 4, config.fine)]
-    return f"{codes}, shift and scale {word >> (4 * config.fine):#x}"

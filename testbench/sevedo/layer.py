@@ -7,9 +7,11 @@ import numpy as np
 
 from ...cores.catalogue import lookup
 from ...cores.generate import generate
+from ...cores.interface import layouts
 from ...golden.sevedo import core as golden
 from ...golden.sevedo import layer as sevedo
-from .. import drive
+from ...hdl.stream import codec
+from .. import drive, payloads
 from ..compare import difference
 
 __all__ = ["LayerResult", "parameters_of", "run"]
@@ -91,14 +93,15 @@ def run(layer, x, config, *, design=None, stall_in=0, stall_out=0, seed=0, progr
     ToolMissing, ToolFailed
         If the program could not be built or broke off.
     """
-    inputs = golden.transfers(layer, x, config)
+    core = lookup("sevedo-core")
+    inputs = payloads.rows(layouts(core.component(config)), golden.transfers(layer, x, config))
     tokens, (n, k) = len(x), layer.shape
     if not tokens:
         raise ValueError("x must have at least one token")
     if progress:
         progress(0, tokens * n, "compiling the core")
     begin = time.monotonic()
-    design = design or generate(lookup("sevedo-core"), config)
+    design = design or generate(core, config)
     drive.build(design)
     compiled = time.monotonic() - begin
     driven = drive.drive(
@@ -116,7 +119,7 @@ def run(layer, x, config, *, design=None, stall_in=0, stall_out=0, seed=0, progr
     nonfinite, y = not np.isfinite(x).all(), None
     failure, mismatches = driven.failure, 0
     if not failure:
-        y, last = golden.results(driven.outputs["o"], tokens, n, config)
+        y, last = golden.results(codec.unpack(config.o_layout, driven.outputs["o"]), tokens, n, config)
         expected = sevedo.linear(x, layer)
         wrong = y.view(np.uint16) != expected.view(np.uint16)
         mismatches = int(wrong.sum())

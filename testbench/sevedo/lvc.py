@@ -3,8 +3,9 @@
 import numpy as np
 
 from ...golden.sevedo import decompose, hgq, lvc, lvc_cycles
+from ...hdl.stream import codec
 from ..bench import Failure, Phase, cover_corners, shares
-from ..stream import STALL_PAIRS, join, with_last
+from ..stream import STALL_PAIRS, describing, packed
 
 __all__ = ["core", "payloads"]
 
@@ -114,8 +115,8 @@ async def core(bench):
         phases.append(phase(name, layers, source=source, sink=sink, reset=True, vectors=count))
 
     def describe_output(payload):
-        value = np.array([payload & 0xFFFFFFFF], np.uint32).view(np.float32)[0]
-        return {"value": f"{payload & 0xFFFFFFFF:#010x}", "number": repr(float(value)), "last": payload >> 32}
+        value = codec.unpack(config.o_layout, [payload])["value"].view(np.float32)[0]
+        return {"number": repr(float(value))} | describing(config.o_layout, "value")(payload)
 
     await bench.run(phases, describe=(lambda payload: {"payload": f"{payload:#x}"}, describe_output))
 
@@ -300,14 +301,9 @@ def payloads(t, x, config, rng):
         "wide_ranks": t.wide_ranks,
         "outputs": len(t.scales),
         "shift": t.shift,
-        "gain": t.gain & 63,
+        "gain": t.gain,
+        "rank_shifts": np.concatenate([t.extra, rng.integers(0, 9, config.max_rank - t.rank)])[None],
     }
-    layout, packed = config.layer_layout, 0
-    extra = np.concatenate([t.extra, rng.integers(0, 9, config.max_rank - t.rank)])
-    for name, value in fields.items():
-        packed |= value << layout[name].offset
-    for index, value in enumerate(extra.tolist()):
-        packed |= value << (layout["rank_shifts"].offset + 4 * index)
 
     def filled(table, multiple, axis, low, high):
         short = -table.shape[axis] % multiple
@@ -321,11 +317,11 @@ def payloads(t, x, config, rng):
         steps, groups = whole.shape[0] // lanes, whole.shape[1] // columns
         # Group by group, block by block, column by column.
         tiles = whole.reshape(steps, lanes, groups, columns).transpose(2, 0, 3, 1)
-        blocks += join(tiles.reshape(-1, columns * lanes), 8)
+        blocks += packed(config.w_layout, payload=tiles.reshape(-1, columns, lanes))
     return {
         "w": blocks * tokens,
-        "layer": [packed],
-        "x": join(values.reshape(-1, lanes), 16),
+        "layer": packed(config.layer_layout, **fields),
+        "x": packed(config.x_layout, payload=values.reshape(-1, lanes)),
         "scales": t.scales.view(np.uint16).tolist() * tokens,
     }
 
@@ -340,8 +336,7 @@ def _items(layers, config, rng):
         n = len(t.scales)
         ends = np.arange(n) == n - 1
         codes = lvc.product(hgq.sanitize(x)[0], t).view(np.uint32)
-        for row in codes.tolist():
-            outputs += with_last(row, ends, 32)
+        outputs += packed(config.o_layout, value=codes.ravel(), last=np.tile(ends, len(codes)))
         # The last weights of each output's group.
         blocks = -(-t.rank // config.lanes)
         group = np.arange(n) // config.columns

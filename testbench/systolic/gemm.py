@@ -6,7 +6,8 @@ from ...golden.olive import ovp
 from ...golden.systolic import gemm as golden
 from ...golden.systolic.gemm import Job
 from ..bench import Failure, Phase, shares
-from ..stream import STALL_PAIRS, join, signed, split, with_last
+from ..stream import STALL_PAIRS, describing, packed
+from .results import result_payloads
 
 __all__ = ["core"]
 
@@ -75,7 +76,7 @@ async def core(bench):
         phase(name, drawn, exact=False, source=source, sink=sink, reset=True, vectors=count)
 
     flag = "illegal" if config.operands[0].pairs else "overrun"
-    await bench.run(phases, describe=_descriptions(config), flag=flag)
+    await bench.run(phases, describe=(describing(config.job_layout), describing(config.o_layout)), flag=flag)
 
     kinds = [any(holds(job, config) for job in script.done) for holds in _KINDS.values()]
     bench.cover("kinds of jobs", sum(kinds), len(kinds))
@@ -127,11 +128,14 @@ class _Script:
         self._model = golden.Model(config)
         self._words = {}
         for name, operand in zip("aw", config.operands, strict=True):
-            words = np.arange(1 << operand.lane_bits)
-            illegal = np.zeros(len(words), bool)
             if operand.pairs:
+                words = np.arange(1 << operand.lane_bits)
                 codes = words.astype(f"<u{operand.lane_bits // 8}").view(np.uint8)
                 illegal = ovp.illegal(codes.reshape(len(words), -1), operand.pairs)[:, 0]
+            else:
+                low, high = operand.limits
+                words = np.r_[: high + 1, low:0]
+                illegal = np.zeros(len(words), bool)
             self._words[name] = words, words[~illegal]
 
     def items(self, jobs, legal, cut):
@@ -151,19 +155,16 @@ class _Script:
                 flagged = np.zeros_like(result.illegal)
                 flagged[-1, -1] = result.overrun
             offending += [index] * bool(flagged.any())
-            sums = join(result.product.reshape(-1, config.cols), config.accumulator)
-            overflow = join(result.overflow.reshape(-1, config.cols), 1) if config.overflow else [0] * len(sums)
-            ends = with_last(overflow, np.tile(last, result.illegal.size), config.cols * config.overflow)
-            at = config.cols * config.accumulator
-            outputs += [low | (high << at) for low, high in zip(sums, ends, strict=True)]
+            rows = (lanes.reshape(-1, config.cols) for lanes in (result.product, result.overflow))
+            outputs += result_payloads(config, *rows, np.tile(last, result.illegal.size))
             flags += np.repeat(flagged.reshape(-1), config.rows).tolist()
-            after += [index] * len(sums)
+            after += [index] * (len(outputs) - len(after))
         if not cut:
             self.done += jobs
-        inputs = {"job": [golden.job_payload(job, config) for job in jobs]}
-        for (name, drawn), operand in zip(sent.items(), config.operands, strict=True):
+        inputs = {"job": [packed(config.job_layout, **golden.job_values(job, config))[0] for job in jobs]}
+        for name, drawn in sent.items():
             if drawn:
-                inputs[name] = join(np.concatenate(drawn), operand.lane_bits)
+                inputs[name] = packed(getattr(config, f"{name}_transfer"), lanes=np.concatenate(drawn))
         result = {"inputs": inputs, "outputs": outputs, "after": after, "flags": flags}
         return result | {"offending": {"job": offending[0]} if offending else {}}
 
@@ -209,25 +210,3 @@ class _Script:
         middle = len(words) // 2
         often = [None, 0, words[middle], words[middle - 1]][self.rng.integers(4)]
         return drawn if often is None else np.where(self.rng.random(shape) < 3 / 4, often, drawn)
-
-
-def _descriptions(config):
-    """What a report shows of a job and of a result."""
-
-    def describe_input(payload):
-        shown = {}
-        for name, bits in golden.job_fields(config).items():
-            shown[name] = payload & ((1 << bits) - 1)
-            payload >>= bits
-        return shown
-
-    def describe_output(payload):
-        sums = [signed(word, config.accumulator) for word in split(payload, config.accumulator, config.cols)]
-        rest = payload >> (config.cols * config.accumulator)
-        shown = {"sums": sums}
-        if config.overflow:
-            shown["overflow"] = split(rest, 1, config.cols)
-            rest >>= config.cols
-        return shown | {"last": rest}
-
-    return describe_input, describe_output

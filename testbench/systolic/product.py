@@ -10,8 +10,9 @@ from ...cores.catalogue import lookup
 from ...cores.generate import generate
 from ...golden.systolic import tile as systolic
 from ...golden.systolic import tiling as gemm
+from ...hdl.stream import codec
 from ...tools import external
-from .. import drive, verilator
+from .. import drive, payloads, verilator
 from .results import Results, flag_difference, illegal
 
 __all__ = ["GemmResult", "load", "parse_formats", "run", "save", "to_bytes"]
@@ -114,7 +115,7 @@ def run(a, w, config, *, k=None, design=None, stall_in=0, stall_out=0, seed=0, c
     compiled = time.monotonic() - begin
     driven = drive.drive(
         design,
-        gemm.transfers(a, w, config),
+        payloads.rows({"a": config.a_layout, "w": config.w_layout}, gemm.transfers(a, w, config)),
         {"o": len(ends)},
         stall_in=stall_in,
         stall_out=stall_out,
@@ -126,7 +127,7 @@ def run(a, w, config, *, k=None, design=None, stall_in=0, stall_out=0, seed=0, c
     macs, expected_cycles = m * (k or steps) * n, systolic.cycles(config, m, steps, n)
     got, failure, mismatches = None, driven.failure, 0
     if not failure:
-        got = Results(*gemm.results(driven.outputs["o"], m, n, config))
+        got = Results(*gemm.results(codec.unpack(config.o_layout, driven.outputs["o"]), m, n, config))
     if got and check:
         expected = Results(product, overflow & config.overflow, ends)
         mismatches = int(got.wrong(expected).sum())

@@ -6,8 +6,9 @@ import numpy as np
 
 from ...golden.olive import ovp
 from .. import compare
+from ..stream import packed
 
-__all__ = ["Results", "flag_difference", "illegal"]
+__all__ = ["Results", "flag_difference", "illegal", "result_payloads"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,12 @@ class Results:
 
     def _shown(self, row, column):
         return f"{self.product[row, column]}{' with the overflow flag' if self.overflow[row, column] else ''}"
+
+
+def result_payloads(config, product, overflow, last):
+    """Payloads of result rows, of shape (transfers, cols), and their marks; flags only where the tile has them."""
+    flags = {"overflow": overflow} if config.overflow else {}
+    return packed(config.o_layout, sums=product, **flags, last=last)
 
 
 def flag_difference(flags, expected):

@@ -7,7 +7,8 @@ import numpy as np
 from ...golden.olive import ovp
 from ...golden.systolic import tile as golden
 from ..bench import Failure, Phase, shares
-from ..stream import STALL_PAIRS, join, signed, split, with_last
+from ..stream import STALL_PAIRS, describing, packed
+from .results import result_payloads
 
 __all__ = ["tile"]
 
@@ -179,16 +180,12 @@ def _items(reductions, sides, config):
         if config.weight_stationary:
             after[0][-1] += order - order[-1]
         delay.append(0 * order if config.weight_stationary else order)
-        flags = join(overflow, 1) if config.overflow else [0] * len(order)
-        ends = with_last(flags, order == order[-1], config.cols * config.overflow)
-        sums = join(product, config.accumulator)
-        outputs += [low | (high << (config.cols * config.accumulator)) for low, high in zip(sums, ends, strict=True)]
+        outputs += result_payloads(config, product, overflow, order == order[-1])
 
     inputs, offending, flags = {}, {}, np.zeros(len(outputs), bool)
     for name, side, parts, last, following in zip("aw", sides, transfers, lasts, after, strict=True):
         lanes = np.concatenate(parts)
-        bits = side.operand.lane_bits
-        inputs[name] = with_last(join(lanes, bits), np.concatenate(last), lanes.shape[1] * bits)
+        inputs[name] = packed(getattr(config, f"{name}_layout"), lanes=lanes, last=np.concatenate(last))
         illegal = side.illegal(lanes)
         if illegal.any():
             offending[name] = int(illegal.argmax())
@@ -211,21 +208,5 @@ def _in_blocks(lanes, width):
 
 def _descriptions(config):
     """What a report shows of an activations' and a results' payload."""
-    operand = config.operands[0]
-    lanes = config.rows // operand.steps if config.weight_stationary else config.rows
-
-    def describe_input(payload):
-        words = split(payload, operand.lane_bits, lanes)
-        shown = [f"{word:#x}" if operand.pairs else signed(word, operand.bits) for word in words]
-        return {"lanes": shown, "last": payload >> (lanes * operand.lane_bits)}
-
-    def describe_output(payload):
-        sums = [signed(word, config.accumulator) for word in split(payload, config.accumulator, config.cols)]
-        rest = payload >> (config.cols * config.accumulator)
-        shown = {"sums": sums}
-        if config.overflow:
-            shown["overflow"] = split(rest, 1, config.cols)
-            rest >>= config.cols
-        return shown | {"last": rest}
-
-    return describe_input, describe_output
+    codes = ["lanes"] if config.operands[0].pairs else []
+    return describing(config.a_layout, *codes), describing(config.o_layout)

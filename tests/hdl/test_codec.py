@@ -231,8 +231,8 @@ def test_what_cannot_be_packed(shape, values, message):
         ([0, 1 << 33], f"payload 1 must have 33 bits, {1 << 33} has more"),
         ([-1], "payload 0 must have 33 bits, -1 has more"),
         (np.array([[0, 0, 0, 0, 1], [0, 0, 0, 0, 2]], np.uint8), "payload 1 must have 33 bits, more are set"),
-        (np.zeros((1, 4), np.uint8), "payloads of 33 bits must be rows of 5 bytes, uint8, not uint8 of shape (1, 4)"),
-        (np.zeros((1, 5), int), "payloads of 33 bits must be rows of 5 bytes, uint8, not int64 of shape (1, 5)"),
+        (np.zeros((1, 4), np.uint8), "payloads must be uint8 of shape (N, 5), not uint8 of shape (1, 4)"),
+        (np.zeros((1, 5), int), "payloads must be uint8 of shape (N, 5), not int64 of shape (1, 5)"),
     ],
 )
 def test_what_cannot_be_unpacked(payloads, message):

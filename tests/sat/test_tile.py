@@ -20,8 +20,10 @@ from bitloom.golden.sat import tile as golden
 from bitloom.golden.systolic import tile as systolic
 from bitloom.golden.systolic import tiling as gemm
 from bitloom.hdl.emission.verilog import emit
+from bitloom.hdl.stream import codec
 from bitloom.testbench.drive import drive
 from bitloom.testbench.formal import ProofFailed, held, prove, prove_emission, prove_no_path
+from bitloom.testbench.payloads import rows
 from bitloom.testbench.runner import simulate
 from bitloom.tools import external
 
@@ -105,10 +107,10 @@ def through(config, values, indices, a, n=None, **options):
     t, o = len(a), len(values)
     ends = gemm.ends(t, a.shape[1], o, config)
     n = values.shape[2] if n is None else n
-    streams = golden.transfers(values, indices, a, config)
+    streams = rows({"a": config.a_layout, "w": config.w_layout}, golden.transfers(values, indices, a, config))
     driven = drive(design, streams, {"o": len(ends)}, constants={"slots": n}, **options)
     assert driven.failure is None
-    product, overflow, last = gemm.results(driven.outputs["o"], t, o, config)
+    product, overflow, last = gemm.results(codec.unpack(config.o_layout, driven.outputs["o"]), t, o, config)
     assert (last == ends).all()
     return product, overflow, driven.cycles
 
@@ -265,10 +267,9 @@ def test_targets(target, a_format, w_format, group, primitives, tmp_path, icarus
     this = NmTileConfig(3, 3, group, a_format, w_format, accumulator=16, block=2, target=target)
     a, values, indices = draw(this, 6, 6, 6, 2)
     values[0], a[0] = -128 if w_format == "int8" else -8, -128 if a_format == "int8" else -8
-    streams = golden.transfers(values, indices, a, this)
-    rows = len(gemm.ends(6, a.shape[1], 6, this))
+    streams = rows({"a": this.a_layout, "w": this.w_layout}, golden.transfers(values, indices, a, this))
     for name, payloads in streams.items():
-        words = [int.from_bytes(row.tobytes(), "little") for row in payloads]
+        words = codec.to_integers(payloads)
         (tmp_path / f"{name}.hex").write_text("".join(f"{word:x}\n" for word in words))
     tile = NmTile(this)
     widths = {port: len(getattr(tile, port).payload.as_value()) for port in "awo"}
@@ -282,16 +283,14 @@ def test_targets(target, a_format, w_format, group, primitives, tmp_path, icarus
     bench = BENCH.format(
         a_transfers=len(streams["a"]),
         w_transfers=len(streams["w"]),
-        rows=rows,
+        rows=len(gemm.ends(6, a.shape[1], 6, this)),
         **{f"{port}_bits": width for port, width in widths.items()},
     )
     models = primitives.get(target, "") + (_wide_multiplexers() if target == "ecp5" else "")
     (tmp_path / "bench.v").write_text("\n".join([emit(tile, "nm"), models, wrapper, bench]))
     external.run([*icarus, "-g2012", "-o", "bench.vvp", "bench.v"], tmp_path)
     given = external.run(["vvp", "-n", "bench.vvp"], tmp_path).stdout.split()
-    size = -(-widths["o"] // 8)
-    payloads = np.array([list(int(line, 16).to_bytes(size, "little")) for line in given], np.uint8)
-    product, overflow, _ = gemm.results(payloads, 6, 6, this)
+    product, overflow, _ = gemm.results(codec.unpack(this.o_layout, [int(line, 16) for line in given]), 6, 6, this)
     expected = golden.matmul(values, indices, a, this)
     assert (product == expected[0]).all() and (overflow == expected[1]).all()
 

@@ -12,6 +12,7 @@ from contracts import OutputsHold
 from bitloom.cli import program as cli
 from bitloom.cores.catalogue import lookup
 from bitloom.cores.generate import generate
+from bitloom.cores.interface import layouts
 from bitloom.cores.sevedo.core import SevedoCore, SevedoCoreConfig
 from bitloom.golden.sevedo import core as golden
 from bitloom.golden.sevedo import layer as sevedo
@@ -20,6 +21,7 @@ from bitloom.golden.workloads import sevedo_model
 from bitloom.golden.workloads.sentences import CALIBRATION, SENTENCES
 from bitloom.golden.workloads.transformer import Encoder
 from bitloom.testbench.formal import prove, prove_no_path
+from bitloom.testbench.payloads import rows
 from bitloom.testbench.runner import simulate
 from bitloom.testbench.sevedo.core import Draw, steady, worked_layer
 from bitloom.testbench.sevedo.layer import parameters_of, run
@@ -87,9 +89,8 @@ def test_run_layer(tmp_path):
 def test_order_of_results():
     config = SevedoCoreConfig(**TINY | {"rows": 2, "cols": 3})
     assert golden.order(3, 4, config).tolist() == [0, 1, 2, 4, 5, 6, 3, 7, 8, 9, 10, 11]
-    payloads = np.zeros((12, 3), np.uint8)
-    payloads[:, 0], payloads[-1, 2] = golden.order(3, 4, config), 1
-    y, last = golden.results(payloads, 3, 4, config)
+    fields = {"value": golden.order(3, 4, config), "last": np.arange(12) == 11}
+    y, last = golden.results(fields, 3, 4, config)
     assert y.view(np.uint16).tolist() == np.arange(12).reshape(3, 4).tolist()
     assert last.tolist() == [False] * 11 + [True]
 
@@ -97,7 +98,7 @@ def test_order_of_results():
 def test_transfers_of_the_worked_example():
     config = lookup(CORE).config.parse(SMALL)
     layer, x = worked_layer()
-    found = golden.transfers(layer, np.repeat(x, 3, axis=0), config)
+    found = rows(layouts(SevedoCore(config)), golden.transfers(layer, np.repeat(x, 3, axis=0), config))
     # 3 tokens in 2 blocks, 1 block of outputs, 4 fine groups, 8 blocks of channels and 1 of ranks.
     counts = {"w": 2 * 4, "layer": 1, "x": 3 * 8, "smooth": 3 * 8, "low_rank": 3 * (8 + 1), "scales": 3 * 2, "bias": 2}
     assert {name: len(payloads) for name, payloads in found.items()} == counts

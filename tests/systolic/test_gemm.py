@@ -22,8 +22,10 @@ from bitloom.golden.systolic import gemm as golden
 from bitloom.golden.systolic import tile as systolic
 from bitloom.golden.systolic.gemm import Job
 from bitloom.golden.workloads.product import prepare
+from bitloom.hdl.stream import codec
 from bitloom.testbench import drive
 from bitloom.testbench.formal import ProofFailed, held, prove, prove_emission, prove_no_path
+from bitloom.testbench.payloads import rows
 from bitloom.testbench.runner import simulate
 
 FORMATS = [("int8", "int8"), ("int4", "int8"), ("ovp-int8", "ovp-int8"), ("ovp-int4", "ovp-flint4")]
@@ -88,16 +90,31 @@ def test_model_is_plain_loops_over_two_memories(a_format, w_format):
     assert overruns
 
 
+def job_payload(job, this):
+    """Fields of a job, one above the other."""
+    payload = at = 0
+    for name, bits in golden.job_fields(this).items():
+        payload |= golden.job_values(job, this)[name] << at
+        at += bits
+    return payload
+
+
+def transfers(a, w, plan, this):
+    """Payloads of the core's streams."""
+    layouts = {"job": this.job_layout, "a": this.a_transfer, "w": this.w_transfer}
+    return rows(layouts, golden.transfers(a, w, plan, this))
+
+
 @pytest.mark.parametrize("a_format, w_format", FORMATS)
 def test_jobs_make_the_product(a_format, w_format):
     this = config(a_format, w_format)
     for shape in SHAPES:
         a, w = operands(this, shape, seed=shape[0])
         plan = golden.jobs(shape, this)
-        sent = {name: list(rows) for name, rows in golden.transfers(a, w, plan, this).items()}
+        sent = {name: list(rows) for name, rows in transfers(a, w, plan, this).items()}
         model, payloads = golden.Model(this), []
         for job in plan:
-            assert int.from_bytes(sent["job"].pop(0).tobytes(), "little") == golden.job_payload(job, this)
+            assert int.from_bytes(sent["job"].pop(0).tobytes(), "little") == job_payload(job, this)
             lanes = {}
             for name, operand, count in zip("aw", this.operands, (this.rows, this.cols), strict=True):
                 if getattr(job, f"load_{name}"):
@@ -117,7 +134,8 @@ def test_jobs_make_the_product(a_format, w_format):
                 payloads.append(list(bits.to_bytes(-(-at // 8), "little")))
         assert not any(sent.values())
         assert [payload[-1] >> (at - 1) % 8 for payload in payloads] == golden.ends(plan, this).tolist()
-        product, overflow, _ = golden.results(np.array(payloads, np.uint8), plan, shape[0], shape[2], this)
+        given = codec.unpack(this.o_layout, np.array(payloads, np.uint8))
+        product, overflow, _ = golden.results(given, plan, shape[0], shape[2], this)
         expected = this.operands[0].values(a) @ this.operands[1].values(w).T
         half = 1 << this.accumulator - 1
         assert (product == (expected + half) % (2 * half) - half).all()
@@ -186,7 +204,7 @@ def test_wrong_requests_are_refused():
         "K must be 16 or less for memories of 8 and 16 transfers, not 17": lambda: golden.jobs(
             (1, 17, 1), config("ovp-int4", "ovp-int4")
         ),
-        "a_panels of a job must be 1 to 8, not 9": lambda: golden.job_payload(Job(1, 9, 1), config()),
+        "a_panels of a job must be 1 to 8, not 9": lambda: golden.job_values(Job(1, 9, 1), config()),
     }.items():
         with pytest.raises(ValueError, match=f"^{message}$"):
             request()
@@ -214,10 +232,12 @@ def test_the_core_gives_the_product(a_format, w_format):
         a, w = operands(this, shape)
         plan = golden.jobs(shape, this)
         ends = golden.ends(plan, this)
-        streams = golden.transfers(a, w, plan, this)
+        streams = transfers(a, w, plan, this)
         driven = drive.drive(design, streams, {"o": len(ends)}, stall_in=stalls[0], stall_out=stalls[1], quiet=50)
         assert driven.failure is None
-        product, overflow, last = golden.results(driven.outputs["o"], plan, shape[0], shape[2], this)
+        product, overflow, last = golden.results(
+            codec.unpack(this.o_layout, driven.outputs["o"]), plan, shape[0], shape[2], this
+        )
         expected = systolic.matmul(a, w, this)
         assert (product == expected[0]).all() and (overflow == expected[1]).all() and (last == ends).all()
         assert driven.status["overrun"] == 0
@@ -233,7 +253,7 @@ def test_flags_are_told_apart(illegal, overrun):
     code = 0x88 if illegal else 0x00
     size = -(-sum(golden.job_fields(this).values()) // 8)
     streams = {
-        "job": np.frombuffer(golden.job_payload(job, this).to_bytes(size, "little"), np.uint8)[None],
+        "job": np.frombuffer(job_payload(job, this).to_bytes(size, "little"), np.uint8)[None],
         "a": np.full((job.steps, 2), code, np.uint8),
         "w": np.zeros((job.steps, 3), np.uint8),
     }
@@ -387,7 +407,7 @@ def test_run_matmul_in_several_jobs_on_the_twin(a_format, w_format, tmp_path):
     problem = prepare(a, w, this)
     plan = golden.jobs(problem.shape, this)
     assert len(plan) > 1 and re.search(r"check +passed", output)
-    sizes = {name: len(rows.tobytes()) for name, rows in golden.transfers(problem.a, problem.w, plan, this).items()}
+    sizes = {name: rows.nbytes for name, rows in transfers(problem.a, problem.w, plan, this).items()}
     assert f"bytes sent         {sum(sizes.values()):,}" in output
     product, _ = systolic.matmul(problem.a, problem.w, this)
     assert (np.load(tmp_path / "Y.npy") == problem.restored(product)).all()

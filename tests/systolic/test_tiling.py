@@ -19,6 +19,8 @@ from bitloom.cores.systolic.tile import SystolicConfig
 from bitloom.golden.systolic import tile as golden
 from bitloom.golden.systolic import tiling
 from bitloom.golden.workloads.product import encode, prepare
+from bitloom.hdl.stream import codec
+from bitloom.testbench import payloads
 from bitloom.testbench.systolic import product as gemm_run
 
 
@@ -122,8 +124,9 @@ def test_cutting_and_putting_together_is_the_product(a_format, w_format, dataflo
             int(rows), int(cols), a_format, w_format, 48, index % 2 == 0, dataflow=dataflow, partials=int(partials)
         )
         a, w = operands(this, shape, seed=index)
-        rows = model(tiling.transfers(a, w, this), this)
-        product, overflow, last = tiling.results(results(rows, this), shape[0], shape[2], this)
+        sent = payloads.rows({"a": this.a_layout, "w": this.w_layout}, tiling.transfers(a, w, this))
+        given = codec.unpack(this.o_layout, results(model(sent, this), this))
+        product, overflow, last = tiling.results(given, shape[0], shape[2], this)
         expected = this.operands[0].values(a) @ this.operands[1].values(w).T
         assert (product == expected).all()
         assert (overflow == ((expected & 1 == 1) & this.overflow)).all()

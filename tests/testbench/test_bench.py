@@ -7,6 +7,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from amaranth import signed
+from amaranth.lib import data
 from benches import passes
 
 from bitloom.cores.catalogue import CATALOGUE, lookup
@@ -15,7 +17,7 @@ from bitloom.golden.olive import ovp
 from bitloom.golden.systolic import tile as systolic
 from bitloom.testbench import runner, verilator
 from bitloom.testbench.runner import simulate
-from bitloom.testbench.stream import PROFILES, join, split, stalls
+from bitloom.testbench.stream import PROFILES, describing, packed, stalls
 from bitloom.tools import external
 
 VECTORS = 2000
@@ -349,13 +351,18 @@ def test_a_program_is_built_once_and_never_half(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("width", [1, 5, 8, 48])
-def test_payloads_are_joined_and_split(width):
+def test_payloads_for_the_simulator_and_for_a_report(width):
     rng = np.random.default_rng(width)
+    layout = data.StructLayout({"lanes": data.ArrayLayout(signed(width), 7), "last": 1})
     fields = rng.integers(-(1 << (width - 1)), 1 << (width - 1), (20, 7))
-    payloads = join(fields, width)
-    for payload, row in zip(payloads, fields.tolist(), strict=True):
-        assert split(payload, width, 7) == [value % (1 << width) for value in row]
-        assert payload == sum((value % (1 << width)) << (width * lane) for lane, value in enumerate(row))
+    payloads = packed(layout, lanes=fields, last=np.arange(20) == 19)
+    for at, (payload, row) in enumerate(zip(payloads, fields.tolist(), strict=True)):
+        last = int(at == 19)
+        words = [value % (1 << width) for value in row]
+        assert payload == sum(word << (width * lane) for lane, word in enumerate(words)) | last << (7 * width)
+        assert describing(layout)(payload) == {"lanes": row, "last": last}
+        shown = describing(layout, "lanes")(payload)
+        assert shown == {"lanes": [f"0x{word:0{-(-width // 4)}x}" for word in words], "last": last}
 
 
 def test_stall_profiles():
