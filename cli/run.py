@@ -92,34 +92,38 @@ def run_core(context, where, baud, inputs, settings, no_check, parameters, outpu
     """Send payloads through a core.
 
     A .npy file holds a transfer in each row, its payload as bytes, the lowest first; or in each element, as an integer,
-    for payloads of at most 64 bits. The outputs are written likewise, each stream to a file. `bitloom info CORE` shows
-    the streams. NAME before the first = is a stream of the core; where it has none of that name, all of it is the file.
+    for payloads of at most 64 bits. A .npz file holds an array for each field of the payload: `lanes` of shape
+    (transfers, lanes), `last` of shape (transfers,), or one number for all transfers; groups[i].codes[j] is the array
+    groups.codes. The outputs are written likewise, each stream to a file, its fields to one whose name ends in .npz.
+
+    `bitloom info CORE` shows the streams and their fields. NAME before the first = is a stream of the core; where it
+    has none of that name, all of it is the file.
 
     What comes out is compared with the golden model where that takes any payloads; else, but for rtl, with the
     Verilated core.
     """
+    from ..cores.interface import layouts
     from ..fpga.session.session import Session
-    from ..testbench import payloads
-    from ..testbench.systolic import product as files
+    from ..testbench import payload_files, payloads
 
     check_writable(output, json_file)
     session = Session(where, context.info_name, parameters, baud=baud)
     given = payloads.parse_files(inputs, session.channels.inputs)
     constants = payloads.parse_settings(settings)
-    arrays = {name: files.load(path) for name, path in given.items()}
+    arrays = {name: payload_files.load(path) for name, path in given.items()}
     with opened(session):
-        rows = payloads.streams(session.channels.inputs, arrays, session.channels.settings, constants)
+        shapes = layouts(session.core.component(session.config))
+        rows = payloads.streams(session.channels.inputs, arrays, session.channels.settings, constants, shapes)
         with bar(f"running {session.core.name}") as progress:
             result = session.run(rows, constants, check=not no_check, progress=progress)
         report = _core_report(session, rows, result)
     if json_file:
         measured = {"core": session.core.name, "parameters": session.config.to_dict(), "on": where}
         write_json(json_file, measured | result.to_dict())
-    numbers = all(array.ndim == 1 for array in arrays.values())
+    numbers = payload_files.are_numbers(arrays.values())
     written = payloads.output_files(output, session.channels.outputs) if result.passed else {}
     for name, path in written.items():
-        bits = session.channels.outputs[name].bits
-        files.save(path, payloads.from_bytes(result.outputs[name], bits, numbers))
+        payload_files.save(path, result.outputs[name], shapes[name], numbers)
     return _told(session.core.name, report, result, *written.values())
 
 

@@ -8,6 +8,7 @@ import inspect
 import re
 import textwrap
 
+from amaranth import Shape
 from amaranth.lib.wiring import In
 
 from ..hdl.emission.replicate import unwarned
@@ -53,10 +54,12 @@ def streams(component, config, interface, widths):
     Returns
     -------
     list of dict
-        `name`; `direction`; `about`, what comes in which order; `payload`, what its fields mean; and `fields`, the
-        lowest bits first: `name` with an index for each array, `port` and `bits` as Verilog selects them, `offset` and
-        `width` in bits, `signed`, `arrays` with `count` and `stride` in bits of each index, and the `values` of an
-        enumeration. Words and order are the same for all transfers of the stream.
+        `name`; `direction`; `about`, what comes in which order; `payload`, what its fields mean; `bits` of a payload;
+        `byte_order`, of a payload as bytes: always `little`, the lowest bits first, unused upper ones 0; and `fields`,
+        the lowest bits first: `name` with an index for each array, `key`, the same without, as `hdl.stream.codec` has
+        it, `port` and `bits` as Verilog selects them, `offset` and `width` in bits, `signed` for two's complement,
+        `arrays` with `count` and `stride` in bits of each index, and the `values` of an enumeration. Words and order
+        are the same for all transfers of the stream.
     """
     described, words = [], _attributes(component)
     for name, member in component.signature.members.items():
@@ -70,6 +73,8 @@ def streams(component, config, interface, widths):
                 "direction": "input" if member.flow == In else "output",
                 "about": about + _ends(name, member, interface, payload),
                 "payload": _layout_words(config, kind),
+                "bits": Shape.cast(payload.shape()).width,
+                "byte_order": "little",
                 "fields": [_field(name, member, each, interface, widths) for each in fields(payload.shape())],
             }
         )
@@ -149,6 +154,7 @@ def _field(name, member, field, interface, widths):
     indices = [index if array.count > 1 else "0" for array, index in zip(field.arrays, _INDICES, strict=False)]
     told = {
         "name": field.name(indices),
+        "key": field.key,
         "port": port,
         "bits": _select(port, widths.get(port, 0), offset, field, indices),
         "offset": offset,

@@ -150,19 +150,21 @@ def parse_settings(texts):
     return settings
 
 
-def streams(known, arrays, settings, constants):
+def streams(known, arrays, settings, constants, layouts):
     """Payloads of every input stream of a core.
 
     Parameters
     ----------
     known : mapping of str to LinkStream
         The input streams.
-    arrays : dict of (str or None) to ndarray
+    arrays : dict of (str or None) to ndarray or payload_files.Fields
         As `parse_files` names them.
     settings : mapping of str to int
         The other inputs, and their widths.
     constants : dict of str to int
         Their values.
+    layouts : mapping of str to ShapeLike
+        Of the payloads of each stream: `cores.interface.layouts`.
 
     Returns
     -------
@@ -171,7 +173,7 @@ def streams(known, arrays, settings, constants):
     Raises
     ------
     ValueError
-        If streams are missing or unknown, and as from `to_rows`; so for the settings.
+        If streams are missing or unknown, and as from `to_rows` and `Fields.packed`; so for the settings.
     """
     if len(known) == 1 and None in arrays:
         arrays = {next(iter(known)): arrays[None]}
@@ -183,7 +185,12 @@ def streams(known, arrays, settings, constants):
             raise ValueError(f"unknown input {name!r} in --set: the core has {', '.join(settings) or 'none'}")
         if value >> settings[name]:
             raise ValueError(f"{name} must be 0 to {(1 << settings[name]) - 1}, not {value}")
-    return {name: to_rows(name, arrays[name], stream.bits) for name, stream in known.items()}
+    return {
+        name: to_rows(name, arrays[name], stream.bits)
+        if isinstance(arrays[name], np.ndarray)
+        else arrays[name].packed(name, layouts[name])
+        for name, stream in known.items()
+    }
 
 
 def output_files(path, outputs):

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..hdl.stream import codec
 
-__all__ = ["PROFILES", "STALL_PAIRS", "Stream", "describing", "packed", "sink", "source", "stalls"]
+__all__ = ["PROFILES", "STALL_PAIRS", "Collected", "Stream", "describing", "packed", "sink", "source", "stalls"]
 
 _PATTERN = 4096  # cycles after which a stall pattern repeats
 
@@ -199,6 +199,34 @@ def sink(bench, stream, expected, go, patient, accepted, after, shown, flag, fla
 def packed(layout, /, **fields):
     """Payloads of fields as the integers that a simulator takes; parameters and errors of `codec.pack`."""
     return codec.to_integers(codec.pack(layout, **fields))
+
+
+class Collected:
+    """Transfers of a stream, collected by their fields and packed together, which is far faster than one by one.
+
+    Parameters
+    ----------
+    layout : ShapeLike
+        Of the payload.
+    """
+
+    def __init__(self, layout):
+        self._layout, self._parts, self._count = layout, [], 0
+
+    def __len__(self):
+        return self._count
+
+    def add(self, **fields):
+        """More transfers: an array of each field, by its name."""
+        self._parts.append(fields)
+        self._count += len(next(iter(fields.values())))
+
+    def payloads(self):
+        """Payloads of all of them: list of int."""
+        if not self._parts:
+            return []
+        names = self._parts[0]
+        return packed(self._layout, **{name: np.concatenate([part[name] for part in self._parts]) for name in names})
 
 
 def describing(layout, *codes):

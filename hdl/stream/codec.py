@@ -11,9 +11,8 @@ from itertools import product
 
 import numpy as np
 from amaranth import Shape
-from numpy.lib.stride_tricks import as_strided
 
-from .fields import fields
+from .fields import disjoint, fields
 
 __all__ = ["from_integers", "named", "pack", "to_integers", "to_rows", "unpack"]
 
@@ -63,7 +62,8 @@ def pack(shape, /, **values):
     """
     size, known = -(-Shape.cast(shape).width // 8), named(shape)
     given = _flat(values)
-    _check_names(given, known, size)
+    if given.keys() != known.keys() or not disjoint(shape):
+        _check_names(given, known, size)
     arrays = {name: _checked(name, value, known[name]) for name, value in given.items()}
     payloads = np.zeros((_transfers(arrays), size), np.uint8)
     for name, array in arrays.items():
@@ -93,7 +93,7 @@ def unpack(shape, payloads):
     ValueError
         As from `to_rows`.
     """
-    rows = to_rows(payloads, Shape.cast(shape).width)
+    rows = np.ascontiguousarray(to_rows(payloads, Shape.cast(shape).width))
     return {name: _from_parts(_taken(rows, field), field) for name, field in named(shape).items()}
 
 
@@ -301,6 +301,12 @@ def _taken(payloads, field):
 def _places(payloads, field):
     """Where a field is: its elements that begin at the same bit of a byte together.
 
+    Parameters
+    ----------
+    payloads : ndarray of uint8, shape (transfers, bytes)
+        Contiguous.
+    field : Field
+
     Yields
     ------
     which : tuple of slice
@@ -311,17 +317,20 @@ def _places(payloads, field):
         Views of the bytes from their first ones on, as many as their values have, and from their second ones on, as
         far as they reach.
     """
-    if not field.width:
+    if not field.width or not len(payloads):
         return
-    periods = [8 // math.gcd(array.stride, 8) for array in field.arrays]
-    strides = [array.stride * period // 8 for array, period in zip(field.arrays, periods, strict=True)]
-    for start in product(*(range(min(p, a.count)) for p, a in zip(periods, field.arrays, strict=True))):
-        bit = field.offset + sum(index * array.stride for index, array in zip(start, field.arrays, strict=True))
-        which = slice(None), *(slice(index, None, period) for index, period in zip(start, periods, strict=True))
-        counts = [-((i - a.count) // p) for i, p, a in zip(start, periods, field.arrays, strict=True)]
-
-        def view(first, size, counts=counts):
-            return as_strided(payloads[:, first:], (len(payloads), *counts, size), (payloads.strides[0], *strides, 1))
-
-        first, shift = divmod(bit, 8)
-        yield which, shift, view(first, -(-field.width // 8)), view(first + 1, -(-(shift + field.width) // 8) - 1)
+    arrays, count = field.arrays, len(payloads)
+    periods = [8 // math.gcd(array.stride, 8) for array in arrays]
+    strides = (
+        payloads.shape[1],
+        *(array.stride * period // 8 for array, period in zip(arrays, periods, strict=True)),
+        1,
+    )
+    for start in product(*(range(min(p, a.count)) for p, a in zip(periods, arrays, strict=True))):
+        first, shift = divmod(field.offset + sum(i * a.stride for i, a in zip(start, arrays, strict=True)), 8)
+        which = slice(None), *(slice(i, None, p) for i, p in zip(start, periods, strict=True))
+        shape = count, *(-((i - a.count) // p) for i, p, a in zip(start, periods, arrays, strict=True))
+        # Of the arrays that NumPy makes of a part of another one, these are the fastest made.
+        low = np.ndarray((*shape, -(-field.width // 8)), np.uint8, payloads, first, strides)
+        high = np.ndarray((*shape, -(-(shift + field.width) // 8) - 1), np.uint8, payloads, first + 1, strides)
+        yield which, shift, low, high

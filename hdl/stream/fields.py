@@ -9,7 +9,7 @@ from amaranth import Shape
 from amaranth.hdl import ShapeCastable
 from amaranth.lib import data
 
-__all__ = ["Elements", "Field", "fields"]
+__all__ = ["Elements", "Field", "disjoint", "fields"]
 
 
 class Elements(NamedTuple):
@@ -102,6 +102,17 @@ def fields(shape):
         return fields(shape.as_shape())
     cast = Shape.cast(shape)
     return [Field((), 0, cast.width, cast.signed)]
+
+
+def disjoint(shape):
+    """Whether fields of a payload surely share no bits, as those of a union do and those of a flexible layout may."""
+    if isinstance(shape, data.ArrayLayout):
+        return disjoint(shape.elem_shape)
+    if isinstance(shape, data.Layout):
+        return isinstance(shape, data.StructLayout) and all(disjoint(inner.shape) for _, inner in shape)
+    if isinstance(shape, ShapeCastable) and not isinstance(shape, enum.EnumMeta):
+        return disjoint(shape.as_shape())
+    return True
 
 
 def _within(step, offset, inner):

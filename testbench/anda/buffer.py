@@ -7,7 +7,7 @@ from ...golden.anda import cycles as anda_cycles
 from ...golden.anda import planes as golden
 from ...hdl.stream import codec
 from ..bench import Failure, Phase, shares
-from ..stream import STALL_PAIRS, describing, packed
+from ..stream import STALL_PAIRS, Collected, describing
 from .planes import plane_payloads, plane_words
 
 __all__ = ["buffer"]
@@ -29,7 +29,7 @@ async def buffer(bench):
             complete.append(script)
         if options.pop("exact", False):
             options["cycles"] = anda_cycles.buffer_cycles(script.moved)
-        inputs = {"command": script.commands, "i": script.planes}
+        inputs = {"command": script.commands.payloads(), "i": script.planes}
         return Phase(name, inputs, script.outputs, after=script.after, **options)
 
     phases = []
@@ -124,7 +124,8 @@ class _Script:
 
     Attributes
     ----------
-    commands, planes, outputs, after
+    commands : Collected
+    planes, outputs, after : list of int
         As of a `Phase`.
     moved : list of (int, int)
         Sets and planes of a set of each command.
@@ -134,7 +135,8 @@ class _Script:
 
     def __init__(self, config):
         self.config = config
-        self.commands, self.planes, self.outputs, self.after, self.moved = [], [], [], [], []
+        self.commands = Collected(config.command_layout)
+        self.planes, self.outputs, self.after, self.moved = [], [], [], []
         self.touched = set()
 
     def write(self, tensor, first, last, mantissa=0):
@@ -152,10 +154,12 @@ class _Script:
     def read_image(self, tensor):
         """Read all words of a tensor, two at a time, each time beside other exponents."""
         config, (words, exponents) = self.config, tensor.image
-        for word in {min(2 * index, len(words) - 2) for index in range(-(-len(words) // 2))}:
-            at = word % len(exponents)
+        first = np.array([*{min(2 * index, len(words) - 2) for index in range(-(-len(words) // 2))}])
+        beside = first % len(exponents)
+        pairs = plane_words(np.stack([words[first], words[first + 1]], axis=1), exponents[beside], config.group)
+        for word, at, payload in zip(first.tolist(), beside.tolist(), pairs, strict=True):
             self._add(tensor.start + word, tensor.exponents + at, 1, 1, 1, 1)
-            self._expect(plane_words(words[None, word : word + 2], exponents[None, at], config.group))
+            self._expect([payload])
 
     def nothing(self, rng):
         """A command of no sets."""
@@ -176,7 +180,7 @@ class _Script:
             "mantissa": mantissa,
             "read": read,
         }
-        self.commands += packed(self.config.command_layout, **fields)
+        self.commands.add(**{name: [value] for name, value in fields.items()})
         self.moved.append((sets, length))
 
     def _expect(self, payloads):

@@ -7,7 +7,7 @@ from ...golden.anda import tile as golden
 from ...hdl.floating.formats import FP16
 from ...hdl.stream import codec
 from ..bench import Failure, Phase, shares
-from ..stream import STALL_PAIRS, describing, packed
+from ..stream import STALL_PAIRS, Collected, describing
 
 __all__ = ["tile"]
 
@@ -183,23 +183,24 @@ class _Draw:
 def _items(reductions, config):
     """What goes in and what must come out of reductions, as fields of a `Phase`."""
     make = {"anda": _serial, "figna": _parallel, "fp16": _floating}[config.pe]
-    inputs, outputs, after, delay = {}, [], [], []
-    width = 16 if config.output == "fp16" else 32
+    inputs, outputs, after, delay = {}, Collected(config.o_layout), [], []
     for reduction in reductions:
-        for name, payloads in make(reduction, config).items():
-            inputs.setdefault(name, []).extend(payloads)
-        scales = packed(config.scales_layout, scales=_numbers(reduction.scales.view(np.uint16).T))
-        inputs.setdefault("scales", []).extend(scales)
+        sent = make(reduction, config)
+        codes = reduction.scales.view(np.uint16).T
+        sent["scales"] = {f"scales.{name}": part for name, part in _numbers(codes).items()}
+        for name, fields in sent.items():
+            inputs.setdefault(name, Collected(getattr(config, f"{name}_layout"))).add(**fields)
         order = np.arange(config.rows)
-        results = reduction.results.view(np.uint16 if width == 16 else np.uint32)
-        outputs += packed(config.o_layout, values=results, last=order == order[-1])
+        results = reduction.results.view(np.uint16 if config.output == "fp16" else np.uint32)
+        outputs.add(values=results, last=order == order[-1])
         after += [len(inputs["a"]) - 1] * config.rows
         delay += order.tolist()
-    return {"inputs": inputs, "outputs": outputs, "after": after, "delay": delay}
+    inputs = {name: sent.payloads() for name, sent in inputs.items()}
+    return {"inputs": inputs, "outputs": outputs.payloads(), "after": after, "delay": delay}
 
 
 def _serial(reduction, config):
-    """Transfers of `anda`; where exponents and `last` do not count, they are not those of the group."""
+    """Fields of the transfers of `anda`; where exponents and `last` do not count, they are not those of the group."""
     t = reduction.activations
     groups, m = t.planes.shape[1:]
     # Group by group, row by row; of each group plane by plane.
@@ -209,8 +210,8 @@ def _serial(reduction, config):
     ends[:, -1] = np.arange(groups) == groups - 1
     if config.signs == "beside":
         transfers = {
-            "a": packed(config.a_layout, words=planes.reshape(-1, config.rows), last=ends.ravel()),
-            "heads": packed(config.heads_layout, signs=signs, exponents=exponents),
+            "a": {"words": planes.reshape(-1, config.rows), "last": ends.ravel()},
+            "heads": {"signs": signs, "exponents": exponents},
         }
     else:
         # The signs go before the planes.
@@ -219,16 +220,16 @@ def _serial(reduction, config):
         beside = np.concatenate([exponents[:, None], others], axis=1)
         words, beside = (part.reshape(-1, config.rows) for part in (words, beside))
         ends = np.pad(ends, ((0, 0), (1, 0))).ravel()
-        transfers = {"a": packed(config.a_layout, words=words, exponents=beside, last=ends)}
+        transfers = {"a": {"words": words, "exponents": beside, "last": ends}}
     weights = np.pad(reduction.weights, ((0, 0), (0, groups * config.group - reduction.weights.shape[1])))
     bits = (weights[..., None] >> np.arange(3, -1, -1)) & 1
     # Groups and planes first, then columns with their elements.
     bits = bits.reshape(config.cols, groups, config.group, 4).transpose(1, 3, 0, 2)
-    return transfers | {"w": packed(config.w_layout, planes=_words(bits).reshape(4 * groups, config.cols))}
+    return transfers | {"w": {"planes": _words(bits).reshape(4 * groups, config.cols)}}
 
 
 def _parallel(reduction, config):
-    """Transfers of `figna`."""
+    """Fields of the transfers of `figna`."""
     t = reduction.activations
     groups, times = t.signs.shape[1], config.group // config.lanes
     shape = config.rows, groups * times, config.lanes
@@ -237,26 +238,25 @@ def _parallel(reduction, config):
     planes = (t.planes[..., None] >> elements) & np.uint64(1)
     powers = np.uint64(1) << np.arange(t.mantissa, dtype=np.uint64)[::-1]
     mantissas = (planes * powers[:, None]).sum(axis=2)
-    payloads = packed(
-        config.a_layout,
-        signs=_words(signs.reshape(shape)).T,
-        mantissas=mantissas.reshape(shape).transpose(1, 0, 2),
-        exponents=np.repeat(t.exponents, times, axis=1).T,
-        last=np.arange(groups * times) == groups * times - 1,
-    )
-    return {"a": payloads, "w": _weights(reduction, config, groups * config.group)}
+    fields = {
+        "signs": _words(signs.reshape(shape)).T,
+        "mantissas": mantissas.reshape(shape).transpose(1, 0, 2),
+        "exponents": np.repeat(t.exponents, times, axis=1).T,
+        "last": np.arange(groups * times) == groups * times - 1,
+    }
+    return {"a": fields, "w": _weights(reduction, config, groups * config.group)}
 
 
 def _floating(reduction, config):
-    """Transfers of `fp16`: each step along K for one row of every unit after the other."""
+    """Fields of the transfers of `fp16`: each step along K for one row of every unit after the other."""
     x = reduction.activations.view(np.uint16)
     steps = -(-x.shape[1] // config.lanes)
     x = np.pad(x, ((0, 0), (0, steps * config.lanes - x.shape[1])))
     x = x.reshape(config.units, config.share, steps, config.lanes).transpose(2, 1, 0, 3)
     x = x.reshape(-1, config.units, config.lanes)
     ends = np.repeat(np.arange(steps) == steps - 1, config.share)
-    values = packed(config.a_layout, values=_numbers(x), last=ends)
-    return {"a": values, "w": _weights(reduction, config, steps * config.lanes)}
+    fields = {f"values.{name}": part for name, part in _numbers(x).items()}
+    return {"a": {**fields, "last": ends}, "w": _weights(reduction, config, steps * config.lanes)}
 
 
 def _words(bits):
@@ -272,10 +272,10 @@ def _numbers(codes):
 
 
 def _weights(reduction, config, k):
-    """Transfers of `lanes` weights a column, padded to `k` steps."""
+    """Fields of transfers of `lanes` weights a column, padded to `k` steps."""
     weights = np.pad(reduction.weights, ((0, 0), (0, k - reduction.weights.shape[1])))
     weights = weights.reshape(config.cols, -1, config.lanes).transpose(1, 0, 2)
-    return packed(config.w_layout, weights=weights)
+    return {"weights": weights}
 
 
 def _descriptions(config):

@@ -8,7 +8,7 @@ from ...golden.sat import selector as golden
 from ...golden.sat import sparse as nm_sparse
 from ...golden.systolic import tile as systolic
 from ..bench import Failure, Phase, shares
-from ..stream import STALL_PAIRS, describing, packed
+from ..stream import STALL_PAIRS, Collected, describing
 
 __all__ = ["selector"]
 
@@ -118,16 +118,16 @@ def _draw(shape, kind, config, rng):
 def _items(rows, n, config):
     """What goes in and what must come out of rows, each of shape (lanes, length), as fields of a `Phase`."""
     m = config.group
-    inputs, outputs, after, delay = [], [], [], []
+    inputs, outputs, after, delay = Collected(config.i_layout), Collected(config.o_layout), [], []
     for row in rows:
         length = row.shape[1]
         at = np.arange(length)
         start = len(inputs)
-        inputs += packed(config.i_layout, lanes=row.T, last=at == length - 1)
+        inputs.add(lanes=row.T, last=at == length - 1)
         kept = nm_sparse.select(nm_sparse.pad(row, m), n, m)
         values, indices = (slots.reshape(config.lanes, -1).T for slots in kept)
         at = np.arange(len(values))
-        outputs += packed(config.o_layout, lanes={"value": values, "index": indices}, last=at == at[-1])
+        outputs.add(**{"lanes.value": values, "lanes.index": indices}, last=at == at[-1])
         after += (start + np.minimum((at // n + 1) * m, length) - 1).tolist()
         delay += (at % n).tolist()
-    return {"inputs": inputs, "outputs": outputs, "after": after, "delay": delay}
+    return {"inputs": inputs.payloads(), "outputs": outputs.payloads(), "after": after, "delay": delay}

@@ -8,8 +8,8 @@ from ...golden.sat import sparse as nm_sparse
 from ...golden.sat import tile as golden
 from ...golden.systolic import tile as systolic
 from ..bench import Failure, Phase, shares
-from ..stream import STALL_PAIRS, describing, packed
-from ..systolic.results import result_payloads
+from ..stream import STALL_PAIRS, Collected, describing
+from ..systolic.results import result_fields
 
 __all__ = ["tile"]
 
@@ -151,7 +151,8 @@ def _lengths_at_the_limit(config, n):
 
 def _items(reductions, n, config):
     """What goes in and what must come out of reductions, as fields of a `Phase`."""
-    inputs, outputs, after, delay = {"w": [], "a": []}, [], [], []
+    inputs = {"w": Collected(config.w_layout), "a": Collected(config.a_layout)}
+    outputs, after, delay = Collected(config.o_layout), [], []
     order = np.arange(config.rows)
     for reduction in reductions:
         product, overflow = golden.matmul(reduction.values, reduction.indices, reduction.a, config)
@@ -163,15 +164,16 @@ def _items(reductions, n, config):
             indices = (indices * 5 + 3) % config.group
         at = np.arange(len(values))
         ends = (at == at[-1]) & (reduction.end != "a")
-        inputs["w"] += packed(config.w_layout, lanes={"value": values, "index": indices}, last=ends)
+        inputs["w"].add(**{"lanes.value": values, "lanes.index": indices}, last=ends)
         groups = reduction.a.reshape(config.rows, -1, config.group).transpose(1, 0, 2)
         at = np.arange(len(groups))
         ends = (at == at[-1]) & (reduction.end in ("both", "a"))
-        inputs["a"] += packed(config.a_layout, lanes=groups, last=ends)
-        outputs += result_payloads(config, product, overflow, order == order[-1])
+        inputs["a"].add(lanes=groups, last=ends)
+        outputs.add(**result_fields(config, product, overflow, order == order[-1]))
         after += [len(inputs["w"]) - 1] * config.rows
         delay += order.tolist()
-    return {"inputs": inputs, "outputs": outputs, "after": after, "delay": delay}
+    inputs = {name: sent.payloads() for name, sent in inputs.items()}
+    return {"inputs": inputs, "outputs": outputs.payloads(), "after": after, "delay": delay}
 
 
 def _bits(config):

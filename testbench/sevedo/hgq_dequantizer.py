@@ -3,7 +3,7 @@
 import numpy as np
 
 from ...golden.sevedo import hgq_tile as golden
-from ..stream import describing, packed
+from ..stream import describing
 from .hgq_reductions import Draw, items, run
 
 __all__ = ["dequantizer"]
@@ -12,33 +12,32 @@ __all__ = ["dequantizer"]
 async def dequantizer(bench):
     """Fine groups of tensors of every kind, `lanes` rows with one column, as their dot products."""
     config, rng = bench.config, bench.rng
-    lanes = config.unit_lanes
+    lanes, layouts = config.unit_lanes, {"i": config.i_layout, "o": config.o_layout}
 
     def transfers(reduction):
         (x, x_shifts, x_scales), (w, w_shifts, w_scales) = (
             reduction.groups(t, rng) for t in (reduction.x, reduction.w)
         )
         dots = (x.astype(np.int64) * w).sum(axis=2)
-        payloads = packed(
-            config.i_layout,
-            dots=dots.T,
-            x_shifts=x_shifts.T,
-            x_scales=x_scales.T,
-            w_shift=w_shifts[0],
-            w_scale=w_scales[0],
-            last=np.arange(reduction.steps) == reduction.steps - 1,
-        )
-        return {"i": payloads}
+        fields = {
+            "dots": dots.T,
+            "x_shifts": x_shifts.T,
+            "x_scales": x_scales.T,
+            "w_shift": w_shifts[0],
+            "w_scale": w_scales[0],
+            "last": np.arange(reduction.steps) == reduction.steps - 1,
+        }
+        return {"i": fields}
 
     def results(reduction):
         codes = reduction.results.view(np.uint32)[:, 0]
-        return packed(config.o_layout, value=codes, last=np.arange(lanes) == lanes - 1)
+        return {"value": codes, "last": np.arange(lanes) == lanes - 1}
 
     steady = max(config.groups, golden.spacing(config)) if config.scheme != "flat" else 1
     await run(
         bench,
         Draw(config, lanes, 1, rng),
-        lambda reductions: items(reductions, transfers, results),
+        lambda reductions: items(reductions, layouts, transfers, results),
         lambda lengths: golden.dequantizer_cycles(config, lengths),
         steady,
         (describing(config.i_layout, "x_scales", "w_scale"), describing(config.o_layout, "value")),

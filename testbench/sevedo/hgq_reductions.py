@@ -5,7 +5,7 @@ import numpy as np
 from ...golden.sevedo import hgq
 from ...golden.sevedo.hgq_tile import spacing
 from ..bench import Failure, Phase, shares
-from ..stream import STALL_PAIRS
+from ..stream import STALL_PAIRS, Collected
 
 __all__ = ["KINDS", "Draw", "Reduction", "items", "run"]
 
@@ -180,26 +180,31 @@ def _lengths(config):
     return sorted({1, 2, max(whole - 1, 1), whole, whole + 1, 3 * whole})
 
 
-def items(reductions, make, results):
+def items(reductions, layouts, make, results):
     """What goes in and what must come out of reductions, as fields of a `Phase`.
 
     Parameters
     ----------
     reductions : list of Reduction
+    layouts : dict of str to ShapeLike
+        Of the payloads of each input stream, the leading one first, and of the stream `o`.
     make : callable
-        From a reduction to its payloads: dict of stream to list, the leading stream first.
+        From a reduction to the fields of its transfers: dict of stream to dict.
     results : callable
-        From a reduction to the payloads of its results.
+        From a reduction to the fields of its results.
     """
-    inputs, outputs, after, delay = {}, [], [], []
+    streams, after, delay = {name: Collected(layout) for name, layout in layouts.items()}, [], []
+    outputs, leading = streams.pop("o"), next(iter(layouts))
     for reduction in reductions:
-        for name, payloads in make(reduction).items():
-            inputs.setdefault(name, []).extend(payloads)
-        given = results(reduction)
-        outputs += given
-        after += [len(next(iter(inputs.values()))) - 1] * len(given)
-        delay += range(len(given))
-    return {"inputs": inputs, "outputs": outputs, "after": after, "delay": delay}
+        for name, fields in make(reduction).items():
+            streams[name].add(**fields)
+        before = len(outputs)
+        outputs.add(**results(reduction))
+        count = len(outputs) - before
+        after += [len(streams[leading]) - 1] * count
+        delay += range(count)
+    inputs = {name: sent.payloads() for name, sent in streams.items()}
+    return {"inputs": inputs, "outputs": outputs.payloads(), "after": after, "delay": delay}
 
 
 async def run(bench, draw, fields, cycles, steady, describe):

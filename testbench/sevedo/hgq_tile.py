@@ -3,7 +3,7 @@
 import numpy as np
 
 from ...golden.sevedo import hgq_tile as golden
-from ..stream import describing, packed
+from ..stream import describing
 from .hgq_reductions import Draw, items, run
 
 __all__ = ["tile"]
@@ -14,6 +14,8 @@ async def tile(bench):
     config, rng = bench.config, bench.rng
     draw = Draw(config, config.rows, config.cols, rng)
 
+    layouts = {"x": config.x_layout, "w": config.w_layout, "o": config.o_layout}
+
     def transfers(reduction):
         inputs = {}
         # Either stream may end the reduction.
@@ -22,18 +24,18 @@ async def tile(bench):
             codes, shifts, scales = (part.swapaxes(0, 1) for part in reduction.groups(t, rng))
             ends = (np.arange(reduction.steps) == reduction.steps - 1) & (either != number)
             groups = {"codes": codes, "shift": shifts, "scale": scales}
-            inputs[name] = packed(getattr(config, f"{name}_layout"), groups=groups, last=ends)
+            inputs[name] = {**{f"groups.{field}": values for field, values in groups.items()}, "last": ends}
         return inputs
 
     def results(reduction):
         rows = reduction.results.view(np.uint32).reshape(golden.results(config), config.o_rows, config.cols)
-        return packed(config.o_layout, values=rows, last=np.arange(len(rows)) == len(rows) - 1)
+        return {"values": rows, "last": np.arange(len(rows)) == len(rows) - 1}
 
     steady = {"hgq": config.groups, "flat": config.rows, "channel": config.unit_lanes}[config.scheme]
     await run(
         bench,
         draw,
-        lambda reductions: items(reductions, transfers, results),
+        lambda reductions: items(reductions, layouts, transfers, results),
         lambda lengths: golden.tile_cycles(config, lengths),
         steady,
         (describing(config.x_layout, "groups.scale"), describing(config.o_layout, "values")),

@@ -6,8 +6,8 @@ from ...golden.olive import ovp
 from ...golden.systolic import gemm as golden
 from ...golden.systolic.gemm import Job
 from ..bench import Failure, Phase, shares
-from ..stream import STALL_PAIRS, describing, packed
-from .results import result_payloads
+from ..stream import STALL_PAIRS, Collected, describing, packed
+from .results import result_fields
 
 __all__ = ["core"]
 
@@ -141,7 +141,7 @@ class _Script:
     def items(self, jobs, legal, cut):
         """Fields of a `Phase`."""
         config, sent, loads = self.config, {"a": [], "w": []}, {"a": 0, "w": 0}
-        outputs, after, flags, offending = [], [], [], []
+        outputs, after, flags, offending = Collected(config.o_layout), [], [], []
         last = np.arange(config.rows) == config.rows - 1
         for index, job in enumerate(jobs):
             lanes = {name: self._draw(name, job, legal) for name in "aw" if getattr(job, f"load_{name}")}
@@ -156,16 +156,18 @@ class _Script:
                 flagged[-1, -1] = result.overrun
             offending += [index] * bool(flagged.any())
             rows = (lanes.reshape(-1, config.cols) for lanes in (result.product, result.overflow))
-            outputs += result_payloads(config, *rows, np.tile(last, result.illegal.size))
+            outputs.add(**result_fields(config, *rows, np.tile(last, result.illegal.size)))
             flags += np.repeat(flagged.reshape(-1), config.rows).tolist()
             after += [index] * (len(outputs) - len(after))
         if not cut:
             self.done += jobs
-        inputs = {"job": [packed(config.job_layout, **golden.job_values(job, config))[0] for job in jobs]}
+        told = [golden.job_values(job, config) for job in jobs]
+        fields = {name: [values[name] for values in told] for name in golden.job_fields(config)}
+        inputs = {"job": packed(config.job_layout, **fields)}
         for name, drawn in sent.items():
             if drawn:
                 inputs[name] = packed(getattr(config, f"{name}_transfer"), lanes=np.concatenate(drawn))
-        result = {"inputs": inputs, "outputs": outputs, "after": after, "flags": flags}
+        result = {"inputs": inputs, "outputs": outputs.payloads(), "after": after, "flags": flags}
         return result | {"offending": {"job": offending[0]} if offending else {}}
 
     def measured(self):

@@ -6,9 +6,8 @@ import numpy as np
 
 from ...golden.olive import ovp
 from .. import compare
-from ..stream import packed
 
-__all__ = ["Results", "flag_difference", "illegal", "result_payloads"]
+__all__ = ["Results", "flag_difference", "illegal", "result_fields"]
 
 
 @dataclass(frozen=True)
@@ -45,10 +44,9 @@ class Results:
         return f"{self.product[row, column]}{' with the overflow flag' if self.overflow[row, column] else ''}"
 
 
-def result_payloads(config, product, overflow, last):
-    """Payloads of result rows, of shape (transfers, cols), and their marks; flags only where the tile has them."""
-    flags = {"overflow": overflow} if config.overflow else {}
-    return packed(config.o_layout, sums=product, **flags, last=last)
+def result_fields(config, product, overflow, last):
+    """Fields of result rows, of shape (transfers, cols), and of their marks; flags only where the tile has them."""
+    return {"sums": product, **({"overflow": overflow} if config.overflow else {}), "last": last}
 
 
 def flag_difference(flags, expected):

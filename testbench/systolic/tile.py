@@ -7,8 +7,8 @@ import numpy as np
 from ...golden.olive import ovp
 from ...golden.systolic import tile as golden
 from ..bench import Failure, Phase, shares
-from ..stream import STALL_PAIRS, describing, packed
-from .results import result_payloads
+from ..stream import STALL_PAIRS, Collected, describing, packed
+from .results import result_fields
 
 __all__ = ["tile"]
 
@@ -161,7 +161,7 @@ def _random_shapes(count, config, rng):
 
 def _items(reductions, sides, config):
     """What goes in and what must come out of reductions, as fields of a `Phase`."""
-    transfers, lasts, outputs, after = ([], []), ([], []), [], ([], [])
+    transfers, lasts, outputs, after = ([], []), ([], []), Collected(config.o_layout), ([], [])
     taken, delay = [0, 0], []
     for lanes in reductions:
         product, overflow = golden.matmul(*(side.codes(x) for side, x in zip(sides, lanes, strict=True)), config)
@@ -180,7 +180,7 @@ def _items(reductions, sides, config):
         if config.weight_stationary:
             after[0][-1] += order - order[-1]
         delay.append(0 * order if config.weight_stationary else order)
-        outputs += result_payloads(config, product, overflow, order == order[-1])
+        outputs.add(**result_fields(config, product, overflow, order == order[-1]))
 
     inputs, offending, flags = {}, {}, np.zeros(len(outputs), bool)
     for name, side, parts, last, following in zip("aw", sides, transfers, lasts, after, strict=True):
@@ -192,7 +192,7 @@ def _items(reductions, sides, config):
             flags |= np.concatenate(following) >= offending[name]
     return {
         "inputs": inputs,
-        "outputs": outputs,
+        "outputs": outputs.payloads(),
         "after": np.concatenate(after[0]).tolist(),
         "delay": np.concatenate(delay).tolist(),
         "flags": flags.tolist(),

@@ -48,6 +48,25 @@ def test_an_unknown_core_is_told_before_its_options():
     assert "unknown core 'CORE'" in complaint("run", "CORE", "-o", "Y.npy")
 
 
+def test_fields_of_payloads_go_in_and_come_out(tmp_path):
+    """A weight and its negative, the larger one of four kept; what comes out is an array a field."""
+    weights = np.int8([[1], [-128], [5], [0], [0], [0], [7], [0]])
+    np.savez(tmp_path / "w.npz", lanes=weights, last=np.arange(8) == 7)
+    words = ["run", "nm-selector", "--in", "w.npz", "--set", "n=1", "-p", "lanes=1", "-p", "group=4", "-o", "s.npz"]
+    assert "wrote s.npz" in bitloom(*words, cwd=tmp_path)[0]
+    with np.load(tmp_path / "s.npz") as found:
+        assert {name: found[name].tolist() for name in found.files} == {
+            "lanes.value": [[-128], [7]],
+            "lanes.index": [[1], [2]],
+            "last": [0, 1],
+        }
+    np.savez(tmp_path / "w.npz", lanes=weights.astype(int) * 2, last=0)
+    message = "'w.npz', stream i: field 'lanes' must be -128 to 127, not -256 in transfer 1, at [0]"
+    (tmp_path / "s.npz").unlink()
+    assert message in bitloom(*words, cwd=tmp_path, status=2)[1]
+    assert not (tmp_path / "s.npz").exists()
+
+
 def options(name):
     return {word for option in RUN.commands[name].params for word in (*option.opts, *option.secondary_opts)}
 

@@ -14,6 +14,7 @@ from bitloom.cli import program as cli
 from bitloom.cores import interface as describing
 from bitloom.cores.catalogue import CATALOGUE, lookup
 from bitloom.cores.generate import INTERFACES, generate, pinout
+from bitloom.hdl.stream import codec
 
 #: Parameters that bring other ports or other fields.
 MORE = {
@@ -78,6 +79,29 @@ def test_every_bit_of_every_data_port_is_in_one_field(pins):
         assert sorted(bits) == [*range(widths[port] - padding)], port
     data = {port for port in widths if port.endswith(("__payload", "_tdata"))}
     assert data <= set(covered)
+
+
+def test_a_manifest_is_enough_to_pack(pins):
+    """Names, places and signs of the manifest are those of the codec: each field alone, all its bits set."""
+    inner = getattr(pins.component, "component", pins.component)
+    for stream in pins.streams:
+        shape = describing.layouts(inner)[stream["name"]]
+        known = codec.named(shape)
+        assert [field["key"] for field in stream["fields"]] == [*known]
+        for field in stream["fields"]:
+            values = dict.fromkeys(known, 0) | {field["key"]: -field["signed"] if field["signed"] else _ones(field)}
+            payload = codec.to_integers(codec.pack(shape, **values))[0]
+            assert payload.bit_length() <= stream["bits"] and stream["byte_order"] == "little"
+            if not field["port"].endswith("_tlast"):
+                places = (
+                    field["offset"] + sum(i * array["stride"] for i, array in zip(at, field["arrays"], strict=True))
+                    for at in _indices(field["arrays"])
+                )
+                assert payload == sum(_ones(field) << place for place in places), field
+
+
+def _ones(field):
+    return (1 << field["width"]) - 1
 
 
 def _indices(arrays):
@@ -171,6 +195,7 @@ def test_verilog_manifest_and_info_say_the_same(interface):
     assert (stream["name"], stream["direction"]) == ("x", "input")
     assert stream["fields"][0] == {
         "name": "groups[i].codes[j]",
+        "key": "groups.codes",
         "port": port,
         "bits": f"{port}[34*i + 4*j +: 4]",
         "offset": 0,

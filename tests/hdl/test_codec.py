@@ -163,6 +163,12 @@ def test_fields_that_share_bits():
     assert found["either.all"].tolist() == [0b101011] and found["either.parts"].tolist() == [[3, 5]]
     with pytest.raises(ValueError, match=r"field 'either.parts' must not be given with others that have the same bits"):
         codec.pack(UNION, either={"all": 1, "parts": 1}, last=0)
+    # Of a structure by itself, and of one within others; a gap makes up for the bits.
+    low = data.FlexibleLayout(6, {"a": data.Field(3, 0), "b": data.Field(3, 2)})
+    both = {"a": 0, "b": 0}
+    for shape, values in ((low, both), (data.StructLayout({"x": data.ArrayLayout(low, 2)}), {"x": both})):
+        with pytest.raises(ValueError, match="must not be given with others that have the same bits"):
+            codec.pack(shape, **values)
 
 
 def test_what_has_no_bits_may_be_missing():

@@ -11,7 +11,8 @@ from bitloom.cores.catalogue import lookup
 from bitloom.cores.systolic.gemm import GemmConfig
 from bitloom.fpga.session import linked
 from bitloom.golden.systolic import tiling as gemm
-from bitloom.testbench import payloads
+from bitloom.hdl.stream import codec
+from bitloom.testbench import payload_files, payloads
 
 
 @pytest.mark.parametrize("bits", [1, 7, 8, 9, 33, 63, 64])
@@ -42,6 +43,70 @@ def test_wide_payloads_are_rows_only():
             payloads.to_rows("i", wrong, 69)
     with pytest.raises(ValueError, match="payload 0 of stream i must have 67 bits, more are set"):
         payloads.to_rows("i", rows, 67)
+
+
+def test_fields_in_files(tmp_path):
+    """Nested fields, signs and single numbers; what is written is read again, the same bytes each time."""
+    layout = lookup("nm-selector").config(lanes=2).o_layout
+    values = [[3, -4], [-128, 127]]
+    np.savez(tmp_path / "w.npz", **{"lanes.value": np.int8(values), "lanes.index": 5, "last": np.array([False, True])})
+    fields = payload_files.load(tmp_path / "w.npz")
+    words = [0x5FC << 11 | 0x503, 1 << 22 | 0x57F << 11 | 0x580]
+    rows = fields.packed("w", layout)
+    assert codec.to_integers(rows) == words
+    for name in ("y.npz", "z.npz"):
+        payload_files.save(tmp_path / name, rows.tobytes(), layout, False)
+    assert (tmp_path / "y.npz").read_bytes() == (tmp_path / "z.npz").read_bytes()
+    again = payload_files.load(tmp_path / "y.npz")
+    assert {name: array.tolist() for name, array in again.arrays.items()} == {
+        "lanes.value": values,
+        "lanes.index": [[5, 5]] * 2,
+        "last": [0, 1],
+    }
+    assert (again.packed("w", layout) == rows).all()
+    payload_files.save(tmp_path / "y.npy", rows.tobytes(), layout, True)
+    assert payload_files.load(tmp_path / "y.npy").tolist() == words
+    assert not payload_files.are_numbers([fields]) and payload_files.are_numbers([np.arange(2)])
+    known = {"w": SimpleNamespace(bits=23)}
+    for given in (fields, rows, np.array(words)):
+        assert (payloads.streams(known, {None: given}, {}, {}, {"w": layout})["w"] == rows).all()
+
+
+FIELDS = {"lanes.value": [[0, 0]], "lanes.index": [[0, 0]], "last": [0]}
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"last": None}, "field 'last' is missing: the payload has lanes.value, lanes.index, last"),
+        ({"end": [0]}, "unknown field 'end': the payload has lanes.value, lanes.index, last"),
+        ({"last": [[0]]}, "field 'last' must have shape (transfers,) or be one number, not (1, 1)"),
+        ({"last": [0, 1]}, "field 'last' must have as many transfers as 'lanes.value', 1, not 2"),
+        ({"lanes.value": [[0, 128]]}, "field 'lanes.value' must be -128 to 127, not 128 in transfer 0, at [1]"),
+        ({"last": [0.5]}, "field 'last' must be integers, not float64"),
+        ({"lanes.value": np.zeros((0, 2), int), "lanes.index": 0, "last": 0}, "its fields must hold one or more"),
+    ],
+)
+def test_files_whose_fields_do_not_fit(changes, message, tmp_path):
+    path, layout = tmp_path / "w.npz", lookup("nm-selector").config(lanes=2).o_layout
+    np.savez(path, **{name: array for name, array in (FIELDS | changes).items() if array is not None})
+    with pytest.raises(ValueError, match=f"^{re.escape(f'{str(path)!r}, stream w: {message}')}"):
+        payload_files.load(path).packed("w", layout)
+
+
+def test_what_is_no_file_of_fields(tmp_path):
+    path = tmp_path / "w.npz"
+    wanted = f"{str(path)!r} must be a whole .npz file of numbers"
+    np.savez(path, last=np.zeros(4), lanes=np.array([None, 1]))
+    whole = path.read_bytes()
+    with pytest.raises(ValueError, match=f"^{re.escape(wanted)}: field 'lanes' is no such array$"):
+        payload_files.load(path)
+    for data in (b"", b"no zip", whole[:-30], whole[:200]):
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match=f"^{re.escape(wanted)}"):
+            payload_files.load(path)
+    with pytest.raises(FileNotFoundError):
+        payload_files.load(tmp_path / "none.npz")
 
 
 def test_files_of_input_streams(tmp_path, monkeypatch):
