@@ -13,6 +13,7 @@ from .storage import MxTensor
 __all__ = ["dequantize", "quantize", "scale_values"]
 
 _FLOAT32 = np.finfo(np.float32)
+_PART = 512  # blocks that are encoded at once
 #: The largest magnitude of an NVFP4 tensor in units of its scale: the largest E4M3 number and the largest element.
 _SPAN = np.float32(448 * 6)
 
@@ -84,8 +85,7 @@ def _powers(values, largest, element):
     # A float32's exponent field has the bias of E8M0. The field 0, of subnormal numbers, is below the range anyway.
     scales = np.maximum((largest.view(np.int32) >> 23) - element.emax, 0).astype(np.uint8)
     # Exact: the quotients are below 2**(emax + 1), and those too small for float32 round to zero in any case.
-    codes = encode(values * np.ldexp(np.float32(1), E8M0_BIAS - scales.astype(np.int32))[..., None], element)
-    return codes, scales, None
+    return _encode(values, np.ldexp(np.float32(1), scales.astype(np.int32) - E8M0_BIAS), element), scales, None
 
 
 def _two_levels(values, largest, element):
@@ -105,8 +105,17 @@ def _two_levels(values, largest, element):
     scales = magnitude_codes(largest / (6 * wide), E4M3)
     steps = E4M3.magnitudes[scales] * wide
     # A block whose scale is zero has codes of zero, with the signs of its values.
-    quotients = values / np.where(steps, steps, np.inf)[..., None]
-    return encode(quotients, element), scales, tensor_scale
+    return _encode(values, np.where(steps, steps, np.inf), element), scales, tensor_scale
+
+
+def _encode(values, steps, element):
+    """Codes of blocks of values, each in units of its step; a part at a time, so that temporaries stay in the cache."""
+    blocks, steps = values.reshape(-1, values.shape[-1]), steps.reshape(-1, 1)
+    codes = np.empty(blocks.shape, np.uint8)
+    for start in range(0, len(blocks), _PART):
+        part = slice(start, start + _PART)
+        codes[part] = encode(blocks[part] / steps[part], element)
+    return codes
 
 
 def _float32(x):
