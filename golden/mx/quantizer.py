@@ -18,7 +18,7 @@ _PART = 512  # blocks that are encoded at once
 _SPAN = np.float32(448 * 6)
 
 
-def quantize(x, fmt):
+def quantize(x, fmt, nan_blocks=False):
     """Quantize numbers in blocks along the last axis.
 
     Parameters
@@ -29,6 +29,9 @@ def quantize(x, fmt):
         scale is a normal number (our choice).
     fmt : str or Format
         Name or entry of `FORMATS`.
+    nan_blocks : bool
+        Make a block with NaN or Inf one of NaN, with codes of 0, as the hardware does (our choice), instead of refusing
+        it; not for "nvfp4".
 
     Returns
     -------
@@ -41,7 +44,9 @@ def quantize(x, fmt):
         For an unknown format, a scalar, no values, NaN or Inf, and numbers out of range.
     """
     fmt = lookup(fmt)
-    x = _float32(x)
+    if nan_blocks and fmt.two_level:
+        raise ValueError(f"a block of NaN is not made in {fmt.name}: one scale is that of the whole tensor")
+    x = _float32(x, nan_blocks)
     rows, k = x.shape[:-1], x.shape[-1]
     blocks = -(-k // fmt.block)
     values = x
@@ -49,9 +54,12 @@ def quantize(x, fmt):
         values = np.zeros((*rows, blocks * fmt.block), np.float32)
         values[..., :k] = x
     values = values.reshape(*rows, blocks, fmt.block)
+    nan = ~np.isfinite(values).all(axis=-1)
+    values = np.where(nan[..., None], np.float32(0), values) if nan.any() else values
     largest = np.abs(values).max(axis=-1)
     make = _two_levels if fmt.two_level else _powers
     codes, scales, tensor_scale = make(values, largest, fmt.element)
+    scales[nan] = fmt.nan_scale
     return MxTensor(fmt, codes.reshape(*rows, blocks * fmt.block), scales, k, tensor_scale)
 
 
@@ -118,17 +126,20 @@ def _encode(values, steps, element):
     return codes
 
 
-def _float32(x):
-    """Numbers as float32, with at least one axis and one value."""
+def _float32(x, nonfinite):
+    """Numbers as float32, with at least one axis and one value; `nonfinite` ones only if they may be there."""
     x = np.asarray(x)
     if x.dtype.kind not in "fiub":
         raise ValueError(f"x must hold real numbers, not {x.dtype}")
     if x.ndim == 0 or not x.size:
         raise ValueError(f"x must have values along K, not the shape {x.shape}")
     wrong = ~np.isfinite(x)
-    if wrong.any():
+    if wrong.any() and not nonfinite:
         index = tuple(map(int, np.argwhere(wrong)[0]))
         raise ValueError(f"x must be finite, not {x[index]} at index {index}")
-    if x.dtype not in (np.float16, np.float32) and (largest := np.abs(x.astype(np.float64)).max()) > _FLOAT32.max:
+    if (
+        x.dtype not in (np.float16, np.float32)
+        and (largest := np.abs(x[~wrong].astype(np.float64)).max(initial=0)) > _FLOAT32.max
+    ):
         raise ValueError(f"the largest magnitude must be at most {_FLOAT32.max:.6g}, not {largest:.6g}")
     return np.ascontiguousarray(x, np.float32)
