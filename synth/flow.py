@@ -194,7 +194,7 @@ def synthesize(
     ToolMissing, ToolFailed
         A tool is not there, or it failed.
     """
-    found = check_request(part, liberty, freq, seed)
-    if found is None:
+    fpga = check_request(part, liberty, freq, seed)
+    if fpga is None:
         return measure_area(design, liberty if isinstance(liberty, Library) else read(liberty), progress)
-    return _fpga(design, found, freq, seed, progress)
+    return _fpga(design, fpga, freq, seed, progress)

@@ -418,14 +418,14 @@ def weights_file(name):
     return path
 
 
-def encoder_of(file, what):
+def encoder_of(file, purpose):
     """The encoder whose weights a safetensors file holds.
 
     Parameters
     ----------
     file : Path
         Its folder is loaded as by :meth:`Encoder.load`.
-    what : str
+    purpose : str
         What needs the encoder, for the message.
 
     Returns
@@ -438,7 +438,7 @@ def encoder_of(file, what):
         When there is no config.json beside the file, and as from :meth:`Encoder.load`.
     """
     if not (file.parent / "config.json").is_file():
-        raise ValueError(f"{what} needs a model: there is no config.json beside {file}")
+        raise ValueError(f"{purpose} needs a model: there is no config.json beside {file}")
     return Encoder.load(file.parent)
 
 

@@ -73,8 +73,8 @@ def _parts(netlist, module, bits):
         scopes.append(netlist.modules[scopes[-1].parent])
     names = []
     while bits:
-        found = (_longest(netlist, scope, bits) for scope in (*scopes, *netlist.modules))
-        name, length = next((part for part in found if part), ("net", len(bits)))
+        longest = (_longest(netlist, scope, bits) for scope in (*scopes, *netlist.modules))
+        name, length = next((part for part in longest if part), ("net", len(bits)))
         names.append(name)
         bits = bits[length:]
     return "_".join(names) if len(names) < 3 else f"{names[0]}_to_{names[-1]}"

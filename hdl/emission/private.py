@@ -53,9 +53,9 @@ def without_zeros(fragment):
     Amaranth would take seconds to write them bit by bit, and takes public contents only by checking each word again.
     """
     fragments = [fragment]
-    for found in fragments:
-        fragments += [inner for inner, *_ in found.subfragments]
-    contents = [found._data._init for found in fragments if isinstance(found, MemoryInstance)]
+    for part in fragments:
+        fragments += [inner for inner, *_ in part.subfragments]
+    contents = [part._data._init for part in fragments if isinstance(part, MemoryInstance)]
     kept = [(init, init._raw) for init in contents if len(init._raw) > 1 and not any(init._raw)]
     for init, _ in kept:
         init._raw = []

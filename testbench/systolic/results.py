@@ -52,8 +52,8 @@ def result_fields(config, product, overflow, last):
 def flag_difference(flags, expected):
     """The first of a core's flags that is not as expected, in one line; None without one. A flag it lacks is low."""
     for name, value in expected.items():
-        if bool(found := flags.get(name, 0)) != bool(value):
-            return f"`{name}` is {found:d}, expected {value:d}"
+        if bool(flag := flags.get(name, 0)) != bool(value):
+            return f"`{name}` is {flag:d}, expected {value:d}"
     return None
 
 
