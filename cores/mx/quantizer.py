@@ -1,7 +1,7 @@
 """The MX quantizer: FP16 values to blocks of narrow elements with a power of two as their scale.
 
 The scale and the rounding are those of the OCP Microscaling Formats (MX v1.0, 6.3); the hardware is our choice. A block
-goes through twice: first its largest exponent is found while it goes into a memory, then it leaves the memory and
+goes through twice: first its largest exponent is present while it goes into a memory, then it leaves the memory and
 becomes codes, while the next block comes in. The memory is a ring with a few words more than a block has, so that
 nothing ever waits for a scale. NVFP4 is not among the formats: its blocks need the largest magnitude of the whole
 tensor before the first of them.
@@ -60,7 +60,7 @@ class MxQuantizerConfig(Config):
 
     @property
     def levels(self):
-        """Register stages in which the largest exponent of a transfer is found."""
+        """Register stages in which the largest exponent of a transfer is present."""
         return max(1, ceil_log2(self.lanes))
 
     @property
@@ -168,7 +168,7 @@ class MxQuantizer(wiring.Component):
 
         # The tree, a level a stage; beside it what the transfer ends. Where the largest exponent is that of subnormal
         # numbers, all are subnormal, and the leading bit of all fractions together is that of the largest one.
-        found, ends = write, {"block_ends": block_ends, "row_ends": filling | self.i.payload.last}
+        present, ends = write, {"block_ends": block_ends, "row_ends": filling | self.i.payload.last}
         for number in range(config.levels):
             fields, fractions = _halved(fields, _larger), _halved(fractions, lambda a, b: a | b)
             words = {f"field_{index}": field for index, field in enumerate(fields)}
@@ -179,19 +179,19 @@ class MxQuantizer(wiring.Component):
                 [getattr(level_of_tree, f"{kind}_{index}") for index in range(len(fields))]
                 for kind in ("field", "fraction")
             )
-            previous, found = found, Signal(name=f"found_{number}")
-            m.d.sync += found.eq(previous)
+            previous, present = present, Signal(name=f"found_{number}")
+            m.d.sync += present.eq(previous)
 
         # Of the block up to here.
         field, fraction = Signal(5), Signal(FRACTION)
         m.d.comb += [
-            completed.eq(found & ends["block_ends"]),
+            completed.eq(present & ends["block_ends"]),
             largest.en.eq(completed),
             largest.data.last.eq(ends["row_ends"]),
             largest.data.field.eq(_larger(field, fields[0])),
             largest.data.fraction.eq(fraction | fractions[0]),
         ]
-        with m.If(found):
+        with m.If(present):
             m.d.sync += [
                 field.eq(Mux(completed, 0, largest.data.field)),
                 fraction.eq(Mux(completed, 0, largest.data.fraction)),

@@ -57,7 +57,7 @@ def pictures(stream, ports):
     list of Picture
         One for each port that carries a payload, each followed by those of the elements in it.
     """
-    found = []
+    levels = []
     for port in dict.fromkeys(field["port"] for field in stream["fields"]):
         if not ports.get(port):
             continue
@@ -66,8 +66,8 @@ def pictures(stream, ports):
             for field in stream["fields"]
             if field["port"] == port and field["width"]
         ]
-        found += _level(port, ports[port], members)
-    return found
+        levels += _level(port, ports[port], members)
+    return levels
 
 
 @dataclass(frozen=True)

@@ -13,24 +13,24 @@ def cost(sheet, text):
         (row["target"], _parameters(row), _uses(row), _mhz(row), row["tools"], _date(row))
         for row in (*synthesis, *(_missing(name, synthesis)))
     ]
-    found = [html.paragraph(_ALONE)]
-    found.append(html.table(["part", "parameters", "resources", "Fmax, MHz", "tools", "date"], rows))
-    found.append(html.paragraph("Behind the host link of a board, the whole bitstream: nextpnr's estimates."))
+    pieces = [html.paragraph(_ALONE)]
+    pieces.append(html.table(["part", "parameters", "resources", "Fmax, MHz", "tools", "date"], rows))
+    pieces.append(html.paragraph("Behind the host link of a board, the whole bitstream: nextpnr's estimates."))
     rows = [
         (row["board"], _parameters(row), _uses(row), f"{_mhz(row)} of {row['clock_mhz']:g}", row["tools"], _date(row))
         for row in boards
     ]
-    found.append(
+    pieces.append(
         html.table(["board", "parameters", "resources", "Fmax of clock, MHz", "tools", "date"], rows or [_NONE])
     )
-    found.append(html.paragraph("In standard cells, without wires: an estimate of Yosys."))
+    pieces.append(html.paragraph("In standard cells, without wires: an estimate of Yosys."))
     rows = [
         (row["library"], _parameters(row), f"{row['area']:,.0f}", f"{row['flip_flops']:,}", row["tools"], _date(row))
         for row in area
     ]
     columns = ["library", "parameters", "area, square micrometres", "flip-flops", "tools", "date"]
-    found.append(html.table(columns, rows or [_NONE]))
-    return "\n".join(found)
+    pieces.append(html.table(columns, rows or [_NONE]))
+    return "\n".join(pieces)
 
 
 _ALONE = (
@@ -70,15 +70,17 @@ def checks(sheet, text):
     """Proofs, and the score of the bench on mutants."""
     name = sheet.core.name
     proofs = [(row["what"], f"`{row['test']}`") for row in measured.rows("proofs", name)]
-    found = [html.paragraph("Proved for all inputs and all times, unless it says less, by SymbiYosys or by structure:")]
-    found.append(html.table(["property", "test"], proofs or [("none", "")]))
+    pieces = [
+        html.paragraph("Proved for all inputs and all times, unless it says less, by SymbiYosys or by structure:")
+    ]
+    pieces.append(html.table(["property", "test"], proofs or [("none", "")]))
     mutants = [
         (_parameters(r), r["mutants"], r["killed"], r["equivalent"], r["survived"], f"{r['score']:.1%}", _date(r))
         for r in measured.rows("mutation", name)
     ]
-    found.append(
+    pieces.append(
         html.paragraph("Small faults that were put into the Verilog (`bitloom mutate`), and what became of them:")
     )
     columns = ["parameters", "mutants", "killed by the bench", "equivalent", "survived", "score", "date"]
-    found.append(html.table(columns, mutants or [("not measured", *[""] * 6)]))
-    return "\n".join(found)
+    pieces.append(html.table(columns, mutants or [("not measured", *[""] * 6)]))
+    return "\n".join(pieces)

@@ -68,19 +68,21 @@ def ports(sheet, text):
     """The ports, and of each stream what it carries, bit by bit."""
     pins = sheet.pins
     widths = {port.name: port.width for port in pins.ports}
-    found = [html.paragraph(f"Configuration: `{sheet.parameters}`.")]
-    found.append(html.table(["port", "direction", "bits"], [(f"`{p.name}`", p.direction, p.width) for p in pins.ports]))
-    found.append(html.paragraph(_BYTES))
+    pieces = [html.paragraph(f"Configuration: `{sheet.parameters}`.")]
+    pieces.append(
+        html.table(["port", "direction", "bits"], [(f"`{p.name}`", p.direction, p.width) for p in pins.ports])
+    )
+    pieces.append(html.paragraph(_BYTES))
     for stream in pins.streams:
-        found.append(f"<h3>{stream['direction'].capitalize()} stream <code>{stream['name']}</code></h3>")
-        found += [html.paragraph(words) for words in (stream["about"], stream["payload"]) if words]
+        pieces.append(f"<h3>{stream['direction'].capitalize()} stream <code>{stream['name']}</code></h3>")
+        pieces += [html.paragraph(words) for words in (stream["about"], stream["payload"]) if words]
         for picture in bits.pictures(stream, widths):
-            found.append(html.figure(bits.draw(picture), f"`{picture.name}`, {picture.width} bits"))
-        found.append(html.table(["field", "bits", "width", "number"], map(_field, stream["fields"])))
+            pieces.append(html.figure(bits.draw(picture), f"`{picture.name}`, {picture.width} bits"))
+        pieces.append(html.table(["field", "bits", "width", "number"], map(_field, stream["fields"])))
     if pins.signals:
-        found.append("<h3>Other ports</h3>")
-        found.append(html.table(["port", "what it is"], [(f"`{s['name']}`", s["about"]) for s in pins.signals]))
-    return "\n".join(found)
+        pieces.append("<h3>Other ports</h3>")
+        pieces.append(html.table(["port", "what it is"], [(f"`{s['name']}`", s["about"]) for s in pins.signals]))
+    return "\n".join(pieces)
 
 
 _BYTES = (
@@ -130,7 +132,7 @@ def _flags(stream):
 
 
 def _legend(flags):
-    names = dict.fromkeys(name for found in flags.values() for name in found)
+    names = dict.fromkeys(name for raised in flags.values() for name in raised)
     return "".join(f" {name[0].upper()} behind a number: `{name}` is set." for name in names)
 
 
@@ -142,13 +144,13 @@ def cycles(sheet, text):
         (f"{name}, {getattr(known, name).about}", _cases(getattr(known, name).cases), value)
         for name, value in values.items()
     ]
-    found = [html.table(["what, in cycles without stalls", "formula", sheet.parameters], rows)]
+    pieces = [html.table(["what, in cycles without stalls", "formula", sheet.parameters], rows)]
     if known.where:
-        found.append(html.paragraph("In the formulae:"))
-        found.append(html.table(["name", "is"], [(f"`{name}`", _cases(cases)) for name, cases in known.where.items()]))
+        pieces.append(html.paragraph("In the formulae:"))
+        pieces.append(html.table(["name", "is"], [(f"`{name}`", _cases(cases)) for name, cases in known.where.items()]))
         if any("bits(" in case.formula for cases in known.where.values() for case in cases):
-            found.append(html.paragraph("`bits(n)` is the number of binary digits of n."))
-    return "\n".join(found)
+            pieces.append(html.paragraph("`bits(n)` is the number of binary digits of n."))
+    return "\n".join(pieces)
 
 
 def _cases(cases):

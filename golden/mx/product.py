@@ -40,8 +40,8 @@ def matmul(x, w):
         When the two do not fit together.
     """
     if x.format != w.format or x.k != w.k or w.codes.ndim != 2:
-        found = f"{x.format.name} with K = {x.k} and {w.format.name} with K = {w.k}, weights of {w.codes.ndim} axes"
-        raise ValueError(f"format and K of activations and of 2-axis weights must agree, not {found}")
+        given = f"{x.format.name} with K = {x.k} and {w.format.name} with K = {w.k}, weights of {w.codes.ndim} axes"
+        raise ValueError(f"format and K of activations and of 2-axis weights must agree, not {given}")
     fmt, rows = x.format, math.prod(x.codes.shape[:-1])
     left, right = (_integers(t) for t in (x, w))
     left_scales, right_scales = (_scales(t) for t in (x, w))

@@ -142,9 +142,9 @@ def unpack(data, shape, fmt, tensor_scale=None):
     return MxTensor(fmt, codes, scales.reshape(*rows, blocks), k, tensor_scale)
 
 
-def _legal(what, values, limit):
+def _legal(name, values, limit):
     """Refuse a value that is not below `limit`."""
     wrong = values >= limit
     if wrong.any():
         index = tuple(map(int, np.argwhere(wrong)[0]))
-        raise ValueError(f"{what} must be 0 to {limit - 1}, not {values[index]} at index {index}")
+        raise ValueError(f"{name} must be 0 to {limit - 1}, not {values[index]} at index {index}")

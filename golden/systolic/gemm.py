@@ -190,9 +190,9 @@ def results(fields, plan, m, n, config):
     tiles = [(job.a + i) * columns + job.w + j for job in plan for i, j in np.ndindex(job.a_panels, job.w_panels)]
 
     def ordered(lanes):
-        found = np.empty_like(lanes).reshape(len(tiles), config.rows, -1)
-        found[tiles] = lanes.reshape(found.shape)
-        return found.reshape(lanes.shape)
+        arranged = np.empty_like(lanes).reshape(len(tiles), config.rows, -1)
+        arranged[tiles] = lanes.reshape(arranged.shape)
+        return arranged.reshape(lanes.shape)
 
     return gemm.results({name: ordered(lanes) for name, lanes in fields.items()}, m, n, config)
 

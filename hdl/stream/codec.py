@@ -155,13 +155,13 @@ def to_integers(rows):
 
 def _flat(values, above=""):
     """Fields of mappings within mappings, by their whole names."""
-    found = {}
+    flat = {}
     for name, value in values.items():
         inner = _flat(value, f"{above}{name}.") if isinstance(value, Mapping) else {above + name: value}
-        if twice := found.keys() & inner.keys():
+        if twice := flat.keys() & inner.keys():
             raise ValueError(f"field {min(twice)!r} is given twice")
-        found |= inner
-    return found
+        flat |= inner
+    return flat
 
 
 def _check_names(given, known, size):
@@ -262,9 +262,9 @@ def _from_parts(parts, field):
     sign = 1 << (field.width - 1) if field.signed and field.width else 0
     if field.width > _WORD:
         numbers = to_integers(parts.reshape(-1, parts.shape[-1]))
-        found = np.empty(len(numbers), object)
-        found[:] = [(number ^ sign) - sign for number in numbers]
-        return found.reshape(shape)
+        integers = np.empty(len(numbers), object)
+        integers[:] = [(number ^ sign) - sign for number in numbers]
+        return integers.reshape(shape)
     words = np.zeros((*shape, wanted.itemsize), np.uint8)
     words[..., : parts.shape[-1]] = parts
     numbers = words.view(f"<u{wanted.itemsize}")[..., 0]

@@ -79,12 +79,12 @@ class _Traffic:
             self.offending.setdefault("i", taken + bad.index(True))
         self.after += range(taken, taken + count)
         self.flags += bad
-        for fields, found in (
+        for fields, drawn in (
             (self.inputs, {"data": codes, "load": 0, "last": noise}),
             (self.outputs, {"data": outputs, "range": ranges}),
         ):
             for name, values in fields.items():
-                values += np.broadcast_to(np.asarray(found[name], np.int64), count).tolist()
+                values += np.broadcast_to(np.asarray(drawn[name], np.int64), count).tolist()
 
     def phase(self, name, **options):
         """All of it."""
