@@ -236,7 +236,7 @@ class ConfiguredCore:
 
             flow.check_request(part, liberty, freq, seed)
             design = generate.generate(self.entry, self.config)
-            return flow.synthesize(design, target=part, liberty=liberty, freq=freq, seed=seed, progress=progress)
+            return flow.synthesize(design, part, liberty=liberty, freq=freq, seed=seed, progress=progress)
 
     def pack(self, stream: str, /, **fields: npt.ArrayLike | Mapping[str, Any]) -> npt.NDArray[np.uint8]:
         """Payloads of a stream of fields, as `bitloom run CORE --in` takes them.
