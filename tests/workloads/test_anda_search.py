@@ -199,7 +199,7 @@ def test_record():
     references = [state | {"reference": reference} for reference in ("x", "1_0", float("nan"), True)]
     one = state | {"steps": [{"combination": [1]}]}
     for wrong in (None, [], {}, {"settings": 3}, one, *references, *(state | {"steps": step} for step in steps)):
-        with pytest.raises(ValueError, match="it is no record of a precision search"):
+        with pytest.raises(ValueError, match="it is not a record of a precision search"):
             recall(wrong, {"model": "m"}, 32)
 
 

@@ -350,7 +350,7 @@ def test_pooling(folder, config, message):
         ("position_embedding_type", "relative_key", "position_embedding_type must be 'absolute'"),
         ("num_hidden_layers", 0, "num_hidden_layers must be a positive integer, not 0"),
         ("hidden_size", "12", "hidden_size must be a positive integer, not '12'"),
-        ("num_attention_heads", 5, "hidden_size 12 is no multiple of num_attention_heads 5"),
+        ("num_attention_heads", 5, "hidden_size 12 is not a multiple of num_attention_heads 5"),
         ("layer_norm_eps", -1.0, "layer_norm_eps must be a number from 0 to 1, not -1.0"),
     ],
 )
