@@ -15,6 +15,7 @@ EXTRAS = {
     "cocotb": "sim",
     "cocotb_tools": "sim",
     "find_libpython": "sim",
+    "markdown_it": None,
     "matplotlib": "plot",
     "numpy": None,
     "platformdirs": None,
