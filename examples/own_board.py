@@ -9,14 +9,15 @@ from bitloom.cores.catalogue import lookup
 from bitloom.fpga.bitstream.boards import BOARDS, Board
 from bitloom.fpga.bitstream.build import bitstream_path, build
 from bitloom.fpga.bitstream.flash import flash_command
+from bitloom.tools.flows import ICE40
 
 ICESUGAR = Board(
     name="icesugar",
     summary="Lattice iCE40 UP5K; iCELink: programs, and is the serial port",
     platform="icesugar:ICESugarPlatform",  # of amaranth-boards
-    family=BOARDS["icebreaker"].family,
+    flow=ICE40,
+    device="up5k",
     clock_hz=12_000_000,
-    synth_options="-device u -dsp -spram",
     baud=115_200,
     heartbeat=1,
     alarm=0,

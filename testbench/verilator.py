@@ -82,7 +82,7 @@ def build(design, waves=None):
     Raises
     ------
     ValueError
-        If the design names primitives of a part.
+        If the design names primitives of a family.
     ToolMissing, ToolFailed
         Verilator, make or the compiler is missing, or refused the design.
     """

@@ -66,7 +66,7 @@ class Session:
     ------
     ValueError
         For an unknown core, wrong parameters, a core that cannot be behind the link, and a twin of a core that names a
-        part's primitives.
+        family's primitives.
     """
 
     def __init__(self, where, core=None, parameters=(), *, baud=None):
