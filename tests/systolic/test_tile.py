@@ -178,7 +178,7 @@ class Run:
                 assert [payload.sums[col] for col in range(config.cols)] == product[row].tolist()
                 assert payload.last == (row == len(a) - 1)
                 if config.overflow:
-                    assert [payload.overflow >> col & 1 for col in range(config.cols)] == overflow[row].tolist()
+                    assert [payload.overflow[col] for col in range(config.cols)] == overflow[row].tolist()
 
     async def watch(self, ctx):
         a, w, o, cycle, held = self.dut.a, self.dut.w, self.dut.o, 0, None
