@@ -14,9 +14,6 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import cocotb_tools
-import cocotb_tools.config
-
 from ..hdl.primitives import FAMILIES
 from ..tools import external
 
@@ -86,6 +83,8 @@ def build(design, waves=None):
     ToolMissing, ToolFailed
         Verilator, make or the compiler is missing, or refused the design.
     """
+    import cocotb_tools.config
+
     # Only the ports are visible to cocotb, so Verilator may optimize what is between them.
     control = "`verilator_config\n" + "".join(
         f'public_flat_rw -module "{design.top}" -var "{port.name}"\n' for port in design.ports
@@ -97,6 +96,8 @@ def build(design, waves=None):
 
 def libraries():
     """Folder of the shared libraries that a program of `build` must find when it starts."""
+    import cocotb_tools.config
+
     return Path(cocotb_tools.config.libs_dir)
 
 
