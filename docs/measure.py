@@ -47,7 +47,7 @@ def synthesis(cores):
         for target in TARGETS:
             row = {"core": core.name, "target": target, "parameters": []}
             try:
-                report = flow.synthesize(design, target=target)
+                report = flow.synthesize(design, target)
             except TooSmall as error:
                 yield row | {"uses": {}, "why": str(error), "fmax_mhz": None, "tools": tools("yosys")}
                 continue

@@ -7,10 +7,7 @@ the payloads of the cores with the same pictures.
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
-try:
-    from bitloom.cores.sheet.bits import Cell, Picture, draw
-except ImportError:
-    draw = None
+from bitloom.cores.sheet.bits import Cell, Picture, draw
 
 
 class Bits(SphinxDirective):
@@ -22,8 +19,6 @@ class Bits(SphinxDirective):
 
     def run(self):
         """The picture as SVG in HTML; a line without a number of bits is an error of the page."""
-        if draw is None:
-            return [nodes.literal_block(text="\n".join(reversed(self.content)))]
         cells, low = [], 0
         for line in self.content:
             words, _, width = line.rpartition(" ")
