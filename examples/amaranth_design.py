@@ -9,10 +9,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.sim import Simulator
 
-from bitloom.cores.olive.ovp import OvpDecoder, OvpDecoderConfig
-from bitloom.cores.systolic.tile import SystolicConfig, SystolicTile
-from bitloom.golden.olive import ovp
-from bitloom.golden.systolic import tile as golden
+import bitloom
+from bitloom.golden import olive, systolic
 
 
 class PackedTile(wiring.Component):
@@ -22,8 +20,8 @@ class PackedTile(wiring.Component):
     """
 
     def __init__(self, rows=4, cols=3):
-        self.decoder = OvpDecoder(OvpDecoderConfig(pairs=rows // 2))
-        self.tile = SystolicTile(SystolicConfig(rows=rows, cols=cols))
+        self.decoder = bitloom.core("ovp-decoder", pairs=rows // 2).component()
+        self.tile = bitloom.core("systolic-tile", rows=rows, cols=cols).component()
         super().__init__(
             {
                 "a": In(stream.Signature(self.decoder.config.packed_layout)),
@@ -62,8 +60,8 @@ def simulate(design, packed, weights):
         ctx.set(port.valid, 0)
 
     async def activations(ctx):
-        codes = [int.from_bytes(row.tobytes(), "little") for row in packed]
-        await feed(ctx, design.a, [{"codes": c, "last": k == len(codes) - 1} for k, c in enumerate(codes)])
+        rows = packed.tolist()
+        await feed(ctx, design.a, [{"codes": row, "last": k == len(rows) - 1} for k, row in enumerate(rows)])
 
     async def columns(ctx):
         rows = weights.tolist()
@@ -88,11 +86,11 @@ def main():
     design = PackedTile(rows=4, cols=3)
     x = random.normal(0, 3, (10, 4)) * np.where(random.random((10, 4)) < 0.1, 10, 1)  # (K, M), some outliers
     weights = random.integers(-128, 128, (10, 3))  # (K, N)
-    packed = ovp.encode(x, ovp.INT4)
-    expected, _ = golden.matmul(ovp.values(packed, ovp.INT4).T, weights.T, design.tile.config)
-    found = simulate(design, packed, weights)
-    assert np.array_equal(found, expected), (found, expected)
-    print(f"{found.size} results of {len(x)} steps each equal the golden model")
+    packed = olive.encode(x, olive.INT4)
+    expected, _ = systolic.matmul(olive.values(packed, olive.INT4).T, weights.T, design.tile.config)
+    results = simulate(design, packed, weights)
+    assert np.array_equal(results, expected), (results, expected)
+    print(f"{results.size} results of {len(x)} steps each equal the golden model")
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.sim import Simulator
 
+from bitloom import ConfiguredCore
 from bitloom.cores.catalogue import Core
 from bitloom.cores.config import Config, param
-from bitloom.cores.generate import generate, write
 from bitloom.hdl.stream.stages import Stage
 
 
@@ -108,7 +108,7 @@ class LogDecoder(wiring.Component):
         return m
 
 
-#: What the catalogue holds of a core; `generate` takes it from here as well.
+#: What the catalogue holds of a core; with it, a core of one's own has the methods of the cores that are there.
 LOG_DECODER = Core(
     name="log-decoder",
     summary="codes of sign and power of two to integers",
@@ -125,7 +125,7 @@ LOG_DECODER = Core(
 def check_every_code(config):
     """Send every code through the decoder in Amaranth's simulator, and compare with the golden model."""
     codes = np.arange(2**config.bits).repeat(config.lanes).reshape(-1, config.lanes)
-    design, found = LogDecoder(config), []
+    design, values = LogDecoder(config), []
 
     async def give(ctx):
         for lanes in codes.tolist():
@@ -138,14 +138,14 @@ def check_every_code(config):
         ctx.set(design.o.ready, 1)
         for _ in codes:
             (payload,) = await ctx.tick().sample(design.o.payload).until(design.o.valid)
-            found.append([*payload.values])
+            values.append([*payload.values])
 
     simulator = Simulator(design)
     simulator.add_clock(1e-6)
     simulator.add_testbench(give)
     simulator.add_testbench(take)
     simulator.run()
-    assert np.array_equal(found, decode(codes, config))
+    assert np.array_equal(values, decode(codes, config))
     return len(codes)
 
 
@@ -160,9 +160,7 @@ def main(file=None):
     int4 = min(np.mean((np.clip(np.round(x / s), -7, 7) * s - x) ** 2) for s in steps)
     print(f"mean squared error: log4 {log4:.4f}, int4 {int4:.4f}")
 
-    design = generate(LOG_DECODER, fmt)
-    if file:
-        write(design, file)
+    design = ConfiguredCore(LOG_DECODER, fmt).generate(file).design
     print(f"module {design.top}: {len(design.verilog.splitlines())} lines, {len(design.ports)} ports")
 
 

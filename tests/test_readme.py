@@ -264,15 +264,19 @@ def test_a_page_reads_no_file_that_none_of_its_commands_makes():
         assert "bitloom" not in command.text.split()[:1] or command.text.split()[1] in cli.bitloom.commands
 
 
-PYTHON = [pytest.param(page, text, id=f"{page}: {text.splitlines()[-2][4:40]}") for page, _, text in blocks("pycon")]
+#: What is typed on each page: its blocks are one session, as its reader would type them.
+PYTHON = {}
+for page, _, text in blocks("pycon"):
+    PYTHON[page] = f"{PYTHON.get(page, '')}{text}\n"
 
 
-@pytest.mark.parametrize(("page", "text"), PYTHON)
-def test_python_session(page, text):
-    test = doctest.DocTestParser().get_doctest(text, {}, page, page, 0)
-    found = []
-    doctest.DocTestRunner().run(test, out=found.append)
-    assert test.examples and not found, "".join(found)
+@pytest.mark.parametrize("page", PYTHON)
+def test_python_session(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    test = doctest.DocTestParser().get_doctest(PYTHON[page], {}, page, page, 0)
+    failures = []
+    doctest.DocTestRunner().run(test, out=failures.append)
+    assert test.examples and not failures, "".join(failures)
 
 
 @pytest.mark.parametrize(("page", "text"), [(page, text) for page, _, text in blocks("python")])
