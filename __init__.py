@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from . import golden
     from .cores.catalogue import CATALOGUE
     from .face import ConfiguredCore, Generated, core
-    from .tools.external import ToolFailed, ToolMissing
+    from .tools.finding import ToolMissing
+    from .tools.running import ToolFailed
 
 __version__ = "0.1.0"
 
@@ -31,8 +32,8 @@ _HOMES = {
     "CATALOGUE": ".cores.catalogue",
     "ConfiguredCore": ".face",
     "Generated": ".face",
-    "ToolFailed": ".tools.external",
-    "ToolMissing": ".tools.external",
+    "ToolFailed": ".tools.running",
+    "ToolMissing": ".tools.finding",
     "core": ".face",
 }
 

@@ -22,7 +22,7 @@ from .cores.generate import Design
 from .golden.checks import integer
 from .hdl.emission.replicate import unwarned
 from .hdl.stream import codec
-from .tools import external
+from .tools.files import check_writable
 from .tools.missing import sentence
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class ConfiguredCore:
             return Generated(generate.generate(self.entry, self.config, interface, name), ())
         file = Path(path) / f"{top}.v" if os.fspath(path).endswith("/") or Path(path).is_dir() else Path(path)
         for written in generate.files(file):
-            external.check_writable(written)
+            check_writable(written)
         design = generate.generate(self.entry, self.config, interface, name)
         return Generated(design, tuple(generate.write(design, file)))
 

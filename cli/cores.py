@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 
 from ..cores import catalogue, generate
-from ..tools import external
+from ..tools import caches
+from ..tools.files import atomic_write
 from . import options
 from .output import check_writable, counted, print_json, table, word
 from .progress import bar
@@ -60,9 +61,9 @@ def _data_sheet(core, config, interface, output):
     """Write a core's data sheet; without a file of its own it is opened, too, where there is a person to see it."""
     from ..cores.sheet import page
 
-    path = output or external.cache_dir("sheets") / f"{generate.default_name(core, config, interface)}.html"
+    path = output or caches.cache_dir("sheets") / f"{generate.default_name(core, config, interface)}.html"
     check_writable(path)
-    external.atomic_write(path, page.html(core, config, interface))
+    atomic_write(path, page.html(core, config, interface))
     click.echo(f"wrote {path}")
     if not output and sys.stdout.isatty():
         click.launch(str(path))

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from ..cores import catalogue, generate
-from ..tools import external
+from ..tools.files import atomic_write
 from . import options, terminal
 from .output import FAILED, check_writable, table, write_json
 from .progress import bar, stages
@@ -122,5 +122,5 @@ def example_data(output):
         if path.exists() and path.read_bytes() != content:
             raise ValueError(f"{path} exists and is another file: choose a folder with -o")
     for path, content in files.items():
-        external.atomic_write(path, content)
+        atomic_write(path, content)
         click.echo(f"wrote {path}")

@@ -2,7 +2,8 @@
 
 import click
 
-from ..tools import external
+from ..tools import installation, inventory
+from ..tools.environment import shell_setup
 from . import options
 from .output import FAILED, print_json, table
 
@@ -13,16 +14,16 @@ from .output import FAILED, print_json, table
 def doctor(as_json, shell):
     """Show which tools were found and where, and how to install what is missing."""
     if shell:
-        click.echo("\n".join(external.shell_setup()))
+        click.echo("\n".join(shell_setup()))
         return 0
-    rows = external.doctor()
+    rows = installation.rows()
     if as_json:
         print_json([vars(row) for row in rows])
     else:
         columns = ["tool", "found", "version", "from", "needed for", "what to do"]
-        table(columns, [[r.tool, r.found, r.version, r.origin, r.needed_for, r.hint] for r in rows])
-        table(["tool", "program"], [[row.tool, row.path] for row in rows if row.found], title="\nWhere they are")
+        table(columns, [[r.tool, r.available, r.version, r.origin, r.needed_for, r.hint] for r in rows])
+        table(["tool", "program"], [[row.tool, row.path] for row in rows if row.available], title="\nWhere they are")
         click.echo('\nTo use them in a shell, from Amaranth too: eval "$(bitloom doctor --shell)"')
-    for warning in external.warnings():
+    for warning in installation.warnings():
         click.echo(f"warning: {warning}", err=True)
-    return 0 if all(row.found or external.TOOLS[row.tool].optional for row in rows) else FAILED
+    return 0 if all(row.available or inventory.TOOLS[row.tool].optional for row in rows) else FAILED

@@ -2,7 +2,7 @@
 
 import click
 
-from ..tools import external
+from ..tools.files import atomic_write, replacing
 from . import options
 from .numbers import Whole
 from .output import check_writable, counted, decibels, table, write_json
@@ -77,7 +77,7 @@ def quantize(file, format_name, output, take, transposed, skip, coarse, fine, ra
         report, tensors = checkpoint.quantize(file, fmt, progress=progress, **patterns)
     if json_file:
         write_json(json_file, {"file": file.name, "format": fmt.name, **report})
-    with external.replacing(output) as beside:
+    with replacing(output) as beside:
         checkpoint.write(beside, tensors, fmt, [row["name"] for row in report["tensors"] if row["transposed"]])
     columns = ["tensor", "shape", "what it is", "MSE", "SQNR dB", "max error"]
     matrices = sorted(report["tensors"] + [r for r in report["left"] if len(r["shape"]) == 2], key=lambda r: r["name"])
@@ -119,7 +119,7 @@ def _quantize_sevedo(file, output, rank, precision, sizes, json_file):
     if json_file:
         settings = {"rank": rank, "precision": precision, "coarse": groups.coarse, "fine": groups.fine}
         write_json(json_file, {"file": file.name, "format": "sevedo", **settings, "layers": report})
-    external.atomic_write(output, sevedo.to_bytes(layers))
+    atomic_write(output, sevedo.to_bytes(layers))
     table(columns, rows, title=title)
     click.echo(f"wrote {output}")
 

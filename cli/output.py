@@ -4,7 +4,7 @@ import click
 from rich.table import Table
 
 from ..golden import strict_json
-from ..tools import external
+from ..tools import files
 from . import terminal
 
 __all__ = ["FAILED", "check_writable", "complain", "counted", "decibels", "print_json", "table", "word", "write_json"]
@@ -75,11 +75,11 @@ def print_json(value):
 
 def write_json(path, value):
     """A value as a JSON file, complete or not at all."""
-    external.atomic_write(path, strict_json.dumps(value, indent=2) + "\n")
+    files.atomic_write(path, strict_json.dumps(value, indent=2) + "\n")
 
 
 def check_writable(*paths):
     """Refuse outputs that could not be written, before the work is done for them."""
     for path in paths:
         if path:
-            external.check_writable(path)
+            files.check_writable(path)

@@ -12,7 +12,7 @@ import sys
 import click
 
 from .. import __version__
-from ..tools import external
+from ..tools import running
 from ..tools.missing import sentence
 from . import board, cores, demo, doctor, models, run, search, simulate, synthesize, terminal, train
 from .output import FAILED, complain
@@ -77,7 +77,7 @@ def main():
         # The reader of our output has gone (`bitloom list | head`); there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = FAILED
-    except external.ToolFailed as error:
+    except running.ToolFailed as error:
         complain(error)
         status = FAILED
     except OSError as error:

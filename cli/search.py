@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..tools import external
-from ..tools.files import is_plain
+from ..tools.files import atomic_write, is_plain
 from . import options
 from .numbers import Real, Whole
 from .output import FAILED, check_writable, table, write_json
@@ -192,7 +191,7 @@ def search_pwl(text, interval, fraction_bits, entries, method, seed, output, plo
     title = f"{function.name}, {entries} entries, {' '.join(f'{name} {value}' for name, value in settings.items())}"
     about = {"function": function.text, "range": [function.low, function.high], "entries": entries, **settings}
     about["mse"] = {str(s): mse for s, (mse, _) in measured.items()}
-    external.atomic_write(output, pwl.dumps(tables, **about))
+    atomic_write(output, pwl.dumps(tables, **about))
     if plot:
         pwl_plot.draw(plot, function, tables, title)
     table(["scale", "codes", "MSE", "largest error"], rows, title=title)

@@ -18,8 +18,8 @@ from ..hdl.emission.private import PortDirection, unwarned
 from ..hdl.emission.verilog import emit, signature_ports
 from ..hdl.primitives import guard
 from ..hdl.stream.axis import AxisWrapper
-from ..tools import external
-from ..tools.files import is_plain
+from ..tools import finding
+from ..tools.files import atomic_write, check_writable, is_plain
 from . import interface as describing
 
 __all__ = ["INTERFACES", "Design", "Pinout", "Port", "default_name", "files", "generate", "pinout", "write"]
@@ -158,7 +158,7 @@ def generate(core, config, interface="stream", name=None):
         "tools": {
             "bitloom": __version__,
             "amaranth": importlib.metadata.version("amaranth"),
-            "yosys": external.find("yosys").version,
+            "yosys": finding.find("yosys").version,
         },
         "sha256": hashlib.sha256(verilog.encode()).hexdigest(),
     }
@@ -262,9 +262,9 @@ def write(design, path):
     written = files(path)
     texts = (design.verilog, strict_json.dumps(design.manifest, indent=2) + "\n", _fusesoc(design, Path(path).name))
     for target in written:
-        external.check_writable(target)
+        check_writable(target)
     for target, text in zip(written, texts, strict=False):
-        external.atomic_write(target, text)
+        atomic_write(target, text)
     return written
 
 

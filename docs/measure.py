@@ -21,7 +21,8 @@ from bitloom.fpga.bitstream.build import build
 from bitloom.synth import flow
 from bitloom.synth.room import TooSmall
 from bitloom.testbench.mutate import mutate
-from bitloom.tools import external
+from bitloom.tools import finding
+from bitloom.tools.files import atomic_write
 
 #: What identifies a row of each file.
 KEYS = {
@@ -96,7 +97,7 @@ def rounded(mhz):
 
 
 def tools(*names):
-    return versions({name: external.find(name).version for name in names})
+    return versions({name: finding.find(name).version for name in names})
 
 
 def versions(found):
@@ -113,7 +114,7 @@ def keep(kind, row):
     kept = [each for each in kept if [each[key] for key in KEYS[kind]] != same]
     kept = sorted([*kept, row | {"date": date.today().isoformat()}], key=lambda each: names.index(each["core"]))
     lines = ",\n".join(f"  {json.dumps(each)}" for each in kept)
-    external.atomic_write(path, f"[\n{lines}\n]\n")
+    atomic_write(path, f"[\n{lines}\n]\n")
 
 
 def main():

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from ..golden import strict_json
-from ..tools import external
+from ..tools import finding, running
 from .jobs import Progress, begin, count_cells, kept, run_yosys
 from .liberty import Library
 from .report import Area, Report
@@ -35,12 +35,12 @@ def _map_to_library(design, library: Library, work: Path, log: Path) -> str:
 
 def measure_area(design, library: Library, progress: Progress) -> Report:
     """Area of a design with the cells of a library; see `flow.synthesize`."""
-    yosys = external.find("yosys", override=True)
+    yosys = finding.find("yosys", override=True)
     begin(progress, f"mapping to {library.name} (Yosys {yosys.version})")
     make = functools.partial(_map_to_library, design, library)
     try:
         result = json.loads(kept(make, "library", design.verilog, design.top, library.text, yosys.key))
-    except external.ToolFailed as error:
+    except running.ToolFailed as error:
         if re.search(r"libert|\.lib\b|ABC|legalized", str(error), re.IGNORECASE):
             raise ValueError(f"{library.path} cannot be used: {error}") from None
         raise

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..tools import external
+from ..tools import caches
 from .jobs import run_yosys
 from .liberty import _cells, read
 
@@ -143,7 +143,7 @@ def read_cells(text: str) -> dict[str, Cell]:
 
 def map_netlist(design, path) -> dict:
     """Yosys' netlist of a design in the cells of a Liberty file, flat, as its JSON has it."""
-    library, folder = read(path), external.cache_dir("synth", "work")
+    library, folder = read(path), caches.cache_dir("synth", "work")
     with tempfile.TemporaryDirectory(dir=folder) as work:
         work = Path(work)
         (work / "core.v").write_text(design.verilog)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ..golden import strict_json
 from ..hdl.primitives import guard
-from ..tools import external
+from ..tools import finding, running
 from .asic import measure_area
 from .harness import PINS, harness
 from .jobs import Progress, begin, count_cells, kept, run_yosys
@@ -72,11 +72,11 @@ def _place_and_route(netlist: dict, design, part: Part, uses: tuple[Use, ...], s
     pins = zip(PINS, part.pins, strict=False)
     (work / "pins.cst").write_text("".join(f'IO_LOC "{name}" {pin};\n' for name, pin in pins))
     program = part.flow.place_and_route
-    command = [*external.find(program).command, *part.arguments, "--json", "netlist.json", "--seed", str(seed)]
+    command = [*finding.find(program).command, *part.arguments, "--json", "netlist.json", "--seed", str(seed)]
     command += ["--report", "report.json", "--write", "placed.json", "--timing-allow-fail"]
     try:
-        external.run(command, work, log=log)
-    except external.ToolFailed as error:
+        running.run(command, work, log=log)
+    except running.ToolFailed as error:
         if not is_full(str(error)):
             raise
         lacking = overfull(log.read_text(errors="replace"))
@@ -84,16 +84,16 @@ def _place_and_route(netlist: dict, design, part: Part, uses: tuple[Use, ...], s
         raise TooSmall(design.name, part.name, uses, lacking, placed=True) from None
     report = json.loads((work / "report.json").read_text())
     if not report["fmax"]:
-        raise external.ToolFailed(f"{program} found no path from register to register")
+        raise running.ToolFailed(f"{program} found no path from register to register")
     (placed,) = json.loads((work / "placed.json").read_text())["modules"].values()
     fmax = min(clock["achieved"] for clock in report["fmax"].values())
     return strict_json.dumps({"fmax": fmax, **read_path(report, placed)})
 
 
 def _fpga(design, part: Part, freq: float | None, seed: int, progress: Progress) -> Report:
-    yosys = external.find("yosys", override=True)
+    yosys = finding.find("yosys", override=True)
     program = part.flow.place_and_route
-    nextpnr = external.find(program)
+    nextpnr = finding.find(program)
     verilog, around = design.verilog, harness(design, _harness_name(design))
     begin(progress, f"synthesis for {part.name} (Yosys {yosys.version})")
     make = functools.partial(_synthesize_core, design, part, verilog, around)

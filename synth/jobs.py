@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..golden import strict_json
-from ..tools import external
+from ..tools import caches, finding, running, wasm
+from ..tools.files import atomic_write
 
 __all__ = ["Progress", "begin", "count_cells", "kept", "run_yosys"]
 
@@ -32,36 +33,36 @@ def kept(make: Callable[[Path, Path], str], *key: object) -> str:
     An entry is packed, so it carries a checksum, and is renamed into place: half of one is never read.
     """
     digest = hashlib.sha256(strict_json.dumps([_code(), *key]).encode()).hexdigest()
-    entry = external.cache_dir("synth") / f"{digest}.gz"
+    entry = caches.cache_dir("synth") / f"{digest}.gz"
     try:
         return gzip.decompress(entry.read_bytes()).decode()
     except (FileNotFoundError, EOFError, zlib.error, gzip.BadGzipFile):
         pass
-    log = external.cache_dir("synth", "logs") / f"{digest}.log"
-    work = Path(tempfile.mkdtemp(dir=external.cache_dir("synth", "work")))
+    log = caches.cache_dir("synth", "logs") / f"{digest}.log"
+    work = Path(tempfile.mkdtemp(dir=caches.cache_dir("synth", "work")))
     try:
         text = make(work, log)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     log.unlink(missing_ok=True)
-    external.atomic_write(entry, gzip.compress(text.encode(), mtime=0))
+    atomic_write(entry, gzip.compress(text.encode(), mtime=0))
     return text
 
 
 def run_yosys(script: list[str], work: Path, log: Path) -> None:
     """Run a Yosys script in the folder `work`; the wheel's Yosys gets a larger stack."""
     (work / "run.ys").write_text("\n".join(script) + "\n")
-    yosys = external.find("yosys", override=True)
+    yosys = finding.find("yosys", override=True)
     command = yosys.command if yosys.origin == "path" else [sys.executable, str(Path(__file__).with_name("yosys.py"))]
     # `run` does not know the script that gives the wheel's Yosys its stack.
-    external.prepare(yosys.command[0])
+    wasm.prepare(yosys.command[0])
     options = ["-q", "-l", "yosys.log", "run.ys"]
     try:
-        external.run([*command, *options], work, log=log, transcript=work / "yosys.log", name="Yosys")
-    except external.ToolFailed as error:
+        running.run([*command, *options], work, log=log, transcript=work / "yosys.log", name="Yosys")
+    except running.ToolFailed as error:
         if "call stack exhausted" not in str(error):
             raise
-        raise external.ToolFailed(
+        raise running.ToolFailed(
             f"{error}; a native Yosys, named by the variable YOSYS, takes deeper designs"
         ) from None
 

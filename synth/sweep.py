@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from ..cores.catalogue import Core, lookup
 from ..cores.config import Config
 from ..cores.generate import generate
-from ..tools import external
+from ..tools import running
 from . import liberty as libraries
 from .flow import check_request, synthesize
 from .report import Report
@@ -263,7 +263,7 @@ def run(
             held.close()
             pool.shutdown(cancel_futures=True)
             if isinstance(error, BrokenProcessPool):
-                raise external.ToolFailed("a worker was killed, perhaps for want of memory: try --jobs 1") from None
+                raise running.ToolFailed("a worker was killed, perhaps for want of memory: try --jobs 1") from None
             raise
     return Sweep(core.name, place, tuple(points), results, freq)
 
@@ -272,8 +272,8 @@ def _name(future, point: Point) -> None:
     """Raise what a point raised, the point named."""
     try:
         future.result()
-    except external.ToolFailed as error:
-        raise external.ToolFailed(f"{point}: {error}") from None
+    except running.ToolFailed as error:
+        raise running.ToolFailed(f"{point}: {error}") from None
     except ValueError as error:
         raise ValueError(f"{point}: {error}") from None
 

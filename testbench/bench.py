@@ -19,7 +19,7 @@ from cocotb.triggers import RisingEdge, Timer
 
 from ..cores.catalogue import lookup
 from ..golden import strict_json
-from ..tools import external
+from ..tools.files import atomic_write
 from .runner import PERIOD, REQUEST
 from .stream import Stream, sink, source, stalls
 
@@ -410,4 +410,4 @@ async def run(dut):
         # Whatever goes wrong in a bench must reach the one who asked, and never pass for a pass.
         traceback.print_exc()
         failure = f"the bench stopped with {type(error).__name__}: {error}"
-    external.atomic_write(request["result"], strict_json.dumps(bench.report(failure)))
+    atomic_write(request["result"], strict_json.dumps(bench.report(failure)))

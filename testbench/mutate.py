@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ..cores.generate import Port, generate
-from ..tools import external
+from ..tools import running
 from .mutant_proof import flat, prove, run_yosys
 from .runner import simulate
 
@@ -164,7 +164,7 @@ def mutate(core, config, count=60, seed=1, progress=None):
     limit = _SLOWER * (time.monotonic() - begun)
     if not sound.passed:
         said = " ".join(sound.summary().split())
-        raise external.ToolFailed(f"{core.name}: its bench does not pass without a fault: {said}")
+        raise running.ToolFailed(f"{core.name}: its bench does not pass without a fault: {said}")
     judged = []
     with ThreadPoolExecutor(_JOBS) as pool:
         try:

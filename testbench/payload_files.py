@@ -10,7 +10,7 @@ import numpy as np
 from amaranth import Shape
 
 from ..hdl.stream import codec
-from ..tools import external
+from ..tools.files import atomic_write
 from . import payloads
 from .systolic import product
 
@@ -107,4 +107,4 @@ def save(path, data, layout, numbers):
         for name, array in codec.unpack(layout, payloads.from_bytes(data, bits, False)).items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
-    external.atomic_write(path, content.getvalue())
+    atomic_write(path, content.getvalue())

@@ -16,7 +16,9 @@ import numpy as np
 from ..cores.generate import generate
 from ..golden import strict_json
 from ..golden.checks import integer
-from ..tools import external
+from ..tools import finding, running
+from ..tools.environment import environment
+from ..tools.files import atomic_write, check_writable, replacing
 from . import verilator
 from .progress_file import watched
 
@@ -135,7 +137,7 @@ class Result:
         """
         keys = ("core", "parameters", "seed", "failure")
         report = {key: getattr(self, key) for key in keys} | {"mismatches": self.mismatches}
-        external.atomic_write(path, strict_json.dumps(report, indent=2) + "\n")
+        atomic_write(path, strict_json.dumps(report, indent=2) + "\n")
 
 
 def simulate(
@@ -199,7 +201,7 @@ def simulate(
             raise ValueError(f"waves must be a file that ends in {' or '.join(verilator.TRACES)}, not {str(waves)!r}")
         if waves.is_dir():
             raise ValueError(f"waves must be a file, {str(waves)!r} is a folder")
-        external.check_writable(waves)
+        check_writable(waves)
     seed = secrets.randbits(32) if seed is None else seed
     design = design or generate(core, config)
     program = verilator.build(design, waves.suffix if waves else None)
@@ -208,7 +210,7 @@ def simulate(
         # The seed also decides values that the Verilog leaves unknown; Verilator wants one above 0, of 31 bits.
         command = [str(program), "+verilator+rand+reset+2", f"+verilator+seed+{seed % ((1 << 31) - 1) + 1}"]
         if waves:
-            trace = stack.enter_context(external.replacing(waves))
+            trace = stack.enter_context(replacing(waves))
             command += ["--trace", "--trace-file", str(trace)]
         if codes is not None:
             np.save(work / "codes.npy", codes)
@@ -227,9 +229,9 @@ def simulate(
             stack.enter_context(watched(work / "progress", progress))
         report = {"failure": None}
         try:
-            environment = _environment(design, request, work)
-            log = external.run(command, work, timeout=timeout, env=environment, name="the simulation").stdout
-        except external.ToolFailed as error:
+            variables = _environment(design, request, work)
+            log = running.run(command, work, timeout=timeout, env=variables, name="the simulation").stdout
+        except running.ToolFailed as error:
             report, log = {"failure": str(error)}, ""
         if (work / "result.json").is_file():
             report = json.loads((work / "result.json").read_text()) | {k: v for k, v in report.items() if v}
@@ -257,14 +259,14 @@ def _environment(design, request, work):
 
     libpython = find_libpython.find_libpython()
     if libpython is None:
-        raise external.ToolMissing(
+        raise finding.ToolMissing(
             "cocotb needs Python's shared library, which this Python has not; install it with: apt install "
             "libpython3-dev, or build Python with --enable-shared"
         )
-    environment = external.environment()
-    searched = filter(None, (str(verilator.libraries()), environment.get("LD_LIBRARY_PATH")))
+    inherited = environment()
+    searched = filter(None, (str(verilator.libraries()), inherited.get("LD_LIBRARY_PATH")))
     return {
-        **environment,
+        **inherited,
         "LD_LIBRARY_PATH": os.pathsep.join(searched),
         "GPI_USERS": f"{libpython};{cocotb_tools.config.pygpi_entry_point()}",
         "PYGPI_PYTHON_BIN": sys.executable,

@@ -15,7 +15,8 @@ import tempfile
 from pathlib import Path
 
 from ..hdl.primitives import FAMILIES
-from ..tools import external
+from ..tools import caches, finding, running
+from ..tools.files import atomic_write
 
 __all__ = ["TRACES", "build", "build_with", "check_target", "libraries"]
 
@@ -130,20 +131,20 @@ def _program(design, main, files, options, fst=False):
     """The program of a design and a main program; `files` are theirs, by name, those of Verilator end in .vlt."""
     check_target(design.manifest.get("parameters", {}).get("target", "generic"))
     options = [*_VERILATOR, *options]
-    compiler, make = external.find("g++"), external.find("make")
+    compiler, make = finding.find("g++"), finding.find("make")
     # What decides Verilator's own object files.
     toolset = [
         *options,
         *_MAKE,
-        *(external.find(name).key for name in ("verilator", "g++")),
+        *(finding.find(name).key for name in ("verilator", "g++")),
         importlib.metadata.version("cocotb"),
     ]
     digest = _digest(*toolset, main.read_text(), *files.items(), design.verilog)
-    program = external.cache_dir("verilator") / f"{design.top}-{digest}"
+    program = caches.cache_dir("verilator") / f"{design.top}-{digest}"
     if program.is_file():
         return program
-    runtime = external.cache_dir("verilator", f"runtime-{_digest(*toolset)}")
-    with tempfile.TemporaryDirectory(dir=external.cache_dir("verilator"), prefix=".build-") as folder:
+    runtime = caches.cache_dir("verilator", f"runtime-{_digest(*toolset)}")
+    with tempfile.TemporaryDirectory(dir=caches.cache_dir("verilator"), prefix=".build-") as folder:
         work = Path(folder)
         if fst:
             _check_headers(work, compiler)
@@ -151,8 +152,8 @@ def _program(design, main, files, options, fst=False):
             (work / name).write_text(text)
         (work / _COCOTB_LINK).symlink_to(libraries())
         (work / _VERILATOR_LINK).symlink_to(_root())
-        command = [*external.find("verilator").command, *options, "--Mdir", "build", "--top-module", design.top]
-        external.run([*command, main.name, *(name for name in files if name.endswith(".vlt")), "design.v"], work)
+        command = [*finding.find("verilator").command, *options, "--Mdir", "build", "--top-module", design.top]
+        running.run([*command, main.name, *(name for name in files if name.endswith(".vlt")), "design.v"], work)
         build = work / "build"
         for ready in runtime.glob("*.o"):
             shutil.copy(ready, build)
@@ -160,10 +161,10 @@ def _program(design, main, files, options, fst=False):
         (build / "design.mk").write_text(_RULE)
         if "VM_PARALLEL_BUILDS = 0" in (build / f"{_PREFIX}_classes.mk").read_text():
             command.append(_share_headers(build, runtime, command, "--vpi" in options))
-        external.run([*command, "sim"], build)
+        running.run([*command, "sim"], build)
         for made in build.glob("verilated*.o"):
             if not (runtime / made.name).exists():
-                external.atomic_write(runtime / made.name, made.read_bytes())
+                atomic_write(runtime / made.name, made.read_bytes())
         os.replace(build / "sim", program)
     return program
 
@@ -171,8 +172,8 @@ def _program(design, main, files, options, fst=False):
 @functools.cache
 def _root():
     """Folder of Verilator's own files."""
-    verilator = external.find("verilator")
-    return Path(external.run([*verilator.command, "--getenv", "VERILATOR_ROOT"], ".").stdout.strip())
+    verilator = finding.find("verilator")
+    return Path(running.run([*verilator.command, "--getenv", "VERILATOR_ROOT"], ".").stdout.strip())
 
 
 def _share_headers(build, runtime, command, vpi):
@@ -184,8 +185,8 @@ def _share_headers(build, runtime, command, vpi):
     (build / _HEADERS).write_text("".join(f"#include <{name}>\n" for name in names))
     ready = runtime / f"{_HEADERS}.gch"
     if not ready.exists():
-        external.run([*command, ready.name], build)
-        external.atomic_write(ready, (build / ready.name).read_bytes())
+        running.run([*command, ready.name], build)
+        atomic_write(ready, (build / ready.name).read_bytes())
     else:
         (build / ready.name).symlink_to(ready.absolute())
     return f"OPT_FAST=-include {_HEADERS} -O1"
@@ -195,9 +196,9 @@ def _check_headers(work, compiler):
     """Refuse FST where Verilator's writer of it would not compile, before the long compilation."""
     (work / "headers.cpp").write_text("#include <lz4.h>\n#include <zlib.h>\n")
     try:
-        external.run([*compiler.command, "-fsyntax-only", "headers.cpp"], work)
-    except external.ToolFailed:
-        raise external.ToolMissing(
+        running.run([*compiler.command, "-fsyntax-only", "headers.cpp"], work)
+    except running.ToolFailed:
+        raise finding.ToolMissing(
             "waves in the FST format need the headers of lz4 and zlib; install them with: apt install liblz4-dev "
             "zlib1g-dev, or name a file that ends in .vcd"
         ) from None

@@ -8,14 +8,14 @@ import signal
 
 import pytest
 
-from bitloom.tools import external
+from bitloom.tools import caches, finding
 
 
 def pytest_configure():
     # Tests interrupt what they start, which inherits this; a shell's background commands ignore the signal.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Compiled once, and not again for each test that has an empty cache or calls a tool by itself.
-    os.environ.setdefault("YOWASP_CACHE_DIR", str(external.cache_dir("wasm")))
+    os.environ.setdefault("YOWASP_CACHE_DIR", str(caches.cache_dir("wasm")))
     # Of what is drawn anew in every run; the processes that share the tests out inherit it.
     os.environ.setdefault("BITLOOM_SEED", str(secrets.randbits(31)))
 
@@ -79,8 +79,8 @@ def primitives():
 def optional(*names):
     """Tools that are in no wheel, so `make test` does without them where they are missing; `.ci/run` installs them."""
     try:
-        return [external.find(name) for name in names]
-    except external.ToolMissing as error:
+        return [finding.find(name) for name in names]
+    except finding.ToolMissing as error:
         pytest.skip(str(error))
 
 

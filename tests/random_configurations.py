@@ -25,7 +25,7 @@ from bitloom.cores.generate import INTERFACES, generate
 from bitloom.testbench import verilator
 from bitloom.testbench.configurations import draw
 from bitloom.testbench.runner import simulate
-from bitloom.tools import external
+from bitloom.tools import finding
 from bitloom.tools.flows import FLOWS
 
 VECTORS = 20
@@ -117,8 +117,8 @@ def _words(command, core, config):
 
 def _has_icarus():
     try:
-        return external.find("iverilog")
-    except external.ToolMissing:
+        return finding.find("iverilog")
+    except finding.ToolMissing:
         return None
 
 

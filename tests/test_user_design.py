@@ -22,7 +22,8 @@ from amaranth_boards.ulx3s import ULX3S_85F_Platform
 import bitloom
 from bitloom.golden import olive, systolic
 from bitloom.hdl.stream.codec import to_integers
-from bitloom.tools import external
+from bitloom.tools import finding
+from bitloom.tools.environment import shell_setup
 
 ROWS, COLS = 4, 3
 DECODER = bitloom.core("ovp-decoder", pairs=ROWS // 2)
@@ -114,7 +115,7 @@ def test_in_amaranths_simulator(target, vectors):
 @pytest.fixture
 def yosys(monkeypatch):
     """What `bitloom doctor --shell` sets: Amaranth finds the Yosys that comes with bitloom."""
-    for line in external.shell_setup():
+    for line in shell_setup():
         name, _, value = line.removeprefix("export ").partition("=")
         if name != "PATH":
             monkeypatch.setenv(name, value.strip("'"))
@@ -209,7 +210,7 @@ def test_on_a_platform_of_amaranth_boards(board, target, multiplier, library, yo
     (tmp_path / "top.il").write_text(rtlil if isinstance(rtlil, str) else rtlil.decode())
     script = f"read_verilog -lib {library}; read_rtlil top.il; hierarchy -check -top top; "
     script += f"select -assert-min 1 t:{multiplier}; proc; flatten; check -assert"
-    status, said = linters.run([*external.find("yosys").command, "-q", "-p", script], tmp_path)
+    status, said = linters.run([*finding.find("yosys").command, "-q", "-p", script], tmp_path)
     assert status == 0, said
     modules = re.findall(r"^module (\S+)$", (tmp_path / "top.il").read_text(), flags=re.M)
     assert {"\\top.product.decoder", "\\top.product.tile"} <= {*modules}

@@ -28,7 +28,7 @@ class Flow:
     library : str
         What `read_verilog -lib` takes to know every primitive that a design may name.
     place_and_route, packer : str
-        Names of the programs in `tools.external`.
+        Names of the programs in `tools.inventory.TOOLS`.
     suffix : str
         Of a bitstream's file name.
     note : str

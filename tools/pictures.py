@@ -5,7 +5,8 @@ import io
 import os
 from pathlib import Path
 
-from . import external
+from . import caches, variables
+from .files import atomic_write
 
 __all__ = ["STYLE", "SUFFIXES", "check_suffix", "picture"]
 
@@ -34,9 +35,9 @@ def check_suffix(path):
 
 def _matplotlib():
     """Matplotlib, imported whatever the environment says; here, because it takes a second and few commands need it."""
-    with external.unset("MPL", "MATPLOTLIB"):
+    with variables.unset("MPL", "MATPLOTLIB"):
         # It keeps a list of the fonts.
-        os.environ["MPLCONFIGDIR"] = str(external.cache_dir("matplotlib"))
+        os.environ["MPLCONFIGDIR"] = str(caches.cache_dir("matplotlib"))
         import matplotlib.figure
     return matplotlib
 
@@ -68,4 +69,4 @@ def picture(path, width, height):
         buffer = io.BytesIO()
         suffix = Path(path).suffix
         figure.savefig(buffer, format=suffix[1:], dpi=130, metadata=_METADATA[suffix])
-    external.atomic_write(path, buffer.getvalue())
+    atomic_write(path, buffer.getvalue())

@@ -5,14 +5,22 @@ compile twice, and one may read what the other is writing.
 """
 
 import contextlib
+import functools
+import importlib.metadata
+import os
+import sys
 from pathlib import Path
+
+from . import caches, processes, wheels
+from .environment import environment
+from .inventory import TOOLS
 
 try:
     import fcntl
 except ImportError:  # Windows: each compiles for itself.
     fcntl = None
 
-__all__ = ["compiling", "module"]
+__all__ = ["compiling", "module", "prepare"]
 
 _PREFIX = "yowasp-"
 
@@ -58,3 +66,34 @@ def compiling(root: Path, stem: str, *versions: str):
         yield missing
         if missing and any(root.glob(f"*/{stem}.wasm/*")):
             done.touch()
+
+
+def prepare(program: str) -> None:
+    """Compile the WebAssembly of a YoWASP tool, with a line on standard error, unless that has been done.
+
+    Parameters
+    ----------
+    program : str
+        What is about to be called; nothing happens for programs that are not of the wheels installed here.
+
+    Raises
+    ------
+    OSError
+        As from `caches.cache_dir`.
+    """
+    stem = module(program)
+    tool = next((tool for tool in TOOLS.values() if tool.program == f"yowasp-{stem}"), None)
+    path = tool and wheels.program(tool.wheel, tool.program)
+    if path and os.path.dirname(path) == os.path.dirname(program):
+        named = "YOWASP_CACHE_DIR" if os.environ.get("YOWASP_CACHE_DIR") else "BITLOOM_CACHE"
+        _prepare(stem, tool.wheel, path, caches.usable(caches.wasm_root(), named))
+
+
+@functools.cache
+def _prepare(stem: str, wheel: str, path: str, root: Path) -> None:
+    versions = [importlib.metadata.version(name) for name in (wheel, "wasmtime")]
+    with compiling(root, stem, *versions) as missing:
+        if missing:
+            said = f"compiling the WebAssembly of {stem}, once on this machine: it takes a minute"
+            print(said, file=sys.stderr, flush=True)
+            processes.communicate([path, "--version"], env=environment())

@@ -14,7 +14,8 @@ from ... import __version__
 from ...cores.generate import generate
 from ...golden import strict_json
 from ...hdl.primitives import guard
-from ...tools import external
+from ...tools import caches, finding, running, variables
+from ...tools.files import atomic_write, check_writable
 from ..link.core import LinkTop
 from ..link.protocol import identity
 from .dfu import with_suffix
@@ -128,16 +129,16 @@ def build(core, config, board, out_dir="build", *, output=None, baud=None, top=L
     if bitstream.suffix != suffix:
         raise ValueError(f"a bitstream for {board.name} must end in {suffix}, not {bitstream.name!r}")
     for path in (bitstream, bitstream.with_suffix(".json")):
-        external.check_writable(path)
+        check_writable(path)
     generated = generate(core, config)
     told = _identity(generated, config)
     design = OnBoard(top(core.component(config), told, board.clock_hz, baud), board)
     plan = _plan(design, board, guard(generated.verilog))
-    tools = {command[0]: external.find(command[0], override=True) for command in _commands(plan)}
+    tools = {command[0]: finding.find(command[0], override=True) for command in _commands(plan)}
     versions = {"amaranth": importlib.metadata.version("amaranth"), **{name: f.version for name, f in tools.items()}}
     keys = versions | {name: tool.key for name, tool in tools.items()}
     key = hashlib.sha256(strict_json.dumps([plan.digest().hex(), keys], sort_keys=True).encode()).hexdigest()[:16]
-    work = external.cache_dir("build") / f"{core.name}-{board.name}-{key}"
+    work = caches.cache_dir("build") / f"{core.name}-{board.name}-{key}"
     cached = (work / _RESULT).is_file()
     if not cached:
         _execute(plan, tools, work, progress or (lambda step: None))
@@ -157,8 +158,8 @@ def build(core, config, board, out_dir="build", *, output=None, baud=None, top=L
         "tools": {"bitloom": __version__, **versions},
         "sha256": hashlib.sha256(content).hexdigest(),
     }
-    external.atomic_write(bitstream, content)
-    external.atomic_write(bitstream.with_suffix(".json"), strict_json.dumps(description, indent=2) + "\n")
+    atomic_write(bitstream, content)
+    atomic_write(bitstream.with_suffix(".json"), strict_json.dumps(description, indent=2) + "\n")
     return BuildResult(
         bitstream=bitstream,
         description=bitstream.with_suffix(".json"),
@@ -231,7 +232,7 @@ def _plan(design, board, named):
         "nextpnr_opts": f"--report {_REPORT} --timing-allow-fail --seed 1",
     }
     # Amaranth prefers its variables, AMARANTH_nextpnr_opts and the like, to what it is told here.
-    with external.unset("AMARANTH_"):
+    with variables.unset("AMARANTH_"):
         # Source locations would put this machine's paths into the design, and into the key of the cache.
         return board.make_platform().prepare(design, _NAME, emit_src=False, **options)
 
@@ -245,15 +246,15 @@ def _execute(plan, tools, work, progress):
     beside = Path(tempfile.mkdtemp(dir=work.parent, prefix=f"{work.name}."))
     try:
         for name, content in plan.files.items():
-            external.atomic_write(beside / name, content)
+            atomic_write(beside / name, content)
         for program, *arguments in _commands(plan):
             progress(_STEPS.get(program.split("-")[0], "bitstream"))
             log = beside / f"{program}.log"
             transcript = beside / f"{_NAME}.rpt" if program == "yosys" else None
             command = [*tools[program].command, *arguments]
-            external.run(command, cwd=beside, log=log, transcript=transcript, name=program)
+            running.run(command, cwd=beside, log=log, transcript=transcript, name=program)
         report = json.loads((beside / _REPORT).read_text())
-        external.atomic_write(beside / _RESULT, strict_json.dumps(_numbers(report), indent=2) + "\n")
+        atomic_write(beside / _RESULT, strict_json.dumps(_numbers(report), indent=2) + "\n")
         try:
             beside.rename(work)
         except OSError:
@@ -261,7 +262,7 @@ def _execute(plan, tools, work, progress):
             if not (work / _RESULT).is_file():
                 raise
             shutil.rmtree(beside)
-    except external.ToolFailed:
+    except running.ToolFailed:
         # The message names a log in this folder.
         raise
     except BaseException:

@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from ...tools import external
+from ...tools import caches, finding, inventory, running
 from .build import read_description
 
 __all__ = ["flash", "flash_command"]
@@ -108,20 +108,20 @@ def flash(bitstream, board, dry_run=False, force=False, core=None):
     if not force:
         _check(Path(bitstream), board, core)
     try:
-        command = flash_command(bitstream, board, external.find(tool, override=True).command)
-    except external.ToolMissing:
+        command = flash_command(bitstream, board, finding.find(tool, override=True).command)
+    except finding.ToolMissing:
         if not dry_run:
             raise
     if dry_run:
         return command
-    log = external.cache_dir("flash") / f"{board.name}.log"
+    log = caches.cache_dir("flash") / f"{board.name}.log"
     try:
-        external.run(command, cwd=".", log=log, timeout=_TIMEOUT, name=tool)
-    except external.ToolFailed as error:
-        raise external.ToolFailed(_meaning(_text(log), board) or str(error)) from None
+        running.run(command, cwd=".", log=log, timeout=_TIMEOUT, name=tool)
+    except running.ToolFailed as error:
+        raise running.ToolFailed(_meaning(_text(log), board) or str(error)) from None
     # When the part does not take the bitstream it says so, and the exit status is still 0.
     if failed := re.search(r"(?m)^.*\bFAIL\b.*$", _text(log)):
-        raise external.ToolFailed(f"programming {board.name} failed: {failed[0].strip()} (log: {log})")
+        raise running.ToolFailed(f"programming {board.name} failed: {failed[0].strip()} (log: {log})")
     return command
 
 
@@ -159,7 +159,7 @@ def _meaning(text, board):
                 attach=f", {board.attach}" if board.attach else "",
                 vid=board.usb[0],
                 pid=board.usb[1],
-                libraries=external.TOOLS[tool].libraries or "your system's package manager",
+                libraries=inventory.TOOLS[tool].libraries or "your system's package manager",
                 detail=(parts.get("detail") or parts.get("other") or "").strip(),
             )
     return None

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import serial
 
-from ...tools import external
+from ...tools import caches, finding, running
+from ...tools.files import atomic_write
 from ...tools.flows import ECP5, GOWIN
 from ..link.uart import divisor
 from . import boards
@@ -117,22 +118,22 @@ def read_back(bitstream, progress=None):
 
 def _ice40(content, board, progress):
     """Netlist of a bitstream for an iCE40. The texts that it is made of are kept."""
-    unpack, verilog = external.find("iceunpack"), external.find("icebox_vlog")
+    unpack, verilog = finding.find("iceunpack"), finding.find("icebox_vlog")
     platform = board.make_platform()
     uart = platform.request("uart", 0, dir="-")
     pins = {"clk": platform.request(platform.default_clk, 0, dir="-"), "rx": uart.rx, "tx": uart.tx}
     constraints = "".join(f"set_io {name} {port.io.metadata[0].name}\n" for name, port in pins.items())
     key = hashlib.sha256(repr((content, constraints, unpack.key, verilog.key)).encode()).hexdigest()[:24]
-    folder = external.cache_dir("readback")
+    folder = caches.cache_dir("readback")
     unpacked, listing = (folder / f"{key}{suffix}" for suffix in (".asc", ".v"))
     if not (unpacked.is_file() and listing.is_file()):
         progress("reading the bitstream back")
         with tempfile.TemporaryDirectory(dir=folder, prefix=".work-") as work:
             for name, data in (("top.bin", content), ("top.pcf", constraints.encode())):
                 (Path(work) / name).write_bytes(data)
-            external.run([*unpack.command, "top.bin", "top.asc"], work, name="iceunpack")
+            running.run([*unpack.command, "top.bin", "top.asc"], work, name="iceunpack")
             arguments = ["-n", TOP, "-d", platform.package.lower(), "-p", "top.pcf", "top.asc"]
-            text = external.run([*verilog.command, *arguments], work, name="icebox_vlog").stdout
-            external.atomic_write(unpacked, (Path(work) / "top.asc").read_bytes())
-            external.atomic_write(listing, text)
+            text = running.run([*verilog.command, *arguments], work, name="icebox_vlog").stdout
+            atomic_write(unpacked, (Path(work) / "top.asc").read_bytes())
+            atomic_write(listing, text)
     return netlist(listing.read_text(), unpacked.read_text())

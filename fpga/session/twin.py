@@ -11,7 +11,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from ...testbench import verilator
-from ...tools import external
+from ...tools import running
+from ...tools.environment import environment
 
 __all__ = ["Twin", "build", "start"]
 
@@ -108,7 +109,7 @@ def start(program, seed=1):
         "stdin": subprocess.PIPE,
         "stdout": subprocess.PIPE,
         "start_new_session": True,
-        "env": external.environment(),
+        "env": environment(),
     }
     with contextlib.ExitStack() as stack:
         process = subprocess.Popen(command, **pipes)
@@ -117,5 +118,5 @@ def start(program, seed=1):
         ready, _, _ = select.select([process.stdout], [], [], _START)
         twin.path = process.stdout.readline().decode().strip() if ready else ""
         if not twin.path:
-            raise external.ToolFailed("the twin did not start")
+            raise running.ToolFailed("the twin did not start")
         yield twin

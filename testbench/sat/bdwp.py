@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ...golden.workloads import bdwp, vit, vit_integer
-from ...tools import external
+from ...tools.files import atomic_write
 from . import bdwp_train, vit_tile
 
 __all__ = ["checkpoint", "integer_file", "measure", "parse_methods", "recall", "trained"]
@@ -84,7 +84,7 @@ def trained(state, folder, method, images, labels, progress=lambda done, total: 
         method,
         images[rows],
         labels[rows],
-        save=lambda now: external.atomic_write(path, now.to_bytes()),
+        save=lambda now: atomic_write(path, now.to_bytes()),
         progress=progress,
     )
 
@@ -119,7 +119,7 @@ def measure(state, folder, method, images, labels, tile, design, count, progress
     parameters = bdwp.pruned(state.parameters, method)
     calibration = vit.patches(images[rows[: bdwp.CALIBRATION_IMAGES]])
     model = vit_integer.quantize(parameters, calibration, method.n, method.m)
-    external.atomic_write(integer_file(folder, method, seed), vit_integer.to_bytes(model))
+    atomic_write(integer_file(folder, method, seed), vit_integer.to_bytes(model))
     run = vit_tile.run(model, codes[:count], tile, design, progress)
     return {
         "method": str(method),

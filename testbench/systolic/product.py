@@ -11,7 +11,7 @@ from ...cores.generate import generate
 from ...golden.systolic import tile as systolic
 from ...golden.systolic import tiling as gemm
 from ...hdl.stream import codec
-from ...tools import external
+from ...tools.files import atomic_write
 from .. import drive, payloads, verilator
 from .results import Results, flag_difference, illegal
 
@@ -198,7 +198,7 @@ def load(path):
 
 def save(path, array):
     """Write an array as a .npy file, complete or not at all."""
-    external.atomic_write(path, to_bytes(array))
+    atomic_write(path, to_bytes(array))
 
 
 def to_bytes(array):

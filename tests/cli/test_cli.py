@@ -21,7 +21,7 @@ from command_line import bitloom, complaint
 from bitloom.cli import program as cli
 from bitloom.cores.catalogue import CATALOGUE
 from bitloom.golden.workloads import safetensors
-from bitloom.tools import external
+from bitloom.tools import installation
 
 COMMANDS = sorted(cli.bitloom.commands)
 
@@ -293,10 +293,10 @@ def test_doctor_warns_of_the_other_project_of_that_name(installed, monkeypatch):
             raise importlib.metadata.PackageNotFoundError(name)
         return "0.1.0"
 
-    monkeypatch.setattr(external.importlib.metadata, "version", version)
-    warned = [line for line in external.warnings() if "bitloom-rtl: pip uninstall bitloom" in line]
+    monkeypatch.setattr(installation.importlib.metadata, "version", version)
+    warned = [line for line in installation.warnings() if "bitloom-rtl: pip uninstall bitloom" in line]
     assert len(warned) == installed
-    monkeypatch.setattr(external, "doctor", list)
+    monkeypatch.setattr(installation, "rows", list)
     assert ("warning: the distribution bitloom" in CliRunner().invoke(cli.bitloom, ["doctor"]).output) == installed
 
 

@@ -11,7 +11,7 @@ import pytest
 from bitloom.cores.catalogue import CATALOGUE, lookup
 from bitloom.cores.generate import generate
 from bitloom.fpga.session.selftest import record
-from bitloom.tools import external
+from bitloom.tools import running
 
 #: Parameters beside those of each core's small configuration.
 MORE = {
@@ -159,6 +159,6 @@ def test_unknown_payloads_reach_no_output(name, more, tmp_path, icarus):
     phases = chosen(record(core, config, vectors=40, seed=5).phases)
     design = generate(core, config)
     (tmp_path / "bench.v").write_text("\n".join([design.verilog, STREAMS, bench(design, phases, tmp_path)]))
-    external.run([*icarus, "-g2005", "-o", "bench.vvp", "bench.v"], tmp_path)
-    assert external.run(["vvp", "-n", "bench.vvp"], tmp_path).stdout.splitlines()[-1:] == ["PASSED"]
+    running.run([*icarus, "-g2005", "-o", "bench.vvp", "bench.v"], tmp_path)
+    assert running.run(["vvp", "-n", "bench.vvp"], tmp_path).stdout.splitlines()[-1:] == ["PASSED"]
     assert sum(len(phase.outputs) for phase in phases) > 20

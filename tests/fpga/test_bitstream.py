@@ -30,7 +30,7 @@ from bitloom.fpga.bitstream.top import OnBoard
 from bitloom.fpga.link.core import LinkTop
 from bitloom.fpga.link.map import link_map
 from bitloom.fpga.link.payload import Gather, Scatter, byte_count
-from bitloom.tools import external
+from bitloom.tools import finding, inventory, running
 
 ICEBREAKER = BOARDS["icebreaker"]
 
@@ -193,7 +193,7 @@ def test_a_core_that_does_not_fit_is_refused_before_any_tool_runs(tmp_path, cach
     board = dataclasses.replace(ICEBREAKER, unfit={"ovp-decoder": "its smallest configuration has 9,000 LC of 5,280"})
     core = lookup("ovp-decoder")
     with monkeypatch.context() as without:
-        without.setattr(external, "find", lambda *arguments, **options: pytest.fail("a tool was looked for"))
+        without.setattr(finding, "find", lambda *arguments, **options: pytest.fail("a tool was looked for"))
         with pytest.raises(
             ValueError,
             match=r"^ovp-decoder does not fit icebreaker: its smallest configuration has 9,000 LC of 5,280; -p",
@@ -297,7 +297,7 @@ def test_build_that_fails_leaves_no_bitstream_and_names_the_log(tmp_path, cache,
     text = "if sys.argv[1] == '--version': sys.exit('nextpnr-0.11')\nprint('ERROR: too large')\nsys.exit(1)\n"
     monkeypatch.setenv("NEXTPNR_ICE40", program(tmp_path / "failing", text))
     with pytest.raises(
-        external.ToolFailed, match=r"^nextpnr-ice40 failed with status 1: ERROR: too large \(log: .*\.log\)$"
+        running.ToolFailed, match=r"^nextpnr-ice40 failed with status 1: ERROR: too large \(log: .*\.log\)$"
     ):
         build(lookup("ovp-decoder"), None, ICEBREAKER, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -476,7 +476,7 @@ def loader(tmp_path, cache, monkeypatch):
             f"print({output!r}, file=sys.stderr)\nsys.exit({status})\n"
         )
         path = program(tmp_path / f"a-{tool}", text)
-        monkeypatch.setenv(external.variable(tool), path)
+        monkeypatch.setenv(inventory.variable(tool), path)
         return path
 
     make.calls = lambda: calls.read_text().splitlines() if calls.exists() else []
@@ -570,10 +570,10 @@ def test_flash_gives_a_name_that_begins_with_a_dash_as_a_path(board, loader, tmp
 def test_flash_dry_run_does_without_a_loader(name, tmp_path, monkeypatch):
     board = BOARDS[name]
     tool, *arguments = board.loader
-    monkeypatch.setenv(external.variable(tool), str(tmp_path / "nothing"))
+    monkeypatch.setenv(inventory.variable(tool), str(tmp_path / "nothing"))
     bitstream = bitstream_of(board, tmp_path)
     assert flash(bitstream, board, dry_run=True) == [tool, *arguments, str(bitstream)]
-    with pytest.raises(external.ToolMissing, match="names no program"):
+    with pytest.raises(finding.ToolMissing, match="names no program"):
         flash(bitstream, board)
 
 
@@ -639,7 +639,7 @@ NO_LIBRARY = "loader: error while loading shared libraries: libusb-1.0.so.0: can
 )
 def test_flash_says_in_one_line_what_went_wrong(loader, output, status, message):
     loader(output, status)
-    with pytest.raises(external.ToolFailed, match=message) as raised:
+    with pytest.raises(running.ToolFailed, match=message) as raised:
         flash(loader.bitstream, ICEBREAKER)
     assert "\n" not in str(raised.value)
     assert len(loader.calls()) == 1
@@ -666,7 +666,7 @@ def test_flash_says_in_one_line_what_went_wrong(loader, output, status, message)
 def test_flash_says_what_went_wrong_with_dfu_util_too(loader, tmp_path, output, message):
     board = BOARDS["orangecrab-85f"]
     loader(output, 74, "dfu-util")
-    with pytest.raises(external.ToolFailed, match=message) as raised:
+    with pytest.raises(running.ToolFailed, match=message) as raised:
         flash(bitstream_of(board, tmp_path), board)
     assert "\n" not in str(raised.value)
     assert len(loader.calls()) == 1

@@ -19,7 +19,7 @@ from bitloom.fpga.session import selftest, twin
 from bitloom.fpga.session import target as targets
 from bitloom.fpga.session.host import Link, LinkError, open_port
 from bitloom.hdl.primitives import guard
-from bitloom.tools import external
+from bitloom.tools import finding, running
 
 ICEBREAKER = boards.lookup("icebreaker")
 BAUD = 3_000_000  # as few cycles a bit as there can be
@@ -163,12 +163,12 @@ def test_a_bitstream_that_cannot_be_tested_is_one_line(prepare, message, bitloom
 
 def test_a_missing_tool_says_how_to_install_it(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(external.ToolMissing, match=r"^icebox_vlog .*; install it with: apt install fpga-icestorm$"):
+    with pytest.raises(finding.ToolMissing, match=r"^icebox_vlog .*; install it with: apt install fpga-icestorm$"):
         readback.read_back(described(tmp_path))
 
 
 def test_garbage_is_refused_by_the_tool(tmp_path, icestorm):
-    with pytest.raises(external.ToolFailed, match=r"^iceunpack failed with status \d"):
+    with pytest.raises(running.ToolFailed, match=r"^iceunpack failed with status \d"):
         readback.read_back(described(tmp_path, content=b"no bitstream"))
 
 
@@ -190,7 +190,7 @@ def test_synthesis_leaves_a_named_dsp_block_as_it_is(tmp_path):
     board = SimpleNamespace(make_platform=Platform, synth_options=ICEBREAKER.synth_options)
     (tmp_path / "top.ys").write_text(bitstreams._plan(None, board, guard(BLOCK)))
     (tmp_path / "top.v").write_text(BLOCK)
-    external.run([*external.find("yosys", override=True).command, "-q", "top.ys"], tmp_path)
+    running.run([*finding.find("yosys", override=True).command, "-q", "top.ys"], tmp_path)
     cells = json.loads((tmp_path / "top.json").read_text())["modules"]["top"]["cells"].values()
     (block,) = [cell for cell in cells if "MAC16" in cell["type"]]
     parameters = {name: int(value, 2) for name, value in block["parameters"].items()}
@@ -210,8 +210,8 @@ def start(bitstream):
 
 def fault_of(bitstream, vectors):
     """The self-test's result, or why there is none."""
-    back, running = start(bitstream)
-    with running as board, Link(open_port(board.path, back.baud), margin=2.0, retries=3) as link:
+    back, started = start(bitstream)
+    with started as board, Link(open_port(board.path, back.baud), margin=2.0, retries=3) as link:
         try:
             there = targets.described(link.hello(back.identity))
             link.channels = there.channels
@@ -245,7 +245,7 @@ def mutant(bitstream, folder, place, *values):
     """The bitstream with other results of the LUT in `place` when its inputs have one of `values`."""
     x, y, index = place
     (folder / "top.bin").write_bytes(bitstream.read_bytes())
-    external.run([*external.find("iceunpack").command, "top.bin", "top.asc"], folder)
+    running.run([*finding.find("iceunpack").command, "top.bin", "top.asc"], folder)
     unpacked = (folder / "top.asc").read_text()
     header = f".logic_tile {x} {y}\n"
     start = unpacked.index(header) + len(header)
@@ -253,7 +253,7 @@ def mutant(bitstream, folder, place, *values):
         at = start + 55 * (2 * index + bit // 10) + 36 + bit % 10
         unpacked = unpacked[:at] + "10"[int(unpacked[at])] + unpacked[at + 1 :]
     (folder / "top.asc").write_text(unpacked)
-    external.run([*external.find("icepack").command, "top.asc", "mutant.bin"], folder)
+    running.run([*finding.find("icepack").command, "top.asc", "mutant.bin"], folder)
     changed = folder / "mutant.bin"
     told = json.loads(bitstream.with_suffix(".json").read_text())
     told["sha256"] = hashlib.sha256(changed.read_bytes()).hexdigest()
@@ -279,8 +279,8 @@ def test_another_core_than_the_one_in_the_file_is_refused(decoder, bitloom):
 
 
 def test_power_off_and_on_is_a_reset(decoder):
-    back, running = start(decoder)
-    with running as board, Link(open_port(board.path, back.baud), margin=2.0) as link:
+    back, started = start(decoder)
+    with started as board, Link(open_port(board.path, back.baud), margin=2.0) as link:
         link.channels = targets.described(link.hello()).channels
         board.reset()
         with pytest.raises(LinkError, match="does not know this session: it was reset"):

@@ -13,7 +13,7 @@ from bitloom.fpga.session import selftest, twin
 from bitloom.fpga.session import target as targets
 from bitloom.fpga.session.host import Link, LinkError, open_port
 from bitloom.testbench import mutant_proof
-from bitloom.tools import external
+from bitloom.tools import finding, running
 
 #: Bytes that a phase of the quick tests may have: a sweep of all FP16 values has more.
 SMALL_PHASE = 50_000
@@ -146,7 +146,7 @@ def mutated(core, config, count, folder):
 
     def yosys(*script):
         (folder / "script.ys").write_text("\n".join([*flat(top), *script]) + "\n")
-        external.run([*external.find("yosys").command, "-q", "script.ys"], folder)
+        running.run([*finding.find("yosys").command, "-q", "script.ys"], folder)
 
     yosys(f"mutate -list {4 * count} -seed 1 -o faults.txt {inside}")
     # A register on the other edge of the clock, or other first contents of a memory, are no faults that count.

@@ -12,7 +12,8 @@ import pytest
 from bitloom.cores.catalogue import CATALOGUE, lookup
 from bitloom.cores.generate import INTERFACES, default_name, files, generate, write
 from bitloom.hdl.emission import identifiers
-from bitloom.tools import external
+from bitloom.tools import finding
+from bitloom.tools.environment import environment
 
 TOGETHER = [
     ("ovp-decoder", ()),
@@ -56,8 +57,8 @@ def sources(together, tmp_path):
 def test_cores_and_configurations_in_one_design(together, sources, icarus):
     modules = [name for design in together for name in re.findall(r"^module (\w+)", design.verilog, flags=re.M)]
     assert len(set(modules)) == len(modules) and any("__shared_" in name for name in modules)
-    command = [*external.find("verilator").command, "--lint-only", "--top-module", "top", "top.v", "all.v"]
-    done = subprocess.run(command, cwd=sources, env=external.environment(), capture_output=True, text=True)
+    command = [*finding.find("verilator").command, "--lint-only", "--top-module", "top", "top.v", "all.v"]
+    done = subprocess.run(command, cwd=sources, env=environment(), capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     command = [*icarus, "-Wall", "-s", "top", "-o", "design.vvp", "top.v", "all.v"]
     done = subprocess.run(command, cwd=sources, capture_output=True, text=True)

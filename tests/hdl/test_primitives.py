@@ -17,7 +17,7 @@ from bitloom.hdl.primitives.ecp5 import Ecp5GatedAdder, Ecp5OuterProduct, Ecp5Se
 from bitloom.hdl.primitives.gowin import GowinOuterProduct
 from bitloom.hdl.primitives.ice40 import Ice40OuterProduct
 from bitloom.hdl.primitives.portable import GatedAdder, OuterProduct, Select
-from bitloom.tools import external
+from bitloom.tools import finding, running
 
 BENCH = """
 module bench;
@@ -125,7 +125,7 @@ def prove(portable, named, tmp_path):
         "clean; read_verilog gold.v; proc; miter -equiv -flatten -make_assert gold gate miter; hierarchy -top miter; "
         "opt; tee -o proof sat -verify -prove-asserts miter"
     )
-    run = subprocess.run([*external.find("yosys").command, "-p", script], cwd=tmp_path, capture_output=True, text=True)
+    run = subprocess.run([*finding.find("yosys").command, "-p", script], cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert "SAT proof finished - no model found: SUCCESS!" in (tmp_path / "proof").read_text()
     return (tmp_path / "gate.v").read_text()
@@ -221,8 +221,8 @@ def compare(portable, vendor, models, folder, icarus, every=False):
     )
     sources = [emit(portable, "generic"), emit(vendor, "vendor"), models, bench]
     (folder / "bench.v").write_text("\n".join(sources))
-    external.run([*icarus, "-g2012", "-o", "bench.vvp", "bench.v"], folder)
-    assert external.run(["vvp", "-n", "bench.vvp"], folder).stdout.strip() == "EQUAL"
+    running.run([*icarus, "-g2012", "-o", "bench.vvp", "bench.v"], folder)
+    assert running.run(["vvp", "-n", "bench.vvp"], folder).stdout.strip() == "EQUAL"
 
 
 ROOMS = ("cli", "cores", "fpga", "golden", "hdl", "synth", "testbench", "tools")

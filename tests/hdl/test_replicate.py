@@ -15,7 +15,7 @@ from bitloom.hdl.emission.replicate import Replica, Replicable, merge, unwarned
 from bitloom.hdl.emission.structure import Chain, Place, Structure
 from bitloom.hdl.emission.verilog import emit, emit_rtlil
 from bitloom.hdl.stream.delay import Delay, Skew
-from bitloom.tools import external
+from bitloom.tools import finding
 
 
 class Counter(Replicable):
@@ -74,7 +74,7 @@ def equivalent(make, tmp_path):
         equiv_make gold gate both; hierarchy -top both; clean
         equiv_simple; equiv_induct; tee -o status equiv_status -assert
     """
-    command = [*external.find("yosys").command, "-q", "-p", "; ".join(script.strip().splitlines())]
+    command = [*finding.find("yosys").command, "-q", "-p", "; ".join(script.strip().splitlines())]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return int(re.search(r"Found (\d+) \$equiv cells", (tmp_path / "status").read_text())[1])

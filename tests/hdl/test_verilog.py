@@ -19,7 +19,7 @@ from bitloom.cores.catalogue import CATALOGUE
 from bitloom.cores.generate import INTERFACES, generate
 from bitloom.hdl.emission.verilog import emit, emit_rtlil
 from bitloom.hdl.stream.stages import Stage
-from bitloom.tools import external
+from bitloom.tools import finding, running
 
 #: Configurations beside each core's default.
 MORE = {
@@ -182,8 +182,8 @@ def test_every_word_of_a_memory_has_its_contents_in_a_simulator(memories, tmp_pa
     )
     bench = f"module bench; memories core(); integer i; initial begin #1;\n{prints}$finish; end endmodule\n"
     (tmp_path / "bench.v").write_text(memories + bench)
-    external.run([*icarus, "-o", "bench.vvp", "bench.v"], tmp_path)
-    words = external.run(["vvp", "-n", "bench.vvp"], tmp_path).stdout.split()
+    running.run([*icarus, "-o", "bench.vvp", "bench.v"], tmp_path)
+    words = running.run(["vvp", "-n", "bench.vvp"], tmp_path).stdout.split()
     expected = [
         f"{word:0{width}b}"
         for name, (depth, width) in Memories.SIZES.items()
@@ -200,7 +200,7 @@ def test_every_word_of_a_memory_has_its_contents_in_yosys(tmp_path):
     (tmp_path / "memories.il").write_text(emit_rtlil(component, "memories"))
     for kind in ("read_verilog memories.v", "read_rtlil memories.il"):
         script = f"{kind}; hierarchy -top memories; proc; flatten; opt_clean; memory_collect; write_json memories.json"
-        external.run([*external.find("yosys").command, "-q", "-p", script], tmp_path)
+        running.run([*finding.find("yosys").command, "-q", "-p", script], tmp_path)
         cells = json.loads((tmp_path / "memories.json").read_text())["modules"]["memories"]["cells"].values()
         found = {
             (int(cell["parameters"]["SIZE"], 2), cell["parameters"]["INIT"])
@@ -292,5 +292,5 @@ def test_ports_can_be_given():
 
 def test_yosys_refusal_is_one_line(monkeypatch):
     monkeypatch.setattr("bitloom.hdl.emission.verilog.emit_rtlil", lambda component, name, **options: "nonsense")
-    with pytest.raises(external.ToolFailed, match=r"^Yosys could not write the Verilog of top: ERROR: [^\n]*$"):
+    with pytest.raises(running.ToolFailed, match=r"^Yosys could not write the Verilog of top: ERROR: [^\n]*$"):
         emit(None, "top")

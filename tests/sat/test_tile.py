@@ -25,7 +25,7 @@ from bitloom.testbench.drive import drive
 from bitloom.testbench.formal import ProofFailed, held, prove, prove_emission, prove_no_path
 from bitloom.testbench.payloads import rows
 from bitloom.testbench.runner import simulate
-from bitloom.tools import external
+from bitloom.tools import running
 
 CORE = "nm-tile"
 SMALL = {"rows": 2, "cols": 1, "block": 1, "group": 4, "a_format": "int4", "w_format": "int4", "accumulator": 8}
@@ -288,8 +288,8 @@ def test_targets(target, a_format, w_format, group, primitives, tmp_path, icarus
     )
     models = primitives.get(target, "") + (_wide_multiplexers() if target == "ecp5" else "")
     (tmp_path / "bench.v").write_text("\n".join([emit(tile, "nm"), models, wrapper, bench]))
-    external.run([*icarus, "-g2012", "-o", "bench.vvp", "bench.v"], tmp_path)
-    given = external.run(["vvp", "-n", "bench.vvp"], tmp_path).stdout.split()
+    running.run([*icarus, "-g2012", "-o", "bench.vvp", "bench.v"], tmp_path)
+    given = running.run(["vvp", "-n", "bench.vvp"], tmp_path).stdout.split()
     product, overflow, _ = gemm.results(codec.unpack(this.o_layout, [int(line, 16) for line in given]), 6, 6, this)
     expected = golden.matmul(values, indices, a, this)
     assert (product == expected[0]).all() and (overflow == expected[1]).all()

@@ -16,7 +16,7 @@ from bitloom.cores.catalogue import lookup
 from bitloom.synth import plot, sweep
 from bitloom.synth.report import Area, Report, Use
 from bitloom.synth.room import TooSmall
-from bitloom.tools import external, pictures
+from bitloom.tools import pictures, running
 
 CORE = lookup("ovp-decoder")
 TOOLS = {"yosys": "0.70", "nextpnr-ice40": "0.11.1"}
@@ -25,7 +25,7 @@ TOOLS = {"yosys": "0.70", "nextpnr-ice40": "0.11.1"}
 FAKE = """
 import os, signal, time
 from pathlib import Path
-from bitloom.tools import external
+from bitloom.tools import running
 from bitloom.synth.report import Report, Use
 from bitloom.synth.room import TooSmall
 
@@ -39,9 +39,9 @@ def measure(core, config, request):
 
 def fail(core, config, request):
     if config.pairs == 2:
-        raise external.ToolFailed("nextpnr lost its way")
+        raise running.ToolFailed("nextpnr lost its way")
     Path(f"started-{config.pairs}").touch()
-    external.run(["sh", "-c", "sleep 120; touch slept"], ".")
+    running.run(["sh", "-c", "sleep 120; touch slept"], ".")
 
 def tell(core, config, request):
     return Report(core, request["liberty"].name, "", (), None, None, None, None, {}, {}, None, ())
@@ -156,7 +156,7 @@ def test_points_are_told_in_the_order_of_the_request_and_run_at_the_same_time(fa
 
 def test_a_point_that_fails_is_named_and_stops_the_others(fake, monkeypatch):
     monkeypatch.setattr(sweep, "_measure", fake.fail)
-    with pytest.raises(external.ToolFailed, match=r"^pairs=2: nextpnr lost its way$"):
+    with pytest.raises(running.ToolFailed, match=r"^pairs=2: nextpnr lost its way$"):
         sweep.run(CORE, sweep.plan(CORE, [], ["pairs=1,2,3,4,5,6,7"]), "ice40-up5k", jobs=2)
     # The points that ran were ended in their sleep.
     assert not Path("slept").exists()
@@ -165,7 +165,7 @@ def test_a_point_that_fails_is_named_and_stops_the_others(fake, monkeypatch):
 
 def test_a_worker_that_is_killed_is_one_line(fake, monkeypatch):
     monkeypatch.setattr(sweep, "_measure", fake.die)
-    with pytest.raises(external.ToolFailed, match=r"^a worker was killed, perhaps for want of memory: try --jobs 1$"):
+    with pytest.raises(running.ToolFailed, match=r"^a worker was killed, perhaps for want of memory: try --jobs 1$"):
         sweep.run(CORE, sweep.plan(CORE, [], ["pairs=1,2"]), "ice40-up5k", jobs=1)
 
 

@@ -20,7 +20,7 @@ from bitloom.cores.generate import generate
 from bitloom.synth import flow, gowin, harness, liberty, report, room, yosys
 from bitloom.synth.flow import synthesize
 from bitloom.synth.parts import PARTS, Resource
-from bitloom.tools import external
+from bitloom.tools import finding, running
 
 
 def design(name, text, **ports):
@@ -107,7 +107,7 @@ def no_tools(monkeypatch):
     def run(command, *args, **kwargs):
         raise AssertionError(f"{command[0]} was run")
 
-    monkeypatch.setattr(external, "run", run)
+    monkeypatch.setattr(running, "run", run)
 
 
 def uses(found):
@@ -153,7 +153,7 @@ def test_ice40_report():
     assert uses(found)["FF"] == sum(n for name, n in found.cells.items() if name.startswith("SB_DFF"))
     assert uses(found)["LUT4"] == found.cells.get("SB_LUT4", 0)
     assert [use.available for use in found.uses] == [5280, 5280, 5280, 8, 30, 4]
-    version = external.find("nextpnr-ice40").version
+    version = finding.find("nextpnr-ice40").version
     assert stages == [
         "synthesis for ice40-up5k (Yosys 0.70)",
         f"place and route on ice40-up5k (nextpnr-ice40 {version})",
@@ -276,7 +276,7 @@ def test_the_harness_keeps_every_bit(tmp_path):
     # Reset, inputs, caught outputs, fold, and a register at the end of each row of 64.
     registers = 1 + 133 + 207 + folded + -(-folded // 64)
     script = f"read_verilog wide.v; synth_ice40 -top whole; select -assert-count {registers} t:SB_DFF*"
-    external.run([*external.find("yosys").command, "-q", "-p", script], tmp_path)
+    running.run([*finding.find("yosys").command, "-q", "-p", script], tmp_path)
     names = harness.borders(wide)
     assert len(names) == 1 + 133 + 207
     assert names["fed[70]"] == "b[0] (input)"
@@ -366,7 +366,7 @@ def test_verilog_that_yosys_does_not_take_is_one_line_with_a_log():
     broken = design(
         "broken", "module broken(input a, output b);\n  assign b = ;\nendmodule\n", a=("input", 1), b=("output", 1)
     )
-    with pytest.raises(external.ToolFailed) as error:
+    with pytest.raises(running.ToolFailed) as error:
         synthesize(broken, "ecp5-25k")
     match = re.fullmatch(r"Yosys failed with status 1: core\.v:2: ERROR: .* \(log: (.*)\)", str(error.value))
     assert "syntax error" in Path(match[1]).read_text()

@@ -8,7 +8,7 @@ from tile_bench import BENCH
 from bitloom.cores.systolic.tile import SystolicConfig, SystolicTile
 from bitloom.golden.systolic import tile as golden
 from bitloom.hdl.emission.verilog import emit
-from bitloom.tools import external
+from bitloom.tools import running
 
 PAIRS = {
     "ecp5": [
@@ -63,8 +63,8 @@ def test_tile(target, a_format, w_format, dataflow, primitives, tmp_path, icarus
         **{f"{port}_bits": width for port, width in bits.items()},
     )
     (tmp_path / "bench.v").write_text("\n".join([emit(tile, "tile"), primitives.get(target, ""), bench]))
-    external.run([*icarus, "-g2012", "-o", "bench.vvp", "bench.v"], tmp_path)
-    given = external.run(["vvp", "-n", "bench.vvp"], tmp_path).stdout.split()
+    running.run([*icarus, "-g2012", "-o", "bench.vvp", "bench.v"], tmp_path)
+    given = running.run(["vvp", "-n", "bench.vvp"], tmp_path).stdout.split()
     assert [int(line, 16) for line in given] == expected
 
 

@@ -18,7 +18,7 @@ from bitloom.golden.systolic import tile as systolic
 from bitloom.testbench import runner, verilator
 from bitloom.testbench.runner import simulate
 from bitloom.testbench.stream import PROFILES, describing, packed, stalls
-from bitloom.tools import external
+from bitloom.tools import running
 
 VECTORS = 2000
 
@@ -321,7 +321,7 @@ def test_a_program_is_built_once_and_never_half(tmp_path, monkeypatch):
         else:
             (cwd / "sim").write_text("half")
             (cwd / "verilated.o").write_text("half")
-            raise external.ToolFailed("make failed")
+            raise running.ToolFailed("make failed")
 
     def whole(command, cwd, **_):
         calls.append(command)
@@ -333,12 +333,12 @@ def test_a_program_is_built_once_and_never_half(tmp_path, monkeypatch):
             (cwd / "sim").write_text("whole")
             (cwd / "verilated.o").write_text("object")
 
-    monkeypatch.setattr(external, "run", broken)
-    with pytest.raises(external.ToolFailed):
+    monkeypatch.setattr(running, "run", broken)
+    with pytest.raises(running.ToolFailed):
         verilator.build(design)
     # What is whole is kept: the headers.
     assert [path.name for path in (tmp_path / "verilator").rglob("*") if path.is_file()] == ["Vtop_headers.h.gch"]
-    monkeypatch.setattr(external, "run", whole)
+    monkeypatch.setattr(running, "run", whole)
     program = verilator.build(design)
     assert program.read_text() == "whole"
     assert verilator.build(design) == program

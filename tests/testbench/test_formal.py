@@ -18,8 +18,8 @@ from bitloom.hdl.stream.axis import AxisWrapper
 from bitloom.hdl.stream.stages import PipelineRegister, SkidBuffer, Stage
 from bitloom.testbench import formal
 from bitloom.testbench.formal import ProofFailed, StreamContract, prove, prove_emission, prove_equivalent, prove_no_path
-from bitloom.tools.external import ToolFailed
 from bitloom.tools.flows import FLOWS
+from bitloom.tools.running import ToolFailed
 
 STAGES = {PipelineRegister: (1, 1), SkidBuffer: (1, 0), Stage: (2, 1)}  # capacity, latency
 
@@ -238,7 +238,7 @@ def test_result_is_kept(cache, monkeypatch):
         prove(spec(4), "count")
     done = prove(spec(), "count")
     calls = []
-    monkeypatch.setattr(formal.external, "run", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(formal.running, "run", lambda *arguments: calls.append(arguments))
     assert prove(spec(), "count") == done
     with pytest.raises(ProofFailed) as second:
         prove(spec(4), "count")
@@ -256,7 +256,7 @@ def test_interrupted_work_is_no_result(cache, monkeypatch):
 
     spec = Statement(lambda count: Assert(count != 5, "never five"))
     with monkeypatch.context() as patch:
-        patch.setattr(formal.external, "run", interrupt)
+        patch.setattr(formal.running, "run", interrupt)
         with pytest.raises(KeyboardInterrupt):
             prove(spec, "count")
     assert not list(cache.iterdir())

@@ -12,7 +12,7 @@ from bitloom.testbench import mutant_proof
 from bitloom.testbench import mutate as mutation
 from bitloom.testbench.mutate import Mutant, MutationResult, mutate
 from bitloom.testbench.runner import Result
-from bitloom.tools import external
+from bitloom.tools import running
 
 
 def test_some_mutants_are_killed():
@@ -137,7 +137,7 @@ def test_a_bench_that_does_not_pass_is_no_measure(monkeypatch):
 
     monkeypatch.setattr(mutation, "simulate", simulate)
     core = lookup("ovp-decoder")
-    with pytest.raises(external.ToolFailed, match=r"does not pass without a fault: .*no transfer"):
+    with pytest.raises(running.ToolFailed, match=r"does not pass without a fault: .*no transfer"):
         mutate(core, core.config(), 2, 1)
 
 

