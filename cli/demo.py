@@ -60,7 +60,7 @@ def demo(file, output, json_file):
             embeddings = evaluate.compare_embeddings(encoder, restored, formats, SENTENCES, CALIBRATION, progress)
         columns = ["format", "weights only", "weights and activations"]
         title = f"\nMean cosine similarity of {len(SENTENCES)} sentence embeddings with those of FP32"
-        table(columns, [[name, *(f"{v:.4f}" for v in found.values())] for name, found in embeddings.items()], title)
+        table(columns, [[name, *(f"{v:.4f}" for v in cosines.values())] for name, cosines in embeddings.items()], title)
     else:
         click.echo("\nNo sentence embeddings: there is no config.json beside the weights, so this is no known model.")
 
@@ -79,8 +79,8 @@ def demo(file, output, json_file):
     columns = ["part", "LUT4", "FF", "Fmax MHz"]
     title = f"\n{core.name}, {config.normal}, one pair a cycle: estimates of Yosys and nextpnr"
     uses = [{use.name: use.used for use in report.uses} for report in reports]
-    found = [[r.part, use["LUT4"], use["FF"], f"{r.fmax_mhz:.0f}"] for r, use in zip(reports, uses, strict=True)]
-    table(columns, found, title)
+    cells = [[r.part, use["LUT4"], use["FF"], f"{r.fmax_mhz:.0f}"] for r, use in zip(reports, uses, strict=True)]
+    table(columns, cells, title)
 
     click.echo(f"\nwrote {output / 'histogram.png'}")
     return 0 if result.passed else FAILED

@@ -183,9 +183,9 @@ def compare(file, ranks, plot, json_file):
 
 
 @options.command("evaluate", "bitloom evaluate integer-ops")
-@click.argument("what", metavar="integer-ops", type=click.Choice(["integer-ops"]))
+@click.argument("subject", metavar="integer-ops", type=click.Choice(["integer-ops"]))
 @options.json_file
-def evaluate(what, json_file):
+def evaluate(subject, json_file):
     """Measure what integer softmax, GELU and LayerNorm do to the installed all-MiniLM-L6-v2.
 
     Mean cosine similarity of sentence embeddings with those of the FP32 model, each operation replaced alone, and all
@@ -202,7 +202,7 @@ def evaluate(what, json_file):
         rows, scales = integer_model.compare(encoder, SENTENCES, CALIBRATION, progress)
     if json_file:
         counts = {"calibration_sentences": len(CALIBRATION), "sentences": len(SENTENCES)}
-        write_json(json_file, {**counts, "cosine": rows, "scales": {n: vars(found) for n, found in scales.items()}})
+        write_json(json_file, {**counts, "cosine": rows, "scales": {n: vars(scale) for n, scale in scales.items()}})
     columns = ["replaced", *next(iter(rows.values()))]
     title = f"Mean cosine similarity of {len(SENTENCES)} sentence embeddings with those of FP32"
-    table(columns, [[name, *(f"{value:.4f}" for value in found.values())] for name, found in rows.items()], title)
+    table(columns, [[name, *(f"{value:.4f}" for value in cosines.values())] for name, cosines in rows.items()], title)

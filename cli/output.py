@@ -58,9 +58,9 @@ def decibels(ratio, form=".2f"):
     return "exact" if ratio is None else f"{ratio:{form}}"
 
 
-def counted(count, what):
+def counted(count, noun):
     """A number and its noun, in the plural where it needs one."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def word(value):

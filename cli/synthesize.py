@@ -70,16 +70,16 @@ def _sweep(core, assignments, parameters, target, liberty, freq, seed, plot, job
     if not (target or liberty):
         target = sweep.DEFAULT_TARGET
     with bar(f"measuring {core.name}") as progress:
-        found = sweep.run(core, points, target, liberty, freq, seed, jobs=jobs, progress=progress)
-    if found.reports and json_file:
-        write_json(json_file, found.to_dict())
-    if found.reports and plot:
-        sweep_plot.draw(plot, found)
-    table(*found.table(), title=f"{core.name} on {found.target}: {found.wording}")
-    for note in found.notes:
+        swept = sweep.run(core, points, target, liberty, freq, seed, jobs=jobs, progress=progress)
+    if swept.reports and json_file:
+        write_json(json_file, swept.to_dict())
+    if swept.reports and plot:
+        sweep_plot.draw(plot, swept)
+    table(*swept.table(), title=f"{core.name} on {swept.target}: {swept.wording}")
+    for note in swept.notes:
         click.echo(f"note: {note}")
-    if not found.reports:
-        raise ValueError(f"{found.target} is too small for every point of the sweep")
+    if not swept.reports:
+        raise ValueError(f"{swept.target} is too small for every point of the sweep")
     if plot:
         click.echo(f"wrote {plot}")
-    return 0 if found.met is not False else FAILED
+    return 0 if swept.met is not False else FAILED

@@ -38,8 +38,8 @@ def printable(text):
 def _spelled(error):
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    found = error.object[error.start]
-    return _SPELLED.get(found) or found.encode("unicode_escape").decode(), error.start + 1
+    character = error.object[error.start]
+    return _SPELLED.get(character) or character.encode("unicode_escape").decode(), error.start + 1
 
 
 def _ascii():

@@ -65,13 +65,13 @@ def train_bdwp(text, seeds, epochs, count, parameters, output, json_file):
     from ..golden.workloads import bdwp as methods
     from ..testbench.sat import bdwp, bdwp_train, vit_tile
 
-    found = bdwp.parse_methods(text)
+    chosen = bdwp.parse_methods(text)
     tile = catalogue.lookup(vit_tile.CORE).config.parse(parameters)
     vit_tile.check(tile)
     check_writable(output / "checkpoint", json_file)
     data = bdwp_train.digits()
     states = [
-        (method, bdwp.recall(output, method, seed + 1, epochs, *data)) for method in found for seed in range(seeds)
+        (method, bdwp.recall(output, method, seed + 1, epochs, *data)) for method in chosen for seed in range(seeds)
     ]
     for index, (method, state) in enumerate(states):
         name = f"{method}, seed {state.settings['seed']}"

@@ -20,15 +20,14 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from bitloom.cores.catalogue import lookup
-from bitloom.fpga.session import host, twin
-from bitloom.fpga.session import target as targets
+from bitloom.fpga.session import held_core, host, twin
 from bitloom.golden.olive import ovp
 
 CORE = lookup("ovp-decoder")
 #: Kinds of faults that come several times in a job.
 LINE = ("flipped", "dropped", "duplicated", "inserted", "noise")
 KINDS = (*LINE, "board reset", "host stopped", "host killed", "port gone", "port busy", "wrong bitstream")
-BAUD = targets.TWIN_BAUD
+BAUD = held_core.TWIN_BAUD
 
 # A host that never ends, for a process of its own.
 _HOST = """
@@ -322,8 +321,8 @@ class Campaign:
 @contextlib.contextmanager
 def campaign(seed=1):
     """A campaign on a twin."""
-    there = targets.target(CORE, CORE.config())
-    program = twin.build(*targets.twin_top(CORE, there.config), targets.TWIN_DIVISOR)
+    there = held_core.expected(CORE, CORE.config())
+    program = twin.build(*held_core.twin_top(CORE, there.config), held_core.TWIN_DIVISOR)
     with twin.start(program, seed) as board:
         made = Campaign(board, there.channels, there.identity, seed)
         try:

@@ -73,12 +73,12 @@ def _refusal(name, baud, error):
     return f"{name} cannot be used as a serial port: {text}"
 
 
-def check_identity(found, expected, where="the board"):
+def check_identity(identity, expected, where="the board"):
     """Refuse a board that holds something else.
 
     Parameters
     ----------
-    found : dict
+    identity : dict
         As the board told; see `Link.hello`.
     expected : dict
         `core`, `parameters` and `build`, as `protocol.identity` takes them; what is not in it is not compared.
@@ -90,7 +90,7 @@ def check_identity(found, expected, where="the board"):
     LinkError
         Names what differs, and what would help.
     """
-    core, parameters = found["core"], found["parameters"]
+    core, parameters = identity["core"], identity["parameters"]
     if (wanted := expected.get("core", core)) != core:
         raise LinkError(
             f"{where} holds {core}, not {wanted}: flash that first, with `bitloom flash {wanted} --board B`"
@@ -100,9 +100,9 @@ def check_identity(found, expected, where="the board"):
             f"{where} holds {core} with {_listed(parameters)}, not with {_listed(wanted)}: give these parameters, or "
             "build and flash again"
         )
-    if (wanted := expected.get("build", found["build"])) != found["build"]:
+    if (wanted := expected.get("build", identity["build"])) != identity["build"]:
         raise LinkError(
-            f"{where} holds a build of {core} that is not this one's ({found['build']}, here it is {wanted}): build "
+            f"{where} holds a build of {core} that is not this one's ({identity['build']}, here it is {wanted}): build "
             "and flash again"
         )
 
@@ -154,9 +154,9 @@ class Link:
     """
 
     def __init__(self, port, channels=None, *, margin=0.25, retries=8, patience=2.0):
-        for what, value, least in (("margin", margin, 0), ("retries", retries, 0), ("patience", patience, 0)):
+        for name, value, least in (("margin", margin, 0), ("retries", retries, 0), ("patience", patience, 0)):
             if value < least:
-                raise ValueError(f"{what} must be {least} or more, not {value}")
+                raise ValueError(f"{name} must be {least} or more, not {value}")
         self.channels = channels
         self.flags = {}
         self.repeated = 0
@@ -201,17 +201,17 @@ class Link:
         """
         self._session, self._sequence = secrets.randbelow((1 << 32) - 1) + 1, 0
         payload = self._ask(protocol.HELLO, protocol.MAX_PAYLOAD)
-        found = _parsed(payload)
-        if found is None:
+        identity = _parsed(payload)
+        if identity is None:
             raise LinkError(f"{self.name} answers, but not with an identity: {payload[:40]!r}")
-        if found["link"] != protocol.VERSION:
+        if identity["link"] != protocol.VERSION:
             raise LinkError(
-                f"{self.name} speaks version {found['link']} of the link, this bitloom version {protocol.VERSION}: "
+                f"{self.name} speaks version {identity['link']} of the link, this bitloom version {protocol.VERSION}: "
                 "build and flash again"
             )
-        check_identity(found, expected or {}, self.name)
+        check_identity(identity, expected or {}, self.name)
         self.flags = {}
-        return found
+        return identity
 
     def set(self, **settings):
         """Set the core's inputs that belong to no stream; those that are not named are 0.
@@ -357,10 +357,10 @@ class _Transfer:
     """What is left to send and to take of one exchange, and whose turn it is."""
 
     def __init__(self, channels, inputs, outputs, late=False):
-        for what, given, known in (("input", inputs, channels.inputs), ("output", outputs, channels.outputs)):
+        for direction, given, known in (("input", inputs, channels.inputs), ("output", outputs, channels.outputs)):
             for name in given:
                 if name not in known:
-                    raise ValueError(f"unknown {what} stream {name!r}: the core has {', '.join(known) or 'none'}")
+                    raise ValueError(f"unknown {direction} stream {name!r}: the core has {', '.join(known) or 'none'}")
         self.inputs, self.outputs, self._late = inputs, outputs, late
         self._refused = 0
         self._parts = {name: bytearray() for name in outputs}
@@ -429,24 +429,24 @@ class _Transfer:
 
     def told(self):
         """How far it came."""
-        found = [f"{name} took {self._sent[name]:,} of {len(data):,} bytes" for name, data in self.inputs.items()]
+        parts = [f"{name} took {self._sent[name]:,} of {len(data):,} bytes" for name, data in self.inputs.items()]
         for name, count in self.outputs.items():
-            found.append(f"{name} gave {len(self._parts[name]):,}" + ("" if count is None else f" of {count:,}"))
-        return ", ".join(found)
+            parts.append(f"{name} gave {len(self._parts[name]):,}" + ("" if count is None else f" of {count:,}"))
+        return ", ".join(parts)
 
 
 def _parsed(payload):
     """The identity in a payload, or None; of another version of the link only the version is known."""
     try:
-        found = json.loads(payload)
+        identity = json.loads(payload)
     except ValueError:
         return None
-    if not isinstance(found, dict) or "link" not in found:
+    if not isinstance(identity, dict) or "link" not in identity:
         return None
-    if found["link"] != protocol.VERSION:
-        return found
+    if identity["link"] != protocol.VERSION:
+        return identity
     kinds = {"core": str, "parameters": list, "build": str}
-    return found if all(isinstance(found.get(name), kind) for name, kind in kinds.items()) else None
+    return identity if all(isinstance(identity.get(name), kind) for name, kind in kinds.items()) else None
 
 
 @contextmanager

@@ -232,10 +232,10 @@ def multiply(link, identity, a, w, config, *, check=True, progress=None):
 def _wanted(core, config, inputs, settings, sizes):
     """What tells the right outputs, these as bytes, and the flags."""
     if core.name not in GOLDEN:
-        found = run_rtl(core, config, inputs, settings, check=False)
-        if found.failure:
-            raise ValueError(f"these payloads cannot be run: {found.failure}")
-        return "Verilated core", found.outputs, found.flags
+        reference = run_rtl(core, config, inputs, settings, check=False)
+        if reference.failure:
+            raise ValueError(f"these payloads cannot be run: {reference.failure}")
+        return "Verilated core", reference.outputs, reference.flags
     outputs, flags = GOLDEN[core.name](config, settings or {}, inputs)
     return "golden model", {"o": codec.from_integers(outputs, 8 * sizes["o"]).tobytes()}, flags
 
@@ -256,7 +256,7 @@ def _difference(outputs, wanted, flags, wanted_flags, sizes):
             )
     for name, value in wanted_flags.items():
         # A link tells the bits of an output of several each by itself.
-        bits = [found for flag, found in flags.items() if flag == name or flag.startswith(f"{name}[")]
+        bits = [bit for flag, bit in flags.items() if flag == name or flag.startswith(f"{name}[")]
         got = sum(int(bit) << index for index, bit in enumerate(bits))
         if got != value:
             return f"flag {name} is {got}, expected {value}"

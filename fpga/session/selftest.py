@@ -101,10 +101,10 @@ class SelftestResult:
         if self.failure:
             lines.append(self.failure)
         if self.mismatches:
-            found = self.first[0]
+            first = self.first[0]
             lines.append(
-                f"{self.mismatches:,} mismatches, the first in phase {found['phase']!r}, item {found['item']}: "
-                f"{found['what']} must be {found['expected']}, is {found['got']}"
+                f"{self.mismatches:,} mismatches, the first in phase {first['phase']!r}, item {first['item']}: "
+                f"{first['what']} must be {first['expected']}, is {first['got']}"
             )
         return "\n".join(lines)
 
@@ -135,7 +135,7 @@ class _Recorder:
     def figure(self, name, value):
         """Figures are of time, which passes in a simulator only."""
 
-    def mismatch(self, what, index, expected, got):
+    def mismatch(self, subject, index, expected, got):
         """Mismatches that benches find after a run are of time too."""
 
 
@@ -163,9 +163,9 @@ def record(core, config, vectors, seed=None):
         If the bench cannot test this configuration, or a number is out of range.
     """
     seed = secrets.randbits(32) if seed is None else seed
-    for what, value, least in (("vectors", vectors, 1), ("seed", seed, 0)):
+    for name, value, least in (("vectors", vectors, 1), ("seed", seed, 0)):
         if value < least:
-            raise ValueError(f"{what} must be {least} or more, not {value}")
+            raise ValueError(f"{name} must be {least} or more, not {value}")
     module, name = core.bench.split(":")
     recorder = _Recorder(core, config, vectors, seed)
     bench = getattr(importlib.import_module(f"...testbench.{module}", __package__), name)(recorder)
@@ -232,19 +232,19 @@ def replay(link, recorded, identity=None, progress=None):
         whole = len(moved.outputs["o"]) // size * size
         got = codec.to_integers(np.frombuffer(moved.outputs["o"][:whole], np.uint8).reshape(-1, size))
         failure = moved.failure and f"phase {phase.name!r}: {moved.failure}"
-        found = [
+        wrong = [
             {"phase": phase.name, "item": index, "what": "o", "expected": want, "got": value}
             for index, (want, value) in enumerate(zip(phase.outputs, got, strict=False))
             if want != value
         ]
-        for mismatch in found[:_LIMIT]:
+        for mismatch in wrong[:_LIMIT]:
             mismatch.update({key: recorded.describe[1](mismatch[key]) for key in ("expected", "got")})
         flagged = flagged or any(phase.flags) or bool(phase.offending)
         if recorded.flag and not failure and link.flags[recorded.flag] != flagged:
             told = {"expected": flagged, "got": not flagged}
-            found.append({"phase": phase.name, "item": len(got), "what": recorded.flag, **told})
-        counts["mismatches"] += len(found)
-        first += found[: _LIMIT - len(first)]
+            wrong.append({"phase": phase.name, "item": len(got), "what": recorded.flag, **told})
+        counts["mismatches"] += len(wrong)
+        first += wrong[: _LIMIT - len(first)]
         counts["phases"] += not failure
         counts["transfers"] += len(got)
         counts["sent"] += sum(map(len, phase.inputs.values()))

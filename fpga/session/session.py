@@ -9,8 +9,7 @@ import contextlib
 from ...cores.catalogue import lookup
 from ...golden.systolic import gemm as gemm_jobs
 from ...testbench import verilator
-from . import linked
-from . import target as targets
+from . import held_core, linked
 
 # What only some of them need is imported where it is used: a Verilated core needs no serial port.
 
@@ -82,7 +81,7 @@ class Session:
             config = core.config.parse(self._parameters)
             if where == _TWIN:
                 verilator.check_target(getattr(config, "target", "generic"))
-            self._hold(targets.target(core, config))
+            self._hold(held_core.expected(core, config))
 
     def __enter__(self):
         self.open()
@@ -114,7 +113,7 @@ class Session:
             link, expected = self._connect(stack, progress or (lambda text: None))
             identity = link.hello(expected)
             self._check(identity)
-            self._hold(targets.described(identity))
+            self._hold(held_core.described(identity))
             link.channels = self.channels
             self._link, self._stack = link, stack.pop_all()
 
@@ -263,13 +262,13 @@ class Session:
         recorded = selftest.record(self.core, self.config, vectors, seed)
         return selftest.replay(self._started(progress), recorded, self.identity, progress)
 
-    def _hold(self, target):
-        self.core, self.config = target.core, target.config
-        self.channels, self.identity = target.channels, target.identity
+    def _hold(self, held):
+        self.core, self.config = held.core, held.config
+        self.channels, self.identity = held.channels, held.identity
 
-    def _require(self, name, what):
+    def _require(self, name, job):
         if self.core.name != name:
-            raise ValueError(f"{what} on {self.where} needs the core {name}, not {self.core.name}")
+            raise ValueError(f"{job} on {self.where} needs the core {name}, not {self.core.name}")
 
     def _connect(self, stack, begin):
         """A link to a port or to a bitstream that runs, and the identity that is expected there, if one is."""
@@ -279,11 +278,11 @@ class Session:
         if not readback.is_bitstream(self.where):
             port = host.open_port(self.where, self._baud or host.BAUD)
             return stack.enter_context(host.Link(port)), None
-        found = readback.read_back(self.where, begin)
+        design = readback.read_back(self.where, begin)
         begin("compiling it")
-        self.summary = found.summary
-        link = self._start(stack, (found.verilog, readback.TOP, found.divisor, found.power_on), found.baud)
-        return link, found.identity
+        self.summary = design.summary
+        link = self._start(stack, (design.verilog, readback.TOP, design.divisor, design.power_on), design.baud)
+        return link, design.identity
 
     def _check(self, identity):
         """Refuse a board with another core or other parameters than were asked for."""
@@ -300,8 +299,8 @@ class Session:
         if self._link is None:
             if progress:
                 progress(None, None, "compiling the twin")
-            top = (*targets.twin_top(self.core, self.config), targets.TWIN_DIVISOR)
-            self._link = self._start(self._stack, top, targets.TWIN_BAUD)
+            top = (*held_core.twin_top(self.core, self.config), held_core.TWIN_DIVISOR)
+            self._link = self._start(self._stack, top, held_core.TWIN_BAUD)
             self._link.channels = self.channels
         return self._link
 

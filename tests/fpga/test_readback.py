@@ -15,8 +15,7 @@ from bitloom.cli import program as cli
 from bitloom.cores.catalogue import lookup
 from bitloom.fpga.bitstream import boards, ice40_netlist, readback
 from bitloom.fpga.bitstream import build as bitstreams
-from bitloom.fpga.session import selftest, twin
-from bitloom.fpga.session import target as targets
+from bitloom.fpga.session import held_core, selftest, twin
 from bitloom.fpga.session.host import Link, LinkError, open_port
 from bitloom.hdl.primitives import guard
 from bitloom.tools import finding, running
@@ -213,7 +212,7 @@ def fault_of(bitstream, vectors):
     back, started = start(bitstream)
     with started as board, Link(open_port(board.path, back.baud), margin=2.0, retries=3) as link:
         try:
-            there = targets.described(link.hello(back.identity))
+            there = held_core.described(link.hello(back.identity))
             link.channels = there.channels
             recorded = selftest.record(there.core, there.config, vectors, 1)
             result = selftest.replay(link, recorded, there.identity)
@@ -281,7 +280,7 @@ def test_another_core_than_the_one_in_the_file_is_refused(decoder, bitloom):
 def test_power_off_and_on_is_a_reset(decoder):
     back, started = start(decoder)
     with started as board, Link(open_port(board.path, back.baud), margin=2.0) as link:
-        link.channels = targets.described(link.hello()).channels
+        link.channels = held_core.described(link.hello()).channels
         board.reset()
         with pytest.raises(LinkError, match="does not know this session: it was reset"):
             link.exchange({"i": bytes(200)}, {"o": 300})

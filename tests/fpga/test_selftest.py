@@ -9,8 +9,7 @@ import pytest
 
 from bitloom.cores.catalogue import CATALOGUE, lookup
 from bitloom.fpga.bitstream.boards import BOARDS
-from bitloom.fpga.session import selftest, twin
-from bitloom.fpga.session import target as targets
+from bitloom.fpga.session import held_core, selftest, twin
 from bitloom.fpga.session.host import Link, LinkError, open_port
 from bitloom.testbench import mutant_proof
 from bitloom.tools import finding, running
@@ -22,7 +21,7 @@ SMALL_PHASE = 50_000
 def recorded_for(core, config, vectors, most=None):
     """The phases of a core's bench; those of at most `most` bytes."""
     recorded = selftest.record(core, config, vectors, 1)
-    channels = targets.target(core, config).channels
+    channels = held_core.expected(core, config).channels
 
     def size(phase):
         inputs = sum(channels.inputs[name].bytes * len(items) for name, items in phase.inputs.items())
@@ -35,17 +34,17 @@ def recorded_for(core, config, vectors, most=None):
 
 def run(program, core, config, recorded, **options):
     """The self-test of a twin."""
-    there = targets.target(core, config)
+    there = held_core.expected(core, config)
     with (
         twin.start(program) as board,
-        Link(open_port(board.path, targets.TWIN_BAUD), there.channels, **{"margin": 1.0} | options) as link,
+        Link(open_port(board.path, held_core.TWIN_BAUD), there.channels, **{"margin": 1.0} | options) as link,
     ):
         return selftest.replay(link, recorded, there.identity)
 
 
 def sound(core, config):
     """The twin of a core."""
-    return twin.build(*targets.twin_top(core, config), targets.TWIN_DIVISOR)
+    return twin.build(*held_core.twin_top(core, config), held_core.TWIN_DIVISOR)
 
 
 def check(core, config, recorded):
@@ -140,7 +139,7 @@ def mutated(core, config, count, folder):
 
     Yosys chooses the faults, as for `bitloom mutate`, in the whole board top; those of the core are taken.
     """
-    verilog, top = targets.twin_top(core, config)
+    verilog, top = held_core.twin_top(core, config)
     (folder / "top.v").write_text(verilog)
     inside = "c:$flatten*link.?core.?core.*"  # a backslash each
 
@@ -160,7 +159,7 @@ def mutated(core, config, count, folder):
     draw = 'reg [7:0] fault; initial if (!$value$plusargs("fault=%d", fault)) fault = 0;'
     text, replaced = re.subn(r"^ *input \[7:0\] fault;\n *wire \[7:0\] fault;$", draw, text, flags=re.M)
     assert replaced == 1
-    program = twin.build(text, top, targets.TWIN_DIVISOR)
+    program = twin.build(text, top, held_core.TWIN_DIVISOR)
     twins = []
     for number in range(count + 1):
         path = folder / f"twin-{number}"
@@ -174,11 +173,11 @@ def mutated(core, config, count, folder):
 def test_selftest_finds_a_part_that_does_not_stall():
     core = lookup("hgq-dequantizer")
     config = core.config.parse(core.small)
-    verilog, top = targets.twin_top(core, config)
+    verilog, top = held_core.twin_top(core, config)
     always = re.sub(r"(_scaler scaler \([^;]*?\.en\()en\)", r"\g<1>1'h1)", verilog)
     assert always != verilog
     recorded = recorded_for(core, config, 20, SMALL_PHASE)
-    result = run(twin.build(always, top, targets.TWIN_DIVISOR), core, config, recorded)
+    result = run(twin.build(always, top, held_core.TWIN_DIVISOR), core, config, recorded)
     assert not result.passed
     assert {found["phase"] for found in result.first} == {"short reductions"}
 
@@ -200,7 +199,7 @@ def test_selftest_finds_faults_in_every_core(core, tmp_path):
     missed = [command for command, told in zip(commands, found, strict=True) if not told]
     if len(missed) > 2:
         # Some change nothing: the instance around them does the same for any input.
-        verilog, top = targets.twin_top(core, config)
+        verilog, top = held_core.twin_top(core, config)
         missed = [
             command
             for command in missed

@@ -8,8 +8,7 @@ import pytest
 
 from bitloom.cores.catalogue import CATALOGUE, lookup
 from bitloom.fpga.bitstream import readback
-from bitloom.fpga.session import target as targets
-from bitloom.fpga.session import twin
+from bitloom.fpga.session import held_core, twin
 from bitloom.fpga.session.host import LinkError, open_port
 from bitloom.fpga.session.session import Session, product_core
 from bitloom.golden.workloads.product import prepare
@@ -23,13 +22,13 @@ TILE = CATALOGUE["systolic-tile"].small
 @pytest.fixture(scope="module")
 def board():
     """A board with the decoder, behind a port."""
-    program = twin.build(*targets.twin_top(DECODER, DECODER.config()), targets.TWIN_DIVISOR)
+    program = twin.build(*held_core.twin_top(DECODER, DECODER.config()), held_core.TWIN_DIVISOR)
     with twin.start(program) as running:
         yield running
 
 
 def at(board, *words, **options):
-    return Session(board.path, *words, baud=targets.TWIN_BAUD, **options)
+    return Session(board.path, *words, baud=held_core.TWIN_BAUD, **options)
 
 
 def test_the_same_data_gives_the_same_everywhere(board):
@@ -47,7 +46,7 @@ def test_the_same_data_gives_the_same_everywhere(board):
 
 def test_what_is_known_before_it_is_opened(board):
     assert (at(board).core, at(board).channels) == (None, None)
-    expected = targets.target(DECODER, DECODER.config.parse(["pairs=2"]))
+    expected = held_core.expected(DECODER, DECODER.config.parse(["pairs=2"]))
     for session in (at(board, DECODER, ["pairs=2"]), Session("twin", DECODER, ["pairs=2"])):
         assert (session.config, session.identity) == (expected.config, expected.identity)
         assert session.channels.inputs.keys() == {"i"}
@@ -144,10 +143,12 @@ def test_a_self_test_tells_its_seed(board):
 
 def test_a_bitstream_is_read_back_when_it_is_opened(monkeypatch):
     """Without the tools that read one: the twin's design stands for what they give."""
-    there = targets.target(DECODER, DECODER.config())
-    verilog, top = targets.twin_top(DECODER, DECODER.config())
+    there = held_core.expected(DECODER, DECODER.config())
+    verilog, top = held_core.twin_top(DECODER, DECODER.config())
     monkeypatch.setattr(readback, "TOP", top)
-    held = readback.ReadBack(verilog, targets.TWIN_DIVISOR, None, targets.TWIN_BAUD, there.identity, "what was found")
+    held = readback.ReadBack(
+        verilog, held_core.TWIN_DIVISOR, None, held_core.TWIN_BAUD, there.identity, "what was found"
+    )
     stages = []
 
     def read_back(name, progress):

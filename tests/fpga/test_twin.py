@@ -16,17 +16,16 @@ from link_model import Board, served
 from bitloom.cli import program as cli
 from bitloom.cores.catalogue import CATALOGUE, lookup
 from bitloom.fpga.link import protocol
-from bitloom.fpga.session import linked, selftest, twin
-from bitloom.fpga.session import target as targets
+from bitloom.fpga.session import held_core, linked, selftest, twin
 from bitloom.fpga.session.host import Link, LinkError, open_port
 from bitloom.golden.olive import ovp
 
 DECODER = lookup("ovp-decoder")
-DECODER_TARGET = targets.target(DECODER, DECODER.config())
+DECODER_HELD = held_core.expected(DECODER, DECODER.config())
 
 
 def program(core, config):
-    return twin.build(*targets.twin_top(core, config), targets.TWIN_DIVISOR)
+    return twin.build(*held_core.twin_top(core, config), held_core.TWIN_DIVISOR)
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +34,8 @@ def decoder():
         yield board
 
 
-def session(board, channels=DECODER_TARGET.channels, **options):
-    return Link(open_port(board.path, targets.TWIN_BAUD), channels, **{"margin": 1.0} | options)
+def session(board, channels=DECODER_HELD.channels, **options):
+    return Link(open_port(board.path, held_core.TWIN_BAUD), channels, **{"margin": 1.0} | options)
 
 
 def codes(count, seed=0):
@@ -47,8 +46,8 @@ def test_a_decoder_behind_its_pins(decoder):
     found = codes(3000)
     rows = np.hstack([found, np.zeros_like(found)])
     with session(decoder) as link:
-        assert link.hello(DECODER_TARGET.identity) == DECODER_TARGET.identity
-        result = linked.run_on(link, DECODER_TARGET.identity, DECODER, DECODER.config(), {"i": rows})
+        assert link.hello(DECODER_HELD.identity) == DECODER_HELD.identity
+        result = linked.run_on(link, DECODER_HELD.identity, DECODER, DECODER.config(), {"i": rows})
     assert (result.passed, result.checked, result.transfers) == (True, "golden model", 3000)
     # Once more by hand: exponent and integer of both values, the first one lowest.
     integers, exponents = ovp.decode(found, DECODER.config().format)
@@ -63,7 +62,7 @@ def test_a_result_that_differs_is_told(decoder, monkeypatch):
     monkeypatch.setitem(linked.GOLDEN, "ovp-decoder", lambda *inputs: ([1] * 4, {"illegal": 0}))
     with session(decoder) as link:
         result = linked.run_on(
-            link, DECODER_TARGET.identity, DECODER, DECODER.config(), {"i": np.zeros((4, 2), np.uint8)}
+            link, DECODER_HELD.identity, DECODER, DECODER.config(), {"i": np.zeros((4, 2), np.uint8)}
         )
     assert (result.passed, result.outputs) == (False, None)
     assert (
@@ -72,7 +71,7 @@ def test_a_result_that_differs_is_told(decoder, monkeypatch):
     monkeypatch.setitem(linked.GOLDEN, "ovp-decoder", lambda *inputs: ([0] * 4, {"illegal": 1}))
     with session(decoder) as link:
         result = linked.run_on(
-            link, DECODER_TARGET.identity, DECODER, DECODER.config(), {"i": np.zeros((4, 2), np.uint8)}
+            link, DECODER_HELD.identity, DECODER, DECODER.config(), {"i": np.zeros((4, 2), np.uint8)}
         )
     assert result.failure == "flag illegal is 0, expected 1"
 
@@ -171,7 +170,7 @@ def test_selftest_of_the_decoder(decoder):
     recorded = selftest.record(DECODER, DECODER.config(), 100, 1)
     seen = []
     with session(decoder) as link:
-        result = selftest.replay(link, recorded, DECODER_TARGET.identity, lambda *step: seen.append(step))
+        result = selftest.replay(link, recorded, DECODER_HELD.identity, lambda *step: seen.append(step))
     whole = [phase for phase in recorded.phases if phase.cut is None]
     total = sum(len(phase.outputs) for phase in whole)
     assert result.passed and result.failure is None and result.mismatches == 0
@@ -189,7 +188,7 @@ def as_rows(items, size):
 def test_selftest_of_cores_with_several_streams_and_settings(name):
     core = lookup(name)
     config = core.config.parse(core.small)
-    there = targets.target(core, config)
+    there = held_core.expected(core, config)
     recorded = selftest.record(core, config, 20, 2)
     with twin.start(program(core, config)) as board, session(board, there.channels) as link:
         result = selftest.replay(link, recorded, there.identity)
@@ -206,7 +205,7 @@ def test_selftest_of_cores_with_several_streams_and_settings(name):
 class Decoder:
     """A plain model of the decoder, for boards without a simulator."""
 
-    channels = DECODER_TARGET.channels
+    channels = DECODER_HELD.channels
 
     def reset(self):
         self.settings, self.flags = {}, 0
@@ -264,11 +263,11 @@ def test_selftest_finds_a_wrong_core(change, message):
             change(self, give)
             return moved
 
-    told = DECODER_TARGET.identity
+    told = DECODER_HELD.identity
     board = Board(Altered(), protocol.identity(told["core"], told["parameters"], told["build"]))
     recorded = selftest.record(DECODER, DECODER.config(), 20, 1)
     options = {"patience": 0.2, "margin": 1.0}
-    with served(board) as path, Link(open_port(path), DECODER_TARGET.channels, **options) as link:
+    with served(board) as path, Link(open_port(path), DECODER_HELD.channels, **options) as link:
         result = selftest.replay(link, recorded, told)
         assert result.passed == (not message) and message in result.summary()
         with pytest.raises(LinkError, match="a build of ovp-decoder that is not this one's"):
@@ -303,7 +302,7 @@ def test_run_a_core_on_rtl_on_the_twin_and_on_a_port(bitloom, tmp_path, decoder)
     np.save(tmp_path / "rows.npy", np.stack([found, 0 * found], axis=1))
     for where, file in (("rtl", "A"), ("twin", "A"), (decoder.path, "rows")):
         words = ["--on", where, "--in", f"{file}.npy", "--out", f"new/{file}.npy", "--json", "r.json"]
-        output = bitloom("run", "ovp-decoder", *words, "--baud", targets.TWIN_BAUD)
+        output = bitloom("run", "ovp-decoder", *words, "--baud", held_core.TWIN_BAUD)
         assert "equals the golden model" in output and f"wrote new/{file}.npy" in output
         told = json.loads((tmp_path / "r.json").read_text())
         assert told["passed"] and told["transfers"] == 500 and told["on"] == where
@@ -329,9 +328,9 @@ def test_run_matmul_on_the_twin(bitloom, tmp_path):
 
 
 def test_selftest_on_a_port_takes_the_core_that_is_there(bitloom, decoder, tmp_path):
-    words = ["--on", decoder.path, "--baud", targets.TWIN_BAUD, "--vectors", "50", "--seed", "3"]
+    words = ["--on", decoder.path, "--baud", held_core.TWIN_BAUD, "--vectors", "50", "--seed", "3"]
     output = bitloom("selftest", *words, "--json", tmp_path / "r.json")
-    build = DECODER_TARGET.identity["build"]
+    build = DECODER_HELD.identity["build"]
     assert output.startswith(f"ovp-decoder on {decoder.path}, build {build}: passed, seed 3\n")
     assert "not compared: stalls" in output
     told = json.loads((tmp_path / "r.json").read_text())
@@ -355,7 +354,7 @@ def test_selftest_on_a_port_takes_the_core_that_is_there(bitloom, decoder, tmp_p
 )
 def test_a_board_with_something_else_is_refused(words, message, bitloom, decoder, tmp_path):
     np.save(tmp_path / "A.npy", np.zeros((3, 3), int))
-    error = bitloom(*words, "--on", decoder.path, "--baud", targets.TWIN_BAUD, status=2)
+    error = bitloom(*words, "--on", decoder.path, "--baud", held_core.TWIN_BAUD, status=2)
     assert message in error
     assert [path.name for path in tmp_path.iterdir()] == ["A.npy"]
 

@@ -11,14 +11,14 @@ from ..bitstream.build import core_identity
 from ..link.core import LinkTop
 from ..link.map import LinkMap, link_map
 
-__all__ = ["TWIN_BAUD", "TWIN_DIVISOR", "Target", "described", "target", "twin_top"]
+__all__ = ["TWIN_BAUD", "TWIN_DIVISOR", "HeldCore", "described", "expected", "twin_top"]
 
 #: Of a twin: clock cycles of a bit, as few as there can be, and the rate that its terminal is opened with.
 TWIN_DIVISOR, TWIN_BAUD = 4, 1_000_000
 
 
 @dataclass(frozen=True)
-class Target:
+class HeldCore:
     """A core as a board holds it.
 
     Attributes
@@ -39,7 +39,7 @@ class Target:
     identity: dict
 
 
-def target(core, config):
+def expected(core, config):
     """What is expected of a board with a core.
 
     Parameters
@@ -51,7 +51,7 @@ def target(core, config):
 
     Returns
     -------
-    Target
+    HeldCore
 
     Raises
     ------
@@ -59,7 +59,7 @@ def target(core, config):
         If the core cannot be behind the link.
     """
     channels = link_map(core.component(config))
-    return Target(core, config, channels, json.loads(core_identity(core, config)))
+    return HeldCore(core, config, channels, json.loads(core_identity(core, config)))
 
 
 def described(identity):
@@ -72,7 +72,7 @@ def described(identity):
 
     Returns
     -------
-    Target
+    HeldCore
 
     Raises
     ------
@@ -80,7 +80,7 @@ def described(identity):
         If this bitloom has no such core, or not with these parameters.
     """
     core = lookup(identity["core"])
-    return target(core, core.config.parse(identity["parameters"]))
+    return expected(core, core.config.parse(identity["parameters"]))
 
 
 def twin_top(core, config):
