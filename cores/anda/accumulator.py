@@ -85,7 +85,9 @@ class Scaler(Replicable):
         m.submodules.convert = convert = IntegerToFloat(
             config.dot_shape, x, config.exponent_shape, config.exponent_offset, specials=not exact
         )
-        m.submodules.scale = multiply = FloatMultiplier(x, FP16, FP32, specials=not exact, subnormals=(not exact, True))
+        m.submodules.multiply = multiply = FloatMultiplier(
+            x, FP16, FP32, specials=not exact, subnormals=(not exact, True)
+        )
         m.d.comb += [
             convert.en.eq(1),
             convert.i.eq(now.dot),

@@ -86,7 +86,7 @@ class AndaCompressor(wiring.Component):
             m.submodules.entry = entry = AndaRounder(config)
         else:
             m.submodules.entry = entry = SkidBuffer(beat_layout(config))
-        m.submodules.maxima = maxima = Maxima(config)
+        m.submodules.group_maxima = maxima = Maxima(config)
         connect(m, entry.o, maxima.i)
         self._enter(m, entry)
 

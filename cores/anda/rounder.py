@@ -100,7 +100,7 @@ class AndaRounder(wiring.Component):
         m = Module()
         config = self.config
         beats = config.group // config.width
-        m.submodules.maxima = maxima = Maxima(config)
+        m.submodules.group_maxima = maxima = Maxima(config)
         connect(m, flipped(self.i), maxima.i)
 
         # Two queues: the transfers with a mark on the last one of each group, and the groups' exponents.

