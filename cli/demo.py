@@ -115,9 +115,9 @@ def example_data(output):
     as it is, and then none is written.
     """
     from ..golden.workloads.example_data import arrays
-    from ..testbench.systolic import product as gemm_run
+    from ..testbench import array_files
 
-    files = {output / f"{name}.npy": gemm_run.to_bytes(array) for name, array in arrays().items()}
+    files = {output / f"{name}.npy": array_files.to_bytes(array) for name, array in arrays().items()}
     for path, content in files.items():
         if path.exists() and path.read_bytes() != content:
             raise ValueError(f"{path} exists and is another file: choose a folder with -o")

@@ -146,14 +146,14 @@ def matmul(a, w, where, baud, no_check, formats, parameters, output, json_file):
     """
     from ..fpga.session.session import Session, product_core
     from ..golden.workloads.product import prepare
-    from ..testbench.systolic import product
+    from ..testbench import array_files
 
     if where in ("rtl", "twin") and not formats:
         raise click.UsageError(f"--format must be given on {where}")
-    chosen = [*product.parse_formats(formats, parameters), *parameters] if formats else parameters
+    chosen = [*_parse_formats(formats, parameters), *parameters] if formats else parameters
     check_writable(output, json_file)
     session = Session(where, product_core(where), chosen, baud=baud)
-    a, w = map(product.load, (a, w))
+    a, w = map(array_files.load, (a, w))
     with opened(session):
         problem = prepare(a, w, session.config)
         with bar("multiplying") as progress:
@@ -166,8 +166,37 @@ def matmul(a, w, where, baud, no_check, formats, parameters, output, json_file):
         measured = {"shape": problem.shape, "parameters": session.config.to_dict()}
         write_json(json_file, measured | result.to_dict() | errors)
     if result.passed:
-        product.save(output, problem.restored(result.product))
+        array_files.save(output, problem.restored(result.product))
     return _told("matmul", report, result, output)
+
+
+def _parse_formats(text, parameters):
+    """Assignments of both operands' formats, from one text.
+
+    Parameters
+    ----------
+    text : str
+        One format for both, or those of the activations and the weights, with a comma between them.
+    parameters : iterable of str
+        The other `NAME=VALUE` texts.
+
+    Raises
+    ------
+    ValueError
+        For more than two formats, for formats that do not go together, and for parameters that give a format again.
+    """
+    from ..golden.systolic import check_formats
+
+    names = text.split(",")
+    if len(names) > 2:
+        raise ValueError(f"--format must be one format, or two with a comma between them, not {text!r}")
+    a_format, w_format = names[0], names[-1]
+    check_formats(a_format, w_format)
+    for parameter in parameters:
+        name = parameter.partition("=")[0]
+        if name in ("a_format", "w_format"):
+            raise ValueError(f"{name} must be given by --format alone, not by -p {parameter} too")
+    return [f"a_format={a_format}", f"w_format={w_format}"]
 
 
 @options.command("layer", "bitloom run layer minilm.sevedo.npz X.npy --layer layer.0.attention.output -o Y.npy")
@@ -186,15 +215,15 @@ def run_layer(layers, x, name, where, parameters, output, json_file):
     """
     from ..fpga.session.session import Session
     from ..golden.sevedo import layer as sevedo
+    from ..testbench import array_files
     from ..testbench.sevedo.layer import parameters_of
-    from ..testbench.systolic import product as files
 
     check_writable(output, json_file)
     known = sevedo.load(layers)
     if name not in known:
         raise click.UsageError(f"--layer must be one of {', '.join(known)}, not {name}")
     layer = known[name]
-    x = sevedo.activations(files.load(x), layer)
+    x = sevedo.activations(array_files.load(x), layer)
     with opened(Session(where, "sevedo-core", [*parameters_of(layer), *parameters])) as session:
         with bar("multiplying") as progress:
             result = session.linear(layer, x, progress=progress)
@@ -202,7 +231,7 @@ def run_layer(layers, x, name, where, parameters, output, json_file):
     if json_file:
         write_json(json_file, {"layer": name, "parameters": config.to_dict(), **result.to_dict()})
     if result.passed:
-        files.save(output, result.y)
+        array_files.save(output, result.y)
     return _told("layer", _layer_report(name, layer, config, result, len(x)), result, output)
 
 

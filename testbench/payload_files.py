@@ -11,8 +11,7 @@ from amaranth import Shape
 
 from ..hdl.stream import codec
 from ..tools.files import atomic_write
-from . import payloads
-from .systolic import product
+from . import array_files, payloads
 
 __all__ = ["Fields", "are_numbers", "load", "save"]
 
@@ -54,7 +53,7 @@ def load(path):
     """
     path = Path(path)
     if path.suffix != ".npz":
-        return product.load(path)
+        return array_files.load(path)
     wanted = f"{str(path)!r} must be a whole .npz file of numbers"
     data = io.BytesIO(path.read_bytes())
     if not zipfile.is_zipfile(data):
@@ -100,7 +99,7 @@ def save(path, data, layout, numbers):
     """
     bits = Shape.cast(layout).width
     if path.suffix != ".npz":
-        product.save(path, payloads.from_bytes(data, bits, numbers))
+        array_files.save(path, payloads.from_bytes(data, bits, numbers))
         return
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:

@@ -1,6 +1,5 @@
 """A matrix product of any shape through the Verilated systolic tile, checked against the golden model."""
 
-import io
 import time
 from dataclasses import dataclass, field
 
@@ -11,11 +10,10 @@ from ...cores.generate import generate
 from ...golden.systolic import tile as systolic
 from ...golden.systolic import tiling as gemm
 from ...hdl.stream import codec
-from ...tools.files import atomic_write
 from .. import drive, payloads, verilator
 from .results import Results, flag_difference, illegal
 
-__all__ = ["GemmResult", "load", "parse_formats", "run", "save", "to_bytes"]
+__all__ = ["GemmResult", "run"]
 
 
 @dataclass(frozen=True)
@@ -148,61 +146,3 @@ def run(a, w, config, *, k=None, design=None, stall_in=0, stall_out=0, seed=0, c
         seconds=driven.seconds,
         checked="golden model" if check else None,
     )
-
-
-def parse_formats(text, parameters):
-    """Assignments of both operands' formats, from one text.
-
-    Parameters
-    ----------
-    text : str
-        One format for both, or those of the activations and the weights, with a comma between them.
-    parameters : iterable of str
-        The other `NAME=VALUE` texts.
-
-    Raises
-    ------
-    ValueError
-        For more than two formats, for formats that do not go together, and for parameters that give a format again.
-    """
-    names = text.split(",")
-    if len(names) > 2:
-        raise ValueError(f"--format must be one format, or two with a comma between them, not {text!r}")
-    a_format, w_format = names[0], names[-1]
-    systolic.check_formats(a_format, w_format)
-    for parameter in parameters:
-        name = parameter.partition("=")[0]
-        if name in ("a_format", "w_format"):
-            raise ValueError(f"{name} must be given by --format alone, not by -p {parameter} too")
-    return [f"a_format={a_format}", f"w_format={w_format}"]
-
-
-def load(path):
-    """The array in a .npy file.
-
-    Raises
-    ------
-    ValueError
-        If it is not a complete .npy file, or holds Python objects.
-    OSError
-        If it cannot be read.
-    """
-    with open(path, "rb") as file:
-        try:
-            # NumPy reads a file at once by its descriptor, which a pipe does not allow.
-            source = file if file.seekable() else io.BytesIO(file.read())
-            return np.lib.format.read_array(source, allow_pickle=False)
-        except (ValueError, EOFError, MemoryError, OverflowError):
-            raise ValueError(f"{str(path)!r} must be a whole .npy file of numbers") from None
-
-
-def save(path, array):
-    """Write an array as a .npy file, complete or not at all."""
-    atomic_write(path, to_bytes(array))
-
-
-def to_bytes(array):
-    """An array as the content of a .npy file."""
-    content = io.BytesIO()
-    np.lib.format.write_array(content, np.ascontiguousarray(array), allow_pickle=False)
-    return content.getvalue()

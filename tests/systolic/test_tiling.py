@@ -20,7 +20,7 @@ from bitloom.golden.systolic import tile as golden
 from bitloom.golden.systolic import tiling
 from bitloom.golden.workloads.product import encode, prepare
 from bitloom.hdl.stream import codec
-from bitloom.testbench import payloads
+from bitloom.testbench import array_files, payloads
 from bitloom.testbench.systolic import product as gemm_run
 
 
@@ -342,7 +342,7 @@ def test_operands_come_through_pipes_too(tmp_path):
 
     writer = threading.Thread(target=write, daemon=True)
     writer.start()
-    np.testing.assert_array_equal(gemm_run.load(pipe), a)
+    np.testing.assert_array_equal(array_files.load(pipe), a)
     writer.join()
 
 
