@@ -1,15 +1,14 @@
 """Searches on a model or a function: `search anda`, `search pwl`."""
 
-import json
 import time
 from pathlib import Path
 
 import click
 
-from ..tools.files import atomic_write, is_plain
+from ..tools.files import atomic_write
 from . import options
 from .numbers import Real, Whole
-from .output import FAILED, check_writable, table, write_json
+from .output import FAILED, check_writable, table
 from .progress import bar
 
 
@@ -68,69 +67,53 @@ def search_anda(folder, tolerance, rounding, iterations, output):
     from ..golden.workloads.anda_model import AndaEncoder
     from ..golden.workloads.sentences import CALIBRATION, SENTENCES
     from ..golden.workloads.transformer import Encoder
+    from ..testbench.anda.search import kept_search
 
     check_writable(output)
     encoder = Encoder.load(None if folder == "minilm" else folder)
     with bar("quantizing the weights"):
         model = AndaEncoder(encoder, rounding)
     settings = {"model": model.fingerprint(CALIBRATION), "rounding": rounding, "tolerance": tolerance}
-    reference, known = _recall_search(output, settings, iterations)
+    kept = kept_search(output, settings, iterations)
 
     def measure(combination=None, sentences=CALIBRATION):
         text = f"{_lengths(combination)} on {len(sentences)} sentences" if combination else "FP16 activations"
         with bar(text) as progress:
             return model.quality(sentences, combination, progress)
 
-    if reference is None:
-        reference = measure()
+    if kept.reference is None:
+        kept.reference = measure()
+    reference = kept.reference
     click.echo(f"{len(CALIBRATION)} calibration sentences; 4-bit weights, FP16 activations: quality {reference:.6f}")
     click.echo(
         f"accepted from {(1 - tolerance) * reference:.6f}; lengths are those of {', '.join(anda_search.MODULES)}"
     )
-    if known:
-        click.echo(f"{output} has {len(known)} steps")
+    if kept.known:
+        click.echo(f"{output} has {len(kept.known)} steps")
     click.echo(f"{'step':>4}  {'lengths':<11}  {'MBOPs/token':>11}  {'saving':>6}  {'quality':>8}  accepted")
-    steps = []
-    for step in anda_search.search(measure, reference, model.macs, tolerance, iterations=iterations, known=known):
-        steps.append(step)
-        if step.combination not in known and is_plain(output):
-            write_json(output, anda_search.record(settings, reference, steps, iterations))
+    for step in kept.run(measure, model.macs, tolerance):
         cost, saved = step.bops / 1e6, anda_search.saving(step.combination, model.macs)
-        line = (
-            f"{len(steps):>4}  {_lengths(step.combination):<11}  {cost:>11,.1f}  {saved:>5.2f}x  {step.quality:>8.6f}"
-        )
-        click.echo(f"{line}  {'yes' if step.accepted else 'no'}")
+        line = f"{len(kept.steps):>4}  {_lengths(step.combination):<11}  {cost:>11,.1f}  {saved:>5.2f}x"
+        click.echo(f"{line}  {step.quality:>8.6f}  {'yes' if step.accepted else 'no'}")
 
-    best = anda_search.last_accepted(steps)
+    best = kept.best
     if best is None:
-        write_json(output, anda_search.record(settings, reference, steps, iterations))
-        click.echo(f"found nothing within the tolerance in {len(steps)} steps; wrote {output}")
+        kept.save()
+        click.echo(f"found nothing within the tolerance in {len(kept.steps)} steps; wrote {output}")
         return FAILED
     test = {"fp16": measure(sentences=SENTENCES), "found": measure(best.combination, SENTENCES)}
     saved = anda_search.saving(best.combination, model.macs)
-    write_json(output, anda_search.record(settings, reference, steps, iterations, saving=saved, test=test))
+    kept.save(saving=saved, test=test)
     change = best.quality / reference - 1
     click.echo(f"\nfound {_lengths(best.combination)}: {saved:.2f}x fewer BOPs than FP16, quality {change:+.2%}")
     change = test["found"] / test["fp16"] - 1
-    kept = f"quality {test['found']:.6f} against {test['fp16']:.6f} with FP16 activations, {change:+.2%}"
-    click.echo(f"on {len(SENTENCES)} sentences that the search has not seen: {kept}\nwrote {output}")
+    quality = f"quality {test['found']:.6f} against {test['fp16']:.6f} with FP16 activations, {change:+.2%}"
+    click.echo(f"on {len(SENTENCES)} sentences that the search has not seen: {quality}\nwrote {output}")
     return 0
 
 
 def _lengths(combination):
     return ",".join(map(str, combination))
-
-
-def _recall_search(path, settings, iterations):
-    """Reference quality and known qualities of a search that a file holds; None and nothing if there is no file."""
-    from ..golden.workloads import anda_search
-
-    if not (is_plain(path) and path.is_file()):
-        return None, {}
-    try:
-        return anda_search.recall(json.loads(path.read_bytes()), settings, iterations)
-    except ValueError as error:
-        raise ValueError(f"{path} cannot be continued, name another file with -o: {error}") from None
 
 
 @search.command("pwl", epilog="\b\nExample:\n  bitloom search pwl --function gelu --entries 8 --plot gelu.png")

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...cores.generate import generate
-from ...golden.systolic import gemm as gemm_jobs
+from ...golden.systolic import gemm, tiling
 from ...golden.systolic import tile as systolic
-from ...golden.systolic import tiling as gemm
 from ...hdl.stream import codec
 from ...testbench import drive, payloads
 from ...testbench.olive import stream_model
@@ -198,12 +197,12 @@ def multiply(link, identity, a, w, config, *, check=True, progress=None):
     """
     product, overflow = systolic.matmul(a, w, config)
     m, n = product.shape
-    plan = gemm_jobs.jobs((m, gemm.steps(a, config.operands[0]), n), config)
-    ends = gemm_jobs.ends(plan, config)
+    plan = gemm.jobs((m, tiling.steps(a, config.operands[0]), n), config)
+    ends = gemm.ends(plan, config)
     link.hello(identity)
     size = link.channels.outputs["o"].bytes
     layouts = {"job": config.job_layout, "a": config.a_transfer, "w": config.w_transfer}
-    rows = payloads.rows(layouts, gemm_jobs.transfers(a, w, plan, config))
+    rows = payloads.rows(layouts, gemm.transfers(a, w, plan, config))
     inputs = {name: sent.tobytes() for name, sent in rows.items()}
     start = time.monotonic()
     moved = link.exchange(inputs, {"o": size * len(ends)}, progress)
@@ -211,7 +210,7 @@ def multiply(link, identity, a, w, config, *, check=True, progress=None):
     failure, got = moved.failure, None
     if not failure:
         fields = codec.unpack(config.o_layout, from_bytes(moved.outputs["o"], config.o_layout.size, False))
-        got = Results(*gemm_jobs.results(fields, plan, m, n, config))
+        got = Results(*gemm.results(fields, plan, m, n, config))
     if got and check:
         failure = got.difference(Results(product, overflow & config.overflow, ends))
         failure = failure or flag_difference(link.flags, {"illegal": illegal(a, w, config), "overrun": False})

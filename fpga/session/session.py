@@ -7,7 +7,7 @@
 import contextlib
 
 from ...cores.catalogue import lookup
-from ...golden.systolic import gemm as gemm_jobs
+from ...golden.systolic import gemm
 from ...testbench import verilator
 from . import held_core, linked
 
@@ -195,7 +195,7 @@ class Session:
             k = problem.shape[1]
             return product.run(problem.a, problem.w, self.config, k=k, check=check, progress=progress)
         # Refused before a twin is compiled.
-        gemm_jobs.jobs(problem.shape, self.config)
+        gemm.jobs(problem.shape, self.config)
         link = self._started(progress)
         return linked.multiply(link, self.identity, problem.a, problem.w, self.config, check=check, progress=progress)
 

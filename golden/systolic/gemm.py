@@ -1,4 +1,4 @@
-"""Matrix products in jobs of the core `gemm`: how a product is cut into them, what they give, and when.
+"""Golden model of the core `gemm`, matrix products in jobs: how a product is cut into them, what they give, and when.
 
 A panel of A is the transfers of `rows` rows of results, a panel of W those of `cols` columns, all of K. The core keeps
 some panels of each; a job names how many, and which of the two memories it fills anew.
@@ -11,7 +11,7 @@ import numpy as np
 from ..olive import ovp
 from ..transfers import Transfers
 from . import tile as systolic
-from . import tiling as gemm
+from . import tiling
 
 __all__ = [
     "Job",
@@ -176,7 +176,7 @@ def transfers(a, w, plan, config):
     operands = systolic.check_formats(config.a_format, config.w_format)
     for name, codes, operand, lanes in zip("aw", (a, w), operands, (config.rows, config.cols), strict=True):
         sent = [np.arange(getattr(job, f"{name}_panels")) + getattr(job, name) for job in plan if _loads(job, name)]
-        streams[name] = Transfers({"lanes": gemm.panels(codes, operand, lanes)}, np.concatenate(sent))
+        streams[name] = Transfers({"lanes": tiling.panels(codes, operand, lanes)}, np.concatenate(sent))
     return streams
 
 
@@ -185,7 +185,7 @@ def _loads(job, name):
 
 
 def results(fields, plan, m, n, config):
-    """The product that the core's results make, as from `gemm.results`; `plan` as `jobs` gives it."""
+    """The product that the core's results make, as from `tiling.results`; `plan` as `jobs` gives it."""
     columns = -(-n // config.cols)
     tiles = [(job.a + i) * columns + job.w + j for job in plan for i, j in np.ndindex(job.a_panels, job.w_panels)]
 
@@ -194,7 +194,7 @@ def results(fields, plan, m, n, config):
         arranged[tiles] = lanes.reshape(arranged.shape)
         return arranged.reshape(lanes.shape)
 
-    return gemm.results({name: ordered(lanes) for name, lanes in fields.items()}, m, n, config)
+    return tiling.results({name: ordered(lanes) for name, lanes in fields.items()}, m, n, config)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 A file is an 8-byte little-endian header length, a JSON header and the tensors' bytes. The header maps each name to
 ``{"dtype", "shape", "data_offsets": [begin, end]}``, offsets counted from the end of the header, further fields
 ignored; the tensors cover the rest of the file without gap or overlap. Source: the safetensors format description,
-rules as in its reference library.
+rules as in its reference library. That library is not used because its NumPy side refuses BF16 and pipes, gives
+arrays that may be written to, and does not name the tensor that is at fault.
 """
 
 import json

@@ -3,7 +3,8 @@
 Basic tokenizer (clean, isolate CJK characters, strip accents, lower case, split at white space and punctuation), then
 greedy longest match of each word against the vocabulary. Source: Devlin et al., BERT, 2018, with the details of the
 Hugging Face `tokenizers` library, which defines what the published vocabularies mean. Character classes come from
-Python's Unicode data; the library's are older, so characters added to Unicode since may be split differently.
+Python's Unicode data; the library's are older, so characters added to Unicode since may be split differently. That
+library is not used because its wheel is 3.4 MB, for one of its many tokenizers.
 """
 
 import json

@@ -9,7 +9,7 @@ from ...cores.catalogue import lookup
 from ...cores.generate import generate
 from ...golden.sat import sparse as nm_sparse
 from ...golden.sat import tile as nm_tile
-from ...golden.systolic import tiling as gemm
+from ...golden.systolic import tiling
 from ...golden.workloads import vit_integer
 from ...hdl.stream import codec
 from .. import drive, payloads, verilator
@@ -175,7 +175,7 @@ def _multiply(name, layer, x, config, design):
         values, indices = nm_sparse.merge_groups(values, indices, layer.m)
     (k, t), (o, _, n) = x.shape, values.shape
     wanted = vit_integer.linear(name, layer, x)
-    ends = gemm.ends(t, nm_tile.steps(config, k, n), o, config)
+    ends = tiling.ends(t, nm_tile.steps(config, k, n), o, config)
     driven = drive.drive(
         design,
         payloads.rows({"a": config.a_layout, "w": config.w_layout}, nm_tile.transfers(values, indices, x.T, config)),
@@ -187,7 +187,7 @@ def _multiply(name, layer, x, config, design):
     done = LayerRun(name, layer.pattern, (t, k, o), driven.cycles, dense)
     if driven.failure:
         return wanted, done, driven.failure, driven.seconds
-    results = Results(*gemm.results(codec.unpack(config.o_layout, driven.outputs["o"]), t, o, config))
+    results = Results(*tiling.results(codec.unpack(config.o_layout, driven.outputs["o"]), t, o, config))
     failure = results.difference(Results(wanted.T, np.zeros((t, o), bool), ends))
     if not failure and driven.cycles != expected:
         failure = f"the product took {driven.cycles:,} cycles, expected {expected:,}"

@@ -8,7 +8,7 @@ import numpy as np
 from ...cores.catalogue import lookup
 from ...cores.generate import generate
 from ...golden.systolic import tile as systolic
-from ...golden.systolic import tiling as gemm
+from ...golden.systolic import tiling
 from ...hdl.stream import codec
 from .. import drive, payloads, verilator
 from .results import Results, flag_difference, illegal
@@ -103,8 +103,8 @@ def run(a, w, config, *, k=None, design=None, stall_in=0, stall_out=0, seed=0, c
     """
     verilator.check_target(config.target)
     product, overflow = systolic.matmul(a, w, config)
-    (m, n), steps = product.shape, gemm.steps(a, config.operands[0])
-    ends = gemm.ends(m, steps, n, config)
+    (m, n), steps = product.shape, tiling.steps(a, config.operands[0])
+    ends = tiling.ends(m, steps, n, config)
     if progress:
         progress(0, len(ends), "compiling the tile")
     begin = time.monotonic()
@@ -113,7 +113,7 @@ def run(a, w, config, *, k=None, design=None, stall_in=0, stall_out=0, seed=0, c
     compiled = time.monotonic() - begin
     driven = drive.drive(
         design,
-        payloads.rows({"a": config.a_layout, "w": config.w_layout}, gemm.transfers(a, w, config)),
+        payloads.rows({"a": config.a_layout, "w": config.w_layout}, tiling.transfers(a, w, config)),
         {"o": len(ends)},
         stall_in=stall_in,
         stall_out=stall_out,
@@ -125,7 +125,7 @@ def run(a, w, config, *, k=None, design=None, stall_in=0, stall_out=0, seed=0, c
     macs, expected_cycles = m * (k or steps) * n, systolic.cycles(config, m, steps, n)
     got, failure, mismatches = None, driven.failure, 0
     if not failure:
-        got = Results(*gemm.results(codec.unpack(config.o_layout, driven.outputs["o"]), m, n, config))
+        got = Results(*tiling.results(codec.unpack(config.o_layout, driven.outputs["o"]), m, n, config))
     if got and check:
         expected = Results(product, overflow & config.overflow, ends)
         mismatches = int(got.wrong(expected).sum())

@@ -18,7 +18,7 @@ from bitloom.cores.sat.tile import NmTile, NmTileConfig
 from bitloom.golden.sat import sparse as nm_sparse
 from bitloom.golden.sat import tile as golden
 from bitloom.golden.systolic import tile as systolic
-from bitloom.golden.systolic import tiling as gemm
+from bitloom.golden.systolic import tiling
 from bitloom.hdl.emission.verilog import emit
 from bitloom.hdl.stream import codec
 from bitloom.testbench.drive import drive
@@ -105,12 +105,12 @@ def through(config, values, indices, a, n=None, **options):
     """A product through the Verilated tile: results, flags, cycles."""
     design = generate(lookup(CORE), config)
     t, o = len(a), len(values)
-    ends = gemm.ends(t, a.shape[1], o, config)
+    ends = tiling.ends(t, a.shape[1], o, config)
     n = values.shape[2] if n is None else n
     streams = rows({"a": config.a_layout, "w": config.w_layout}, golden.transfers(values, indices, a, config))
     driven = drive(design, streams, {"o": len(ends)}, constants={"slots": n}, **options)
     assert driven.failure is None
-    product, overflow, last = gemm.results(codec.unpack(config.o_layout, driven.outputs["o"]), t, o, config)
+    product, overflow, last = tiling.results(codec.unpack(config.o_layout, driven.outputs["o"]), t, o, config)
     assert (last == ends).all()
     return product, overflow, driven.cycles
 
@@ -283,14 +283,14 @@ def test_targets(target, a_format, w_format, group, primitives, tmp_path, icarus
     bench = BENCH.format(
         a_transfers=len(streams["a"]),
         w_transfers=len(streams["w"]),
-        rows=len(gemm.ends(6, a.shape[1], 6, this)),
+        rows=len(tiling.ends(6, a.shape[1], 6, this)),
         **{f"{port}_bits": width for port, width in widths.items()},
     )
     models = primitives.get(target, "") + (_wide_multiplexers() if target == "ecp5" else "")
     (tmp_path / "bench.v").write_text("\n".join([emit(tile, "nm"), models, wrapper, bench]))
     running.run([*icarus, "-g2012", "-o", "bench.vvp", "bench.v"], tmp_path)
     given = running.run(["vvp", "-n", "bench.vvp"], tmp_path).stdout.split()
-    product, overflow, _ = gemm.results(codec.unpack(this.o_layout, [int(line, 16) for line in given]), 6, 6, this)
+    product, overflow, _ = tiling.results(codec.unpack(this.o_layout, [int(line, 16) for line in given]), 6, 6, this)
     expected = golden.matmul(values, indices, a, this)
     assert (product == expected[0]).all() and (overflow == expected[1]).all()
 

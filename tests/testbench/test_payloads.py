@@ -10,7 +10,7 @@ import pytest
 from bitloom.cores.catalogue import lookup
 from bitloom.cores.systolic.gemm import GemmConfig
 from bitloom.fpga.session import linked
-from bitloom.golden.systolic import tiling as gemm
+from bitloom.golden.systolic import tiling
 from bitloom.hdl.stream import codec
 from bitloom.testbench import payload_files, payloads
 
@@ -160,7 +160,7 @@ class Echo:
 def test_every_check_of_a_product_can_fail():
     this = GemmConfig(2, 3, "ovp-int4", "ovp-int4", 24, overflow=False, block=2)
     zeros, ones = np.zeros((2, 2), np.uint8), np.full((2, 2), 0x11, np.uint8)
-    right = b"".join((int(end) << 72).to_bytes(10, "little") for end in gemm.ends(2, 4, 2, this))
+    right = b"".join((int(end) << 72).to_bytes(10, "little") for end in tiling.ends(2, 4, 2, this))
     cases = [
         (zeros, Echo(10, right, {"illegal": False}), None),
         (
