@@ -19,6 +19,7 @@ from .anda import decompressor as anda_decompressor
 from .anda import tile as anda_tile
 from .config import Config
 from .gqa_lut import layernorm_unit, pwl_unit, softmax_unit
+from .mx import quantizer as mx_quantizer
 from .olive import ovp
 from .sat import selector as nm_selector
 from .sat import tile as nm_tile
@@ -284,6 +285,17 @@ CATALOGUE = {
             latency=layernorm_cycles.latency,
             interval=lambda config: 1,
             small=("max_length=8",),
+        ),
+        Core(
+            name="mx-quantizer",
+            summary="FP16 values to blocks of 32 in MXFP4, MXFP6 or MXINT8, each with a power of two as its scale",
+            paper="OCP Microscaling Formats (MX) v1.0, 6.3, for scales and roundings; NaN, the hardware: our choice",
+            config=mx_quantizer.MxQuantizerConfig,
+            component=mx_quantizer.MxQuantizer,
+            bench="mx.quantizer:quantizer",
+            latency=lambda config: config.latency,
+            interval=lambda config: 1,
+            small=("format=mxfp6-e3m2", "lanes=4"),
         ),
     )
 }

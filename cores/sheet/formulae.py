@@ -208,4 +208,9 @@ FORMULAE = {
     "layernorm-unit": Formulae(
         Cycles("from the last element of a row to the `valid` of its first output", _always(19)), _TRANSFERS
     ),
+    "mx-quantizer": Formulae(
+        Cycles("from the last transfer of a block to the `valid` of its first codes", _always("levels + 6")),
+        _TRANSFERS,
+        {"levels": _always("max(1, ceil(log2(lanes)))")},
+    ),
 }

@@ -174,4 +174,5 @@ STIMULI = {
     "pwl-unit": lambda config: ({"i": [{}] * 5}, {}),
     "softmax-unit": _rows,
     "layernorm-unit": _rows,
+    "mx-quantizer": lambda config: ({"i": _row(2 * config.load)}, {}),
 }

@@ -1,16 +1,26 @@
 """Quantization: every threshold and its neighbours, every scale, and two oracles that know nothing of each other."""
 
+import functools
+
 import gfloat
 import ml_dtypes
 import numpy as np
 import pytest
+from benches import passes, rehearse
 from mx_cases import ELEMENTS, THEIRS
 
+from bitloom.cores.catalogue import lookup
+from bitloom.cores.generate import generate
+from bitloom.cores.mx.quantizer import MxQuantizer, MxQuantizerConfig
 from bitloom.golden import mx
 from bitloom.golden.mx import formats
 from bitloom.golden.mx.quantizer import scale_values
 from bitloom.golden.mx.rounding import encode, magnitude_codes
+from bitloom.hdl.stream import codec
+from bitloom.testbench.drive import drive
+from bitloom.testbench.formal import prove_no_path
 
+CORE = lookup("mx-quantizer")
 RNG = np.random.default_rng(26)
 POWERS = [name for name, fmt in mx.FORMATS.items() if not fmt.two_level]
 
@@ -226,3 +236,124 @@ def test_numbers_too_small_for_the_tensor_scale():
     least = np.float32(2688) * np.finfo(np.float32).tiny
     assert mx.quantize([least], "nvfp4").tensor_scale == np.finfo(np.float32).tiny
     assert mx.quantize(np.zeros(16), "nvfp4").tensor_scale == 1
+
+
+# -- the core ----------------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def design(config):
+    return generate(CORE, config)
+
+
+def run(config, rows, **options):
+    """Rows of FP16 codes, shape (N, K), through the Verilated core: an `MxTensor`, and what the driver says."""
+    rows = np.asarray(rows, np.uint16)
+    count, k = rows.shape
+    transfers, blocks = -(-k // config.lanes), -(-k // config.block)
+    beats = np.zeros((count, transfers * config.lanes), np.uint16)
+    beats[:, :k] = rows
+    last = np.zeros((count, transfers), bool)
+    last[:, -1] = True
+    payloads = codec.pack(config.value_layout, values=beats.reshape(-1, config.lanes), last=last.ravel())
+    driven = drive(design(config), {"i": payloads}, {"o": count * blocks * config.load}, **options)
+    assert driven.failure is None
+    found = codec.unpack(config.output_layout, driven.outputs["o"])
+    # Every transfer has the scale of its block, and the last one of a row says so.
+    scales = found["scale"].reshape(count, blocks, config.load).astype(np.uint8)
+    assert (scales == scales[..., :1]).all()
+    ends = found["last"].reshape(count, -1)
+    assert (ends == (np.arange(ends.shape[1]) == ends.shape[1] - 1)).all()
+    codes = found["codes"].reshape(count, -1).astype(np.uint8)
+    return mx.MxTensor(mx.lookup(config.format), codes, scales[..., 0], k), driven
+
+
+def check(config, rows, **options):
+    found, driven = run(config, rows, **options)
+    wanted = mx.quantize(np.asarray(rows, np.uint16).view(np.float16), config.format, nan_blocks=True)
+    assert (found.scales == wanted.scales).all() and (found.codes == wanted.codes).all()
+    assert bool(driven.status["nonfinite"]) == bool(wanted.nan.any())
+    return found, driven
+
+
+@pytest.mark.parametrize("name", POWERS)
+def test_core_has_every_significand_at_every_distance(name):
+    """Every fraction of each exponent, beside a largest value of each exponent above it."""
+    config = MxQuantizerConfig(format=name, lanes=4)
+    largest = np.concatenate([1 << np.arange(10), np.arange(1, 31) << 10 | RNG.integers(0, 1024, 30)])
+    distance = np.arange(14)[:, None]
+    # Of a subnormal number all that is smaller is there anyway.
+    fields = np.maximum(largest[None] >> 10, distance) - distance
+    values = np.minimum(fields[..., None] << 10 | np.arange(1024), largest[None, :, None])
+    rows = np.zeros((values.size // 31 + 1, 32), np.uint16)
+    rows[:, 1:] = np.resize(values, (len(rows), 31))
+    rows[:, 0] = np.resize(np.broadcast_to(largest[None, :, None], values.shape), (len(rows), 31)).max(axis=1)
+    found, _ = check(config, rows ^ RNG.integers(0, 2, rows.shape).astype(np.uint16) << 15)
+    assert len(np.unique(found.scales)) == 40
+
+
+def test_core_takes_any_codes_under_stalls():
+    """Short rows, special values and all; the flag is that of the model."""
+    config = MxQuantizerConfig()
+    normal = (RNG.normal(size=(500, 300)) * np.exp2(RNG.integers(-14, 12, (500, 300)))).astype(np.float16)
+    check(config, normal.view(np.uint16), stall_in=30, stall_out=30, seed=1)
+    check(config, RNG.integers(0, 1 << 16, (200, 129)), stall_in=20, stall_out=60, seed=2)
+
+
+def test_core_has_the_worked_numbers():
+    x = np.float16([0, 0.3, -0.5, 1, 1.25, 1.75, 2.5, -5, 7])
+    found, driven = check(MxQuantizerConfig(), x.view(np.uint16)[None])
+    assert found.scales.tolist() == [[127]] and found.codes[0, :10].tolist() == [0, 1, 9, 2, 2, 4, 4, 14, 7, 0]
+    # The row ends within its first transfer, which the core fills up to a block.
+    assert driven.transfers == {"i": 1, "o": 2}
+
+
+def test_cycles_are_exact():
+    """One transfer a cycle, without a bubble between blocks; behind the last one `latency` and its other transfers."""
+    for lanes in (1, 16):
+        config = MxQuantizerConfig(lanes=lanes)
+        _, driven = check(config, np.full((40, 96), 0x3C00))
+        transfers = 40 * 3 * config.load
+        assert driven.last["i"] == transfers - 1
+        assert driven.first["o"] == config.load - 1 + config.latency
+        assert driven.cycles == transfers + config.latency + config.load - 1
+    assert MxQuantizerConfig().latency == 10
+
+
+def test_no_path_from_ready_to_ready():
+    config = CORE.config.parse(CORE.small)
+    targets = ["i__ready", "o__valid", "o__payload", "nonfinite"]
+    prove_no_path(MxQuantizer(config), "o__ready", targets, "mx_quantizer")
+
+
+def test_wrong_requests_are_refused():
+    with pytest.raises(ValueError, match=r"^lanes must divide the block of 32, not be 3$"):
+        MxQuantizerConfig(lanes=3)
+    with pytest.raises(ValueError, match=r"^lanes must be 1 to 32, not 64$"):
+        MxQuantizerConfig(lanes=64)
+    # Its blocks need the largest magnitude of the whole tensor.
+    with pytest.raises(ValueError, match=r"^format must be one of mxfp4, .*, mxint8, not 'nvfp4'$"):
+        MxQuantizerConfig(format="nvfp4")
+
+
+def check_bench(parameters, vectors):
+    config, result = passes(CORE.name, parameters, vectors)
+    assert (result.latency, result.interval) == (config.latency, 1)
+    assert result.coverage["FP16 codes"] == [1 << 16, 1 << 16]
+
+
+def test_core_matches_its_golden_model():
+    check_bench(CORE.small, 1000)
+
+
+@pytest.mark.parametrize("vectors", [1, 2])
+@pytest.mark.parametrize("name", POWERS)
+def test_rehearsal(name, vectors):
+    rehearse(CORE.name, (f"format={name}", "lanes=1"), vectors)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("lanes", [1, 2, 8, 16, 32])
+@pytest.mark.parametrize("name", POWERS)
+def test_core_matches_its_golden_model_long(name, lanes):
+    check_bench((f"format={name}", f"lanes={lanes}"), 5000)

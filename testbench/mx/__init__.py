@@ -1,0 +1,1 @@
+"""OCP Microscaling: benches of its cores."""
