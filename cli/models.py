@@ -17,7 +17,11 @@ def _patterns(option, text):
 @options.command("quantize", "bitloom quantize minilm --format ovp-int4 -o minilm.ovp-int4.safetensors")
 @click.argument("file", callback=options.weights)
 @click.option(
-    "--format", "format_name", required=True, metavar="F", help="Weight format, such as ovp-int4, int4, hgq or sevedo."
+    "--format",
+    "format_name",
+    required=True,
+    metavar="F",
+    help="Weight format, such as ovp-int4, int4, mxfp4, hgq or sevedo.",
 )
 @click.option("-o", "--output", type=options.OUTPUT, metavar="F", help="Codes and scales.")
 @_patterns("--take", "Take a matrix of such a name, outputs x inputs.")
@@ -68,7 +72,10 @@ def quantize(file, format_name, output, take, transposed, skip, coarse, fine, ra
     if format_name == "sevedo":
         _quantize_sevedo(file, output, rank, precision, sizes, json_file)
         return
-    fmt = formats.HgqFormat(**sizes) if format_name == "hgq" else formats.lookup(format_name)
+    if format_name == "hgq":
+        fmt = formats.HgqFormat(**sizes)
+    else:
+        fmt = formats.BLOCKED.get(format_name) or formats.lookup(format_name)
     if not output and (not file.is_file() or file.is_relative_to("/dev") or file.is_relative_to("/proc")):
         raise click.UsageError(f"{file} is no plain file: name the output with -o")
     output = output or checkpoint.codes_file(file, f"{fmt.name}.safetensors")

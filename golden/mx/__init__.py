@@ -14,11 +14,12 @@ The largest number of a block, 12, gives its scale 2**(128 - 127); the elements 
 
 from .formats import FORMATS, Format, lookup
 from .product import matmul
-from .quantizer import dequantize, quantize
+from .quantizer import SMALLEST_TOP, dequantize, quantize
 from .storage import MxTensor, block_bytes, pack, unpack
 
 __all__ = [
     "FORMATS",
+    "SMALLEST_TOP",
     "Format",
     "MxTensor",
     "block_bytes",

@@ -10,12 +10,14 @@ from .formats import E4M3, E8M0_BIAS, lookup
 from .rounding import encode, magnitude_codes
 from .storage import MxTensor
 
-__all__ = ["dequantize", "quantize", "scale_values"]
+__all__ = ["SMALLEST_TOP", "dequantize", "quantize", "scale_values"]
 
 _FLOAT32 = np.finfo(np.float32)
 _PART = 512  # blocks that are encoded at once
 #: The largest magnitude of an NVFP4 tensor in units of its scale: the largest E4M3 number and the largest element.
 _SPAN = np.float32(448 * 6)
+#: The least largest magnitude, other than 0, of an NVFP4 tensor: its scale is a normal number then (our choice).
+SMALLEST_TOP = float(_FLOAT32.tiny * _SPAN)
 
 
 def quantize(x, fmt, nan_blocks=False):
@@ -105,9 +107,8 @@ def _two_levels(values, largest, element):
     float64's rounding does not matter, so comparisons are of real numbers (our choice).
     """
     top = largest.max(initial=np.float32(0))
-    if 0 < top < _FLOAT32.tiny * _SPAN:
-        limit = float(_FLOAT32.tiny * _SPAN)
-        raise ValueError(f"the largest magnitude must be 0 or at least {limit:.3g} for nvfp4, not {top:.3g}")
+    if 0 < top < SMALLEST_TOP:
+        raise ValueError(f"the largest magnitude must be 0 or at least {SMALLEST_TOP:.3g} for nvfp4, not {top:.3g}")
     tensor_scale = top / _SPAN if top else np.float32(1)
     wide = np.float64(tensor_scale)
     scales = magnitude_codes(largest / (6 * wide), E4M3)

@@ -66,7 +66,7 @@ def quantize(path, fmt, progress=lambda done, total: None, **patterns):
     ----------
     path : path-like
         A safetensors file.
-    fmt : WeightFormat or HgqFormat
+    fmt : WeightFormat, HgqFormat or BlockFormat
         Format.
     progress : callable, optional
         Called with (done, total) in matrices.

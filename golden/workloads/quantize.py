@@ -1,7 +1,7 @@
 """Weights to codes: one entry for every weight format that the command line knows.
 
-Most formats have one scale step an output channel. HGQ has its scales in groups along K; SeVeDo, built on it, needs a
-whole model with its activations, see `sevedo_model`.
+Most formats have one scale step an output channel. HGQ, Microscaling and NVFP4 have their scales in groups along K;
+SeVeDo, built on HGQ, needs a whole model with its activations, see `sevedo_model`.
 """
 
 from collections.abc import Callable
@@ -9,15 +9,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import uniform
+from .. import mx, uniform
 from ..checks import matrix, within
+from ..mx.formats import E8M0_BIAS
 from ..olive import ovp
 from ..sevedo import hgq
 
 __all__ = [
+    "BLOCKED",
     "FORMATS",
     "GROUPED",
     "LARGEST",
+    "BlockFormat",
     "HgqFormat",
     "WeightFormat",
     "error_report",
@@ -93,6 +96,53 @@ class HgqFormat:
         sizes = f"an FP16 scale for {self.coarse}, a {hgq.SHIFT_BITS}-bit shift for {self.fine}"
         return f"hierarchical group quantization (SeVeDo; sizes are our choice): 4-bit codes, {sizes}"
 
+    def convert(self, weight):
+        """Tensors of a weight matrix, by their names, and what they stand for; as `quantize_with_report`."""
+        within(weight, hgq.SMALLEST_NORMAL, hgq.LARGEST_HALF)
+        t = hgq.quantize(weight.astype(np.float16), self.coarse, self.fine)
+        return {"codes": t.codes, "shifts": t.shifts, "scales": t.scales}, hgq.dequantize(t)
+
+
+@dataclass(frozen=True)
+class BlockFormat:
+    """Narrow elements in blocks along K: Microscaling (MX) or NVFP4.
+
+    Attributes
+    ----------
+    blocks : mx.Format
+    """
+
+    blocks: mx.Format
+
+    @property
+    def name(self):
+        """On the command line."""
+        return self.blocks.name
+
+    @property
+    def summary(self):
+        """One line."""
+        fmt = self.blocks
+        family, scale = ("NVFP4", "an E4M3 scale for") if fmt.two_level else ("OCP Microscaling", "a power of two for")
+        whole = ", an FP32 scale for the tensor" if fmt.two_level else ""
+        return f"{family}: {fmt.element.name.upper()} elements, {scale} {fmt.block}{whole}"
+
+    @property
+    def smallest(self):
+        """The largest magnitude of a matrix is 0 or at least this, so that not all becomes zero (our choice)."""
+        if self.blocks.two_level:
+            return mx.SMALLEST_TOP
+        return 2.0 ** -(self.blocks.element.fraction_bits + E8M0_BIAS)
+
+    def convert(self, weight):
+        """Tensors of a weight matrix, by their names, and what they stand for; as `quantize_with_report`."""
+        within(weight, self.smallest, float(np.finfo(np.float32).max))
+        t = mx.quantize(weight, self.blocks)
+        tensors = {"codes": t.codes, "scales": t.scales}
+        if self.blocks.two_level:
+            tensors["tensor_scale"] = np.array(t.tensor_scale)
+        return tensors, mx.dequantize(t)
+
 
 def _ovp(fmt):
     return WeightFormat(
@@ -121,7 +171,10 @@ def _uniform(bits):
 #: The formats by name.
 FORMATS = {fmt.name: fmt for fmt in (*map(_ovp, ovp.FORMATS.values()), _uniform(4), _uniform(8))}
 
-#: Names of the formats with scales in groups along K, which are not in `FORMATS`.
+#: Those with a scale for each block along K, by name.
+BLOCKED = {fmt.name: BlockFormat(fmt) for fmt in mx.FORMATS.values()}
+
+#: Names of the formats with scales in groups of a size that may be set, which are in neither of these.
 GROUPED = ("hgq", "sevedo")
 
 
@@ -130,7 +183,7 @@ def lookup(name):
     try:
         return FORMATS[name]
     except KeyError:
-        raise ValueError(f"unknown format {name!r}: there are {', '.join([*FORMATS, *GROUPED])}") from None
+        raise ValueError(f"unknown format {name!r}: there are {', '.join([*FORMATS, *GROUPED, *BLOCKED])}") from None
 
 
 def quantize(weight, fmt):
@@ -202,14 +255,16 @@ def quantize_with_report(weight, fmt):
     ----------
     weight : array_like, shape (N, K)
         Finite real numbers, output channels first; one or more. For HGQ they are rounded to FP16 first: the largest
-        magnitude is 0 or from 2**-14, below which all counts as 0, to 65504. Else as of `float32_steps`.
-    fmt : WeightFormat or HgqFormat
+        magnitude is 0 or from 2**-14, below which all counts as 0, to 65504. For blocks they are rounded to FP32
+        first: it is 0 or from `BlockFormat.smallest` to the largest FP32 number. Else as of `float32_steps`.
+    fmt : WeightFormat, HgqFormat or BlockFormat
         Format.
 
     Returns
     -------
     tensors : dict
-        `codes` and `steps`, or `codes`, `shifts` and `scales`.
+        `codes` and `steps`; of HGQ `codes`, `shifts` and `scales`; of blocks `codes` and `scales`, and for NVFP4
+        `tensor_scale`, a scalar. Codes in groups and blocks are filled with zeros to whole ones.
     report : dict
         As `error_report`.
 
@@ -218,13 +273,12 @@ def quantize_with_report(weight, fmt):
     ValueError
         As `quantize`.
     """
-    if not isinstance(fmt, HgqFormat):
+    if isinstance(fmt, WeightFormat):
         codes, steps = quantize(weight, fmt)
         return {"codes": codes, "steps": steps}, error_report(weight, codes, steps, fmt)
     weight = matrix(weight)
-    within(weight, hgq.SMALLEST_NORMAL, hgq.LARGEST_HALF)
-    t = hgq.quantize(weight.astype(np.float16), fmt.coarse, fmt.fine)
-    return {"codes": t.codes, "shifts": t.shifts, "scales": t.scales}, _errors(weight, hgq.dequantize(t))
+    tensors, restored = fmt.convert(weight)
+    return tensors, _errors(weight, restored)
 
 
 def sqnr_db(signal, noise):

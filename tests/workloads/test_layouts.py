@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from bitloom.golden import mx
 from bitloom.golden.workloads import checkpoint, layouts, quantize, safetensors
 
 # Model family: what of it is taken, and what is left, each with its reason.
@@ -160,9 +161,9 @@ def test_a_pattern_that_matches_no_matrix_is_refused(option):
 # -- files -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["int4", "ovp-int4", "hgq"])
+@pytest.mark.parametrize("name", ["int4", "ovp-int4", "hgq", "mxfp4", "nvfp4"])
 def test_what_is_stored_with_inputs_first_is_quantized_along_its_outputs(name, tmp_path):
-    fmt = quantize.HgqFormat() if name == "hgq" else quantize.lookup(name)
+    fmt = quantize.HgqFormat() if name == "hgq" else quantize.BLOCKED.get(name) or quantize.lookup(name)
     rng = np.random.default_rng(0)
     # Outputs of very different sizes: one step for each of them is needed.
     weight = (rng.normal(size=(24, 8)) * 2.0 ** rng.integers(-6, 6, (24, 1))).astype(np.float32)
@@ -179,6 +180,33 @@ def test_what_is_stored_with_inputs_first_is_quantized_along_its_outputs(name, t
         "transposed": True,
     }
     assert conv1d["left"] == [{"name": "wte.weight", "shape": [24, 8], "why": "table of embeddings"}]
+
+
+@pytest.mark.parametrize("name", mx.FORMATS)
+def test_blocks_are_those_of_the_golden_model(name, tmp_path):
+    """A K that is no multiple of the block; what is written is read back as a tensor."""
+    fmt = quantize.BLOCKED[name]
+    weight = np.random.default_rng(5).normal(size=(6, 45)).astype(np.float32)
+    safetensors.save(tmp_path / "w", {"a.weight": weight, "a.bias": weight[0]})
+    report, tensors = checkpoint.quantize(tmp_path / "w", fmt)
+    checkpoint.write(tmp_path / "q", tensors, fmt)
+    read = safetensors.load(tmp_path / "q")
+    wanted = mx.quantize(weight, name)
+    parts = {"codes": wanted.codes, "scales": wanted.scales}
+    if name == "nvfp4":
+        parts["tensor_scale"] = wanted.tensor_scale
+    assert read.keys() == {f"a.weight.{part}" for part in parts}
+    for part, array in parts.items():
+        found = read[f"a.weight.{part}"]
+        assert found.dtype == array.dtype and found.shape == np.shape(array) and (found == array).all()
+    restored = mx.dequantize(
+        mx.MxTensor(fmt.blocks, read["a.weight.codes"], read["a.weight.scales"], 45, read.get("a.weight.tensor_scale"))
+    )
+    (row,) = report["tensors"]
+    assert row["max_error"] == np.abs(restored - weight.astype(float)).max()
+    assert row["mse"] == pytest.approx(np.mean((restored - weight) ** 2))
+    least = {"mxfp4": 15, "nvfp4": 18, "mxfp6-e2m3": 25, "mxfp6-e3m2": 23, "mxint8": 38}[name]
+    assert least < row["sqnr_db"] < least + 12
 
 
 def test_the_metadata_say_which_codes_are_transposed(tmp_path):
@@ -211,7 +239,12 @@ def test_a_file_without_a_weight_is_refused_and_says_what_it_holds(tmp_path):
 def test_a_matrix_out_of_a_formats_range_is_refused_by_name(tmp_path):
     file = tmp_path / "w.safetensors"
     safetensors.save(file, {"a.weight": np.ones((2, 2)), "b.weight": np.array([[1e300, -2e300]])})
-    for fmt, largest in ((quantize.lookup("int8"), "1.40130e-45 to 1.70141e+38"), (quantize.HgqFormat(), "65504")):
+    for fmt, largest in (
+        (quantize.lookup("int8"), "1.40130e-45 to 1.70141e+38"),
+        (quantize.HgqFormat(), "65504"),
+        (quantize.BLOCKED["mxfp4"], "2.93874e-39 to 3.40282e+38"),
+        (quantize.BLOCKED["nvfp4"], "3.15973e-35 to 3.40282e+38"),
+    ):
         with pytest.raises(ValueError) as caught:
             checkpoint.quantize(file, fmt)
         where = f"{file}: tensor 'b.weight' as {fmt.name}: values from -2e+300 to 1e+300: "
