@@ -23,6 +23,7 @@ _SMALL = {
     "hgq-dequantizer": ("coarse=64", "adder=5"),
     "hgq-tile": ("rows=1", "cols=1", "coarse=64", "adder=5", "dot=2"),
     "lvc": ("lanes=2", "columns=2", "max_channels=512", "max_rank=16", "multiplier=blocks"),
+    "mx-quantizer": ("lanes=8",),
 }
 
 _UP5K = _SMALL | {

@@ -790,6 +790,7 @@ def test_quantize_to_hgq(tmp_path):
         (["--format", "hgq", "--fine", "0"], "the fine group must be 1 or more, not 0"),
         (["--format", "hgq", "--rank", "8"], "--rank needs --format sevedo"),
         (["--format", "int4", "--coarse", "8"], "--coarse needs --format hgq or sevedo"),
+        (["--format", "mxfp4", "--fine", "8"], "--fine needs --format hgq or sevedo"),
         (["--format", "sevedo"], "the format sevedo needs a model: there is no config.json beside"),
         (
             ["--format", "int3"],
