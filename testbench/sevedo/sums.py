@@ -99,8 +99,7 @@ def _integers_seen(arranged, layer):
     cases = {("integer", "sum", bit) for bit in range(_SHOWN) if (before >> bit & 1).any()}
     bits = _high_bits(w.coarse, w.shift_bits)
     large = np.abs(integers[np.abs(integers) >> bits[-1] != 0])
-    both = (bit for bit in bits if len(np.unique(large >> bit & 1)) == 1 + (bit < bits[-1]))
-    return cases | {("integer", "large", bit) for bit in both}
+    return cases | {("integer", "large", bit) for bit in bits if (large >> bit & 1).any()}
 
 
 def layers(config, rng):
@@ -196,10 +195,10 @@ def _fine_groups(config):
 
 
 def _high_bits(coarse, shift_bits):
-    """Bits of a coarse group's integer that a result shows where the highest one, the last of them, is set."""
-    shifts = 2 * ((1 << shift_bits) - 1)
-    bits = shifts + (49 * coarse).bit_length()
-    return range(max(shifts, bits - 11), bits)
+    """Bits of the largest integer of a coarse group that a result shows, the highest one last."""
+    largest = 49 * coarse << 2 * ((1 << shift_bits) - 1)
+    bits = largest.bit_length()
+    return [bit for bit in range(max(0, bits - 11), bits) if largest >> bit & 1]
 
 
 def _small_integers(config, rng):

@@ -52,7 +52,7 @@ def test_fields_of_payloads_go_in_and_come_out(tmp_path):
     """A weight and its negative, the larger one of four kept; what comes out is an array a field."""
     weights = np.int8([[1], [-128], [5], [0], [0], [0], [7], [0]])
     np.savez(tmp_path / "w.npz", lanes=weights, last=np.arange(8) == 7)
-    words = ["run", "nm-selector", "--in", "w.npz", "--set", "n=1", "-p", "lanes=1", "-p", "group=4", "-o", "s.npz"]
+    words = ["run", "nm-selector", "--in", "w.npz", "--set", "slots=1", "-p", "lanes=1", "-p", "group=4", "-o", "s.npz"]
     assert "wrote s.npz" in bitloom(*words, cwd=tmp_path)[0]
     with np.load(tmp_path / "s.npz") as found:
         assert {name: found[name].tolist() for name in found.files} == {

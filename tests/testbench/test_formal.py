@@ -342,7 +342,7 @@ def byte_table(fmt):
     def relation(i, o):
         decoded = Value.cast(o.values)
         pairs = len(decoded) // 16
-        fits = [table[i.codes.word_select(pair, 8)] == decoded.word_select(pair, 16) for pair in range(pairs)]
+        fits = [table[i.codes[pair]] == decoded.word_select(pair, 16) for pair in range(pairs)]
         return Cat(fits, same_last(i, o)).all()
 
     return relation
@@ -365,7 +365,7 @@ def read_word(word, bias):
 
 def word_expression(bias):
     def relation(i, o):
-        return (read_word(i.codes, bias)[0] == Value.cast(o.values)) & same_last(i, o)
+        return (read_word(i.codes.as_value(), bias)[0] == Value.cast(o.values)) & same_last(i, o)
 
     return relation
 
@@ -431,14 +431,14 @@ class IllegalSpec(wiring.Component):
 
     def __init__(self, core, illegal):
         self.core, self.illegal = core, illegal
-        super().__init__({"i_valid": In(1), "i_codes": In(len(core.i.payload.codes)), "o_ready": In(1)})
+        super().__init__({"i_valid": In(1), "i_codes": In(len(core.i.payload.codes.as_value())), "o_ready": In(1)})
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.core = core = self.core
         m.d.comb += [
             core.i.valid.eq(self.i_valid),
-            core.i.payload.codes.eq(self.i_codes),
+            core.i.payload.codes.as_value().eq(self.i_codes),
             core.o.ready.eq(self.o_ready),
         ]
         taken, given = core.i.valid & core.i.ready, core.o.valid & core.o.ready
@@ -548,7 +548,7 @@ def thermometer(name, fraction):
                 outlier = Mux(reaches(magnitude, threshold), Const(value, 3), outlier)
             minus = (16 - code)[:4] if name == "int4" else Mux(code == 0, 0, Cat(code, 1))
             codes.append(Mux(kept, Cat(outlier, sign), Mux(victim, 0b1000, Mux(sign, minus, code)))[:4])
-        return (o.codes == Cat(codes)) & same_last(i, o)
+        return (o.codes.as_value() == Cat(codes)) & same_last(i, o)
 
     return relation
 

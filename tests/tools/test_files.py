@@ -228,6 +228,7 @@ WRITERS = {
     "tools/wasm.py",
     "testbench/bench.py",
     "testbench/formal.py",
+    "testbench/payload_files.py",
     "testbench/runner.py",
     "testbench/verilator.py",
 }
