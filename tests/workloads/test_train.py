@@ -344,7 +344,7 @@ def test_groups_of_four_run_on_the_same_tile(tile):
     [
         (vit_integer, "linear", r"embed: 512 of 512 results differ, the first at \(0, 0\): expected "),
         (vit_tile.nm_tile, "cycles", r"embed: the product took \d+ cycles, expected \d+"),
-        (vit_tile.gemm, "ends", "embed: `last` of result row 0 is 0, expected 1$"),
+        (vit_tile.tiling, "ends", "embed: `last` of result row 0 is 0, expected 1$"),
     ],
     ids=["values", "cycles", "last"],
 )
