@@ -23,7 +23,7 @@ from ..tools.files import atomic_write
 from .runner import PERIOD, REQUEST
 from .stream import Stream, sink, source, stalls
 
-__all__ = ["Bench", "Failure", "Phase", "cover_corners", "run", "shares"]
+__all__ = ["Bench", "Failure", "Phase", "cover_corners", "described_input", "run", "shares"]
 
 _PATIENCE = 2000  # cycles without any transfer after which a design hangs; above every stall of every profile
 _DRAIN = 16  # cycles beyond the latency in which nothing more may come out
@@ -103,6 +103,11 @@ class Phase:
             self.after = range(len(self.outputs))
 
 
+def described_input(describe, phase):
+    """What describes the payloads of a phase's leading stream: of several by stream, or the one that there is."""
+    return describe[phase.leading] if isinstance(describe, dict) else describe
+
+
 class Failure(Exception):
     """The design cannot be tested any further; the message is one line."""
 
@@ -167,7 +172,8 @@ class Bench:
             Each complete one counts for the coverage.
         describe : pair of callable
             From a payload of the leading input and from one of the output to what the mismatch report shows of it: a
-            dict of field names to values, or to lists of values, that JSON can hold.
+            dict of field names to values, or to lists of values, that JSON can hold. The first one may be a dict: one
+            for each stream that leads some phase.
         flag : str, optional
             Name of the sticky status output that `Phase.flags` speaks of.
         """
@@ -216,7 +222,7 @@ class Bench:
                 "phase": phase.name,
                 "item": index,
                 "what": subject,
-                "input": self._describe_input(inputs[after]) if after < len(inputs) else None,
+                "input": self._told_input(inputs[after]) if after < len(inputs) else None,
                 "expected": expected,
                 "got": got,
                 "differs": differs,
@@ -224,6 +230,10 @@ class Bench:
         )
         if len(self._mismatches) >= self._limit:
             raise _Enough
+
+    def _told_input(self, payload):
+        """A payload of the phase's leading stream, for people."""
+        return described_input(self._describe_input, self._phase)(payload)
 
     def done(self):
         """Note that the last item of a phase has come."""

@@ -6,6 +6,7 @@ import importlib
 import numpy as np
 
 from bitloom.cores.catalogue import lookup
+from bitloom.testbench.bench import described_input
 from bitloom.testbench.runner import simulate
 
 
@@ -50,8 +51,9 @@ class _Rehearsal:
             assert max(phase.after) < len(phase.inputs[phase.leading]), phase.name
             assert phase.delay is None or len(phase.delay) == len(phase.outputs), phase.name
             assert len(phase.flags) in (0, len(phase.outputs)), phase.name
-            for word, payloads in zip(describe, (phase.inputs[phase.leading], phase.outputs), strict=True):
-                word(payloads[0])
+            describe_input, describe_output = describe
+            described_input(describe_input, phase)(phase.inputs[phase.leading][0])
+            describe_output(phase.outputs[0])
 
     def cover(self, name, covered, total):
         assert covered == total, name

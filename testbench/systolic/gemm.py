@@ -76,7 +76,8 @@ async def core(bench):
         phase(name, drawn, exact=False, source=source, sink=sink, reset=True, vectors=count)
 
     flag = "illegal" if config.operands[0].pairs else "overrun"
-    await bench.run(phases, describe=(describing(config.job_layout), describing(config.o_layout)), flag=flag)
+    inputs = {"job": describing(config.job_layout), "a": describing(config.a_transfer)}
+    await bench.run(phases, describe=(inputs, describing(config.o_layout)), flag=flag)
 
     kinds = [any(holds(job, config) for job in script.done) for holds in _KINDS.values()]
     bench.cover("kinds of jobs", sum(kinds), len(kinds))
