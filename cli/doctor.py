@@ -18,7 +18,8 @@ def doctor(as_json, shell):
         return 0
     rows = installation.rows()
     if as_json:
-        print_json([vars(row) for row in rows])
+        # Machines read the key `found` since the first version.
+        print_json([{"found" if key == "available" else key: value for key, value in vars(row).items()} for row in rows])
     else:
         columns = ["tool", "found", "version", "from", "needed for", "what to do"]
         table(columns, [[r.tool, r.available, r.version, r.origin, r.needed_for, r.hint] for r in rows])
