@@ -7,6 +7,9 @@ from ..tools.environment import shell_setup
 from . import options
 from .output import FAILED, print_json, table
 
+#: Keys of the JSON that programs read since the first version.
+_KEYS = {"available": "found"}
+
 
 @options.command("doctor", "bitloom doctor")
 @click.option("--shell", is_flag=True, help='Print what sets a shell up: eval "$(bitloom doctor --shell)"')
@@ -18,8 +21,7 @@ def doctor(as_json, shell):
         return 0
     rows = installation.rows()
     if as_json:
-        # Machines read the key `found` since the first version.
-        print_json([{"found" if key == "available" else key: value for key, value in vars(row).items()} for row in rows])
+        print_json([{_KEYS.get(key, key): value for key, value in vars(row).items()} for row in rows])
     else:
         columns = ["tool", "found", "version", "from", "needed for", "what to do"]
         table(columns, [[r.tool, r.available, r.version, r.origin, r.needed_for, r.hint] for r in rows])
