@@ -5,12 +5,13 @@ import functools
 import numpy as np
 
 from ...golden import mx
-from ..bench import Failure, Phase, shares
-from ..stream import STALL_PAIRS, describing, packed
+from .. import half_rows
+from ..bench import Failure, Phase
+from ..half_rows import NONFINITE
+from ..stream import describing, packed
 
 __all__ = ["quantizer"]
 
-_NONFINITE = 0x7C00  # magnitude of Inf
 _SPECIAL = np.array([0x7C00, 0xFC00, 0x7C01, 0xFE00, 0x7FFF], np.uint16)
 #: Magnitudes by their leading bits: the least and the largest one of each subnormal bit and of each exponent.
 _LEAST = np.array([*(1 << np.arange(10)), *(np.arange(1, 31) << 10)])
@@ -39,58 +40,20 @@ async def quantizer(bench):
     def draw(count, sizes, nonfinite=0.0):
         return [_draw(rng, int(size), nonfinite) for size in rng.choice(sizes, count)]
 
-    whole = [block]
     phases = [
         *(phase(f"largest value {most:#06x}", [_ends(rng, config, kind)]) for kind, most in enumerate(_MOST)),
-        phase("every finite code", [_by_magnitude(rng)]),
+        phase("every finite code", [half_rows.by_magnitude(rng)]),
         phase("every code", [rng.permutation(1 << 16).astype(np.uint16)]),
         *(phase(name, rows, reset=True) for name, rows in _corners(config).items()),
-        phase("one block", draw(1, whole), reset=True, exact=True),
-        phase("blocks back to back", draw(6, whole), reset=True, exact=True),
-        phase("long rows back to back", draw(3, [2 * block, 3 * block]), reset=True, exact=True),
-        phase("measured", draw(20, whole), reset=True, measured=True),
-        phase("rows of every length", [row[:size] for size, row in enumerate(draw(2 * block, [2 * block]), 1)]),
-        phase("short rows", draw(8, range(1, block + 1)), reset=True, exact=True),
-        phase("rows of one transfer", draw(8, [lanes]), reset=True, exact=True),
+        *half_rows.lengths(phase, draw, block, lanes, "block"),
     ]
-    for lane in range(lanes):
-        for code in (0x7C00, 0xFE00):
-            rows = draw(4, whole)
-            rows[2][lane + lanes * rng.integers(config.load)] = code
-            phases.append(phase(f"{code:#x} alone in lane {lane}", rows, reset=True))
-    phases += [*_stalled(bench, phase, draw), *_full(config, phase, draw)]
+    # What the memory holds, and behind it the first transfer at the output and the three that follow.
+    held, outputs, nonfinite = config.depth + 4, config.load, (0.01, 0.01)
+    phases += half_rows.alone(phase, draw, rng, block, lanes)
+    phases += half_rows.stalled(bench, phase, draw, block, outputs, nonfinite)
+    phases += half_rows.full(phase, draw, block, config.load, held, _BEHIND)
     await bench.run(phases, describe=_descriptions(config), flag="nonfinite")
     _cover(bench, sent)
-
-
-def _stalled(bench, phase, draw):
-    """Phases under every pair of stalls, some of them left by a reset; `phase` and `draw` as of the bench."""
-    config, rng, phases = bench.config, bench.rng, []
-    whole = [config.block]
-    for index, count in enumerate(shares(bench.vectors, 3 * len(STALL_PAIRS))):
-        source, sink = STALL_PAIRS[index % len(STALL_PAIRS)]
-        if index < 2 * len(STALL_PAIRS):
-            cut = int(rng.integers(1, 6 * config.load + config.latency))
-            phases.append(phase("left by a reset", draw(8, whole, 0.01), sink="heavy", cut=cut, reset=True))
-        blocks = count // config.load + 2
-        # Finite for the first half, so that the flag is seen low under stalls too.
-        rows = draw(blocks // 2, whole) + draw(blocks - blocks // 2, range(1, 3 * config.block), 0.01)
-        options = {"source": source, "sink": sink, "reset": True, "vectors": count}
-        phases.append(phase(f"random values, stalls {source} in, {sink} out", rows, **options))
-    return phases
-
-
-def _full(config, phase, draw):
-    """Phases in which the output is blocked until nothing more goes in; `phase` and `draw` as of the bench."""
-    phases = []
-    # What the memory holds, and behind it the first transfer at the output and the three that follow.
-    held = config.depth + 4
-    for source in ("eager", "sparse"):
-        # A slow source leaves no gaps behind the memory only if a block is as long as what is there.
-        if source == "eager" or config.load >= _BEHIND:
-            rows = draw(held // config.load + 3, [config.block])
-            phases.append(phase(f"full, stalls {source} in", rows, source=source, capacity=held, reset=True))
-    return phases
 
 
 def _descriptions(config):
@@ -124,7 +87,7 @@ def _cover(bench, sent):
 def _kinds(x):
     """For each block of FP16 codes, the place of its largest magnitude in `_MOST`; -1 for zeros, NaN and Inf."""
     largest = (x & 0x7FFF).max(axis=1)
-    return np.where((largest == 0) | (largest >= _NONFINITE), -1, np.searchsorted(_MOST, largest))
+    return np.where((largest == 0) | (largest >= NONFINITE), -1, np.searchsorted(_MOST, largest))
 
 
 @functools.cache
@@ -161,38 +124,23 @@ def _ends(rng, config, kind):
 
 def _items(rows, config):
     """What goes in and what must come out of rows of FP16 codes, as fields of a `Phase`; and the quantized blocks."""
-    sizes = np.array([len(row) for row in rows])
-    transfers, blocks = -(-sizes // config.lanes), -(-sizes // config.block)
-    # Filled up, rows are nothing but blocks.
-    x = np.zeros(blocks.sum() * config.block, np.uint16)
-    starts = np.repeat((np.cumsum(blocks) - blocks) * config.block - (np.cumsum(sizes) - sizes), sizes)
-    x[np.arange(sizes.sum()) + starts] = np.concatenate(rows)
-    x = x.reshape(-1, config.block)
-    tensor = mx.quantize(x.view(np.float16), config.format, nan_blocks=True)
-
-    # For each transfer of rows that are filled up: whether it is sent.
-    load = config.load
-    index = np.arange(len(x) * load) - np.repeat((np.cumsum(blocks) - blocks) * load, blocks * load)
-    row_transfers = np.repeat(transfers, blocks * load)
-    sent = index < row_transfers
-    after = np.cumsum(sent)[load - 1 :: load] - 1
-    beats = x.reshape(-1, config.lanes)[sent]
-    offending = ((beats & 0x7FFF) >= _NONFINITE).any(axis=1)
+    load, filled = config.load, half_rows.Filled.of(rows, config.block, config.lanes)
+    tensor = mx.quantize(filled.x.view(np.float16), config.format, nan_blocks=True)
     outputs = {
         "codes": tensor.codes.reshape(-1, config.lanes),
         "scale": np.repeat(tensor.scales, load),
-        "last": index == np.repeat(blocks, blocks * load) * load - 1,
+        "last": filled.final(load),
     }
     items = {
-        "inputs": packed(config.value_layout, values=beats, last=(index == row_transfers - 1)[sent]),
+        "inputs": packed(config.value_layout, values=filled.beats, last=filled.ends),
         "outputs": packed(config.output_layout, **outputs),
-        "after": np.repeat(after, load).tolist(),
-        "delay": np.tile(np.arange(load), len(x)).tolist(),
+        "after": np.repeat(filled.after, load).tolist(),
+        "delay": np.tile(np.arange(load), len(filled.x)).tolist(),
         "flags": np.repeat(tensor.nan, load).tolist(),
-        "offending": {"i": int(offending.argmax())} if offending.any() else {},
-        "cycles": len(x) * load + config.latency + load - 1,
+        "offending": filled.offending,
+        "cycles": len(filled.x) * load + config.latency + load - 1,
     }
-    return items, (x, tensor)
+    return items, (filled.x, tensor)
 
 
 def _draw(rng, size, nonfinite):
@@ -202,13 +150,6 @@ def _draw(rng, size, nonfinite):
     codes = np.clip(values, -65504, 65504).astype(np.float16).view(np.uint16)
     codes &= np.where(rng.random(size) < 1 / 8, 0xFFC0, 0xFFFF).astype(np.uint16)
     return np.where(rng.random(size) < nonfinite, rng.choice(_SPECIAL, size), codes)
-
-
-def _by_magnitude(rng):
-    """Every finite code, near ones together."""
-    codes = np.arange(1 << 16).astype(np.uint16)
-    codes = rng.permutation(codes[(codes & 0x7FFF) < _NONFINITE])
-    return codes[np.argsort((codes & 0x7FFF) + rng.integers(0, 1 << 9, len(codes)))]
 
 
 def _corners(config):

@@ -3,12 +3,14 @@
 import numpy as np
 
 from ...golden.sevedo import hgq as golden
-from ..bench import Failure, Phase, shares
-from ..stream import STALL_PAIRS, describing, packed
+from .. import half_rows
+from ..bench import Failure, Phase
+from ..half_rows import NONFINITE
+from ..stream import describing, packed
 
 __all__ = ["quantizer"]
 
-_LEAST, _NONFINITE = 0x0400, 0x7C00  # magnitudes: the least normal one, Inf
+_LEAST = 0x0400  # magnitude of the least normal number
 _QUICK = 8  # transfers of a coarse group up to which every magnitude is the largest one of a group
 _TIES = 200  # groups
 
@@ -34,59 +36,21 @@ async def quantizer(bench):
     def draw(count, sizes, nonfinite=0.0):
         return [_draw(rng, int(size), config, nonfinite) for size in rng.choice(sizes, count)]
 
-    whole = [coarse]
     phases = [
         phase("largest magnitudes", list(_largest(rng, config)), reset=True),
-        phase("every finite code", [_by_magnitude(rng)]),
+        phase("every finite code", [half_rows.by_magnitude(rng)]),
         phase("every code", [rng.permutation(1 << 16).astype(np.uint16)]),
         *(phase(name, rows) for name, rows in _corners(config).items()),
         phase("ties and their neighbours", _ties(rng, config), reset=True),
-        phase("one coarse group", draw(1, whole), reset=True, exact=True),
-        phase("coarse groups back to back", draw(6, whole), reset=True, exact=True),
-        phase("long rows back to back", draw(3, [2 * coarse, 3 * coarse]), reset=True, exact=True),
-        phase("measured", draw(20, whole), reset=True, measured=True),
-        phase("rows of every length", [row[:size] for size, row in enumerate(draw(2 * coarse, [2 * coarse]), 1)]),
-        phase("short rows", draw(8, range(1, coarse + 1)), reset=True, exact=True),
-        phase("rows of one transfer", draw(8, [lanes]), reset=True, exact=True),
+        *half_rows.lengths(phase, draw, coarse, lanes, "coarse group"),
     ]
-    for lane in range(lanes):
-        for code in (0x7C00, 0xFE00):
-            rows = draw(4, whole)
-            rows[2][lane + lanes * rng.integers(config.load)] = code
-            phases.append(phase(f"{code:#x} alone in lane {lane}", rows, reset=True))
-    phases += [*_stalled(bench, phase, draw), *_full(config, phase, draw)]
+    # What the memory holds, and behind it the first fine group and the two transfers that follow.
+    held, outputs, nonfinite = config.depth + config.parts + 2, config.groups, (0.1, 0.02)
+    phases += half_rows.alone(phase, draw, rng, coarse, lanes)
+    phases += half_rows.stalled(bench, phase, draw, coarse, outputs, nonfinite)
+    phases += half_rows.full(phase, draw, coarse, config.load, held, config.parts + 2)
     await bench.run(phases, describe=_descriptions(config), flag="nonfinite")
     _cover(bench, sent)
-
-
-def _stalled(bench, phase, draw):
-    """Phases under every pair of stalls, some of them left by a reset; `phase` and `draw` as of the bench."""
-    config, rng, phases = bench.config, bench.rng, []
-    whole = [config.coarse]
-    for index, count in enumerate(shares(bench.vectors, 3 * len(STALL_PAIRS))):
-        source, sink = STALL_PAIRS[index % len(STALL_PAIRS)]
-        if index < 2 * len(STALL_PAIRS):
-            cut = int(rng.integers(1, 6 * config.load + config.latency))
-            phases.append(phase("left by a reset", draw(8, whole, 0.1), sink="heavy", cut=cut, reset=True))
-        groups = count // config.groups + 2
-        # Finite for the first half, so that the flag is seen low under stalls too.
-        rows = draw(groups // 2, whole) + draw(groups - groups // 2, range(1, 3 * config.coarse), 0.02)
-        options = {"source": source, "sink": sink, "reset": True, "vectors": count}
-        phases.append(phase(f"random values, stalls {source} in, {sink} out", rows, **options))
-    return phases
-
-
-def _full(config, phase, draw):
-    """Phases in which the output is blocked until nothing more goes in; `phase` and `draw` as of the bench."""
-    phases = []
-    # What the memory holds, and behind it the first fine group and the two transfers that follow.
-    held = config.depth + config.parts + 2
-    for source in ("eager", "sparse"):
-        # A slow source fills the stages behind the memory only if a group is as long as they are.
-        if source == "eager" or config.load >= config.parts + 2:
-            rows = draw(held // config.load + 3, [config.coarse])
-            phases.append(phase(f"full, stalls {source} in", rows, source=source, capacity=held, reset=True))
-    return phases
 
 
 def _descriptions(config):
@@ -98,7 +62,7 @@ def _descriptions(config):
 def _cover(bench, sent):
     """Which codes, largest magnitudes, and shifts with codes were sent: pairs of groups and of what they become."""
     config = bench.config
-    codes, largest, kinds = np.zeros(1 << 16, bool), np.zeros(_NONFINITE, bool), set()
+    codes, largest, kinds = np.zeros(1 << 16, bool), np.zeros(NONFINITE, bool), set()
     for x, tensor in sent:
         codes[x] = True
         clean = golden.sanitize(x.view(np.float16))[0].view(np.uint16) & 0x7FFF
@@ -107,7 +71,7 @@ def _cover(bench, sent):
         kinds |= set(map(tuple, np.unique(pairs[clean > 0], axis=0).tolist()))
     bench.cover("codes", codes.sum(), 1 << 16)
     if config.load <= _QUICK:
-        bench.cover("largest magnitudes", largest.sum(), 1 + _NONFINITE - _LEAST)
+        bench.cover("largest magnitudes", largest.sum(), 1 + NONFINITE - _LEAST)
     if config.fine > 1:
         shifts = 1 << config.shift_bits if config.groups > 1 else 1
         bench.cover("shifts with each code", len(kinds), shifts * (2 * golden.LARGEST_CODE + 1))
@@ -115,35 +79,17 @@ def _cover(bench, sent):
 
 def _items(rows, config):
     """What goes in and what must come out of rows of FP16 codes, as fields of a `Phase`; and the quantized groups."""
-    sizes = np.array([len(row) for row in rows])
-    transfers, groups = -(-sizes // config.lanes), -(-sizes // config.coarse)
-    # Filled up, rows are nothing but coarse groups.
-    x = np.zeros(groups.sum() * config.coarse, np.uint16)
-    starts = np.repeat((np.cumsum(groups) - groups) * config.coarse - (np.cumsum(sizes) - sizes), sizes)
-    x[np.arange(sizes.sum()) + starts] = np.concatenate(rows)
-    x = x.reshape(-1, config.coarse)
+    filled = half_rows.Filled.of(rows, config.coarse, config.lanes)
+    x = filled.x
     tensor = golden.quantize(x.view(np.float16), config.coarse, config.fine, config.shift_bits, config.threshold)
-    special = (x & 0x7FFF) >= _NONFINITE
-
-    # For each transfer of rows that are filled up: whether it is sent.
-    index = np.arange(len(x) * config.load) - np.repeat(
-        (np.cumsum(groups) - groups) * config.load, groups * config.load
-    )
-    row_transfers = np.repeat(transfers, groups * config.load)
-    sent = index < row_transfers
-    ends = (index == row_transfers - 1)[sent]
-    after = np.cumsum(sent)[config.load - 1 :: config.load] - 1
-    final = np.zeros(len(x) * config.groups, bool)
-    final[np.cumsum(groups) * config.groups - 1] = True
-    beats = x.reshape(-1, config.lanes)[sent]
-    offending = special.reshape(-1, config.lanes)[sent].any(axis=1)
+    special = (x & 0x7FFF) >= NONFINITE
     items = {
-        "inputs": packed(config.value_layout, values=beats, last=ends),
-        "outputs": _payloads(tensor, final, config),
-        "after": np.repeat(after, config.groups).tolist(),
+        "inputs": packed(config.value_layout, values=filled.beats, last=filled.ends),
+        "outputs": _payloads(tensor, filled.final(config.groups), config),
+        "after": np.repeat(filled.after, config.groups).tolist(),
         "delay": np.tile(np.arange(config.groups) * config.parts, len(x)).tolist(),
         "flags": special.reshape(-1, config.fine).any(axis=1).tolist(),
-        "offending": {"i": int(offending.argmax())} if offending.any() else {},
+        "offending": filled.offending,
         "cycles": len(x) * config.load + config.latency + (config.groups - 1) * config.parts,
     }
     return items, (x, tensor)
@@ -170,16 +116,9 @@ def _draw(rng, size, config, nonfinite):
     return np.where(rng.random(size) < nonfinite, special, codes)
 
 
-def _by_magnitude(rng):
-    """Every finite code, near ones together."""
-    codes = np.arange(1 << 16).astype(np.uint16)
-    codes = rng.permutation(codes[(codes & 0x7FFF) < _NONFINITE])
-    return codes[np.argsort((codes & 0x7FFF) + rng.integers(0, 1 << 9, len(codes)))]
-
-
 def _largest(rng, config):
     """Coarse groups, shape (N, coarse), with each normal magnitude as the largest one, or with as many as are quick."""
-    magnitudes = np.arange(_LEAST, _NONFINITE)
+    magnitudes = np.arange(_LEAST, NONFINITE)
     if config.load > _QUICK:
         magnitudes = np.sort(rng.permutation(magnitudes)[: len(magnitudes) * _QUICK // config.load])
     values = rng.integers(0, 1 << 15, (len(magnitudes), config.coarse)) * (magnitudes[:, None] + 1) >> 15
