@@ -14,25 +14,17 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from checkout import ROOT, TRACKED, in_a_checkout
 
-ROOT = Path(__file__).parents[1]
 ROOMS = ("cli", "cores", "fpga", "golden", "hdl", "synth", "testbench", "tools")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-
-
-def tracked():
-    """The repository's files; the test is skipped in a source distribution, which has no list of them."""
-    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
-    if done.returncode or not done.stdout:
-        pytest.skip("this is not a checkout")
-    return done.stdout.splitlines()
 
 
 @pytest.fixture(scope="module")
 def archives(tmp_path_factory):
     """What `python -m build` makes of the repository's files: the source distribution, and of that the wheel."""
     folder = tmp_path_factory.mktemp("package")
-    for file in tracked():
+    for file in TRACKED:
         (folder / "tree" / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / file, folder / "tree" / file)
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, folder / "tree"]
@@ -43,20 +35,22 @@ def archives(tmp_path_factory):
     return source, wheel
 
 
+@in_a_checkout
 def test_the_source_distribution_holds_all_that_the_tests_and_make_need(archives):
     with tarfile.open(archives[0]) as archive:
         held = {name.partition("/")[2] for name in archive.getnames() if not archive.getmember(name).isdir()}
-    assert {*tracked()} - held == {".gitignore"}
+    assert {*TRACKED} - held == {".gitignore"}
     made = {"PKG-INFO", "setup.cfg"}
-    assert {name for name in held - {*tracked()} if not name.startswith("bitloom_rtl.egg-info/")} == made
+    assert {name for name in held - {*TRACKED} if not name.startswith("bitloom_rtl.egg-info/")} == made
 
 
+@in_a_checkout
 def test_the_wheel_holds_all_of_the_package_and_nothing_else(archives):
     with zipfile.ZipFile(archives[1]) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
     modules = re.compile(rf"(?:{'|'.join(ROOMS)})/.*|[^/]*\.py|py\.typed|docs/(cores/.*\.md|measurements/.*\.json)")
     # A picture is for readers of the repository.
-    assert held == {f"bitloom/{file}" for file in tracked() if modules.fullmatch(file) and not file.endswith(".png")}
+    assert held == {f"bitloom/{file}" for file in TRACKED if modules.fullmatch(file) and not file.endswith(".png")}
 
 
 @pytest.fixture
@@ -67,6 +61,7 @@ def public():
         yield Path(folder)
 
 
+@in_a_checkout
 @pytest.mark.long
 def test_a_read_only_installation_works_for_another_user_in_another_folder(archives, public):
     installed, home = public / "installed", public / "home"
@@ -134,11 +129,12 @@ def as_another_user(home):
     return ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /dev/null && exec "$@"', str(null), *command]
 
 
+@in_a_checkout
 def test_nobody_is_told_to_install_another_project():
     assert PROJECT["project"]["name"] == "bitloom-rtl"
     assert PROJECT["project"]["scripts"] == {"bitloom": "bitloom.__main__:main"}
     told = re.compile(r"pip install [^`\n]*\bbitloom(?!-rtl)\b")
-    texts = [file for file in tracked() if Path(file).suffix in (".py", ".md", ".toml", "") and file != "LICENSE"]
+    texts = [file for file in TRACKED if Path(file).suffix in (".py", ".md", ".toml", "") and file != "LICENSE"]
     assert [file for file in texts if told.search((ROOT / file).read_text())] == []
 
 

@@ -4,13 +4,13 @@ import importlib
 import importlib.util
 import inspect
 import re
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
 from unittest import mock
 
 import pytest
+from checkout import ROOT, TRACKED, in_a_checkout
 
 import bitloom
 from bitloom.cores.catalogue import lookup
@@ -18,16 +18,12 @@ from bitloom.hdl.emission.private import unwarned
 from bitloom.hdl.stream import codec
 from bitloom.synth import flow
 
-ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted({ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")})
-TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split()
 FOLDERS = {parent.as_posix() for path in TRACKED for parent in Path(path).parents} - {"."}
 
 #: Of an imaginary core, of which "Add a core" says where it would be; and what a command makes.
 IMAGINARY = re.compile(r"pool|max-pool|^build/|^demo/")
-
-in_a_checkout = pytest.mark.skipif(not TRACKED, reason="no checkout, so nothing tells what is in the tree")
 
 
 @in_a_checkout
