@@ -9,10 +9,23 @@ import numpy as np
 
 from . import strict_json
 
-__all__ = ["pack", "unpack"]
+__all__ = ["BROKEN", "pack", "unpack"]
 
-# What NumPy, its zip files and JSON raise for bytes that are no such file.
-_BROKEN = (AttributeError, KeyError, TypeError, ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
+#: What NumPy, its zip files and JSON raise for bytes that are no such file: RuntimeError for a member that is encrypted
+#: or compressed in a way that is not known, zlib.error, EOFError and OSError for one that is cut or damaged, and
+#: MemoryError for a shape that nothing can hold.
+BROKEN = (
+    AttributeError,
+    EOFError,
+    KeyError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def pack(version, about, arrays):
@@ -62,7 +75,7 @@ def unpack(version, data, kind):
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         about = dict(json.loads(str(arrays.pop("about"))))
-    except _BROKEN as error:
+    except BROKEN as error:
         raise ValueError(f"it is no {kind}: {error}") from None
     if about.get("version") != version:
         raise ValueError(f"it is a {kind} of version {about.get('version')}, not {version}")

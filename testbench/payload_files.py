@@ -2,21 +2,18 @@
 
 import io
 import zipfile
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from amaranth import Shape
 
+from ..golden.archive import BROKEN
 from ..hdl.stream import codec
 from ..tools.files import atomic_write
 from . import array_files, payloads
 
 __all__ = ["Fields", "are_numbers", "load", "save"]
-
-# What NumPy and its zip files raise for bytes that are no such file, or no such array.
-_BROKEN = (ValueError, EOFError, KeyError, OSError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
 class Fields(NamedTuple):
@@ -55,27 +52,21 @@ def load(path):
     if path.suffix != ".npz":
         return array_files.load(path)
     wanted = f"{str(path)!r} must be a whole .npz file of numbers"
-    data = io.BytesIO(path.read_bytes())
-    if not zipfile.is_zipfile(data):
-        raise ValueError(wanted)
-    arrays = {}
+    data = path.read_bytes()
     try:
-        with np.load(data, allow_pickle=False) as file:
-            for name in file.files:
-                arrays[name] = _array(file, name, wanted)
-    except zipfile.BadZipFile:
+        archive = zipfile.ZipFile(io.BytesIO(data))
+    except BROKEN:
         raise ValueError(wanted) from None
-    return Fields(path, arrays)
+    with archive:
+        return Fields(path, {name.removesuffix(".npy"): _array(archive, name, wanted) for name in archive.namelist()})
 
 
-def _array(file, name, wanted):
+def _array(archive, name, wanted):
     try:
-        array = file[name]
-    except _BROKEN:
-        array = None
-    if not isinstance(array, np.ndarray):
-        raise ValueError(f"{wanted}: field {name!r} is no such array")
-    return array
+        with archive.open(name) as member:
+            return np.lib.format.read_array(member, allow_pickle=False)
+    except BROKEN:
+        raise ValueError(f"{wanted}: field {name.removesuffix('.npy')!r} is no such array") from None
 
 
 def are_numbers(given):
@@ -102,6 +93,7 @@ def save(path, data, layout, numbers):
         array_files.save(path, payloads.from_bytes(data, bits, numbers))
         return
     content = io.BytesIO()
+    # By hand, because `np.savez` has parameters of its own, whose names fields may have.
     with zipfile.ZipFile(content, "w") as archive:
         for name, array in codec.unpack(layout, payloads.from_bytes(data, bits, False)).items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:

@@ -10,12 +10,12 @@ hash. The golden model and the hardware read the same file.
 
 import hashlib
 import io
-import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from ..archive import BROKEN
 from ..checks import finite, named, within
 from . import hgq, lvc
 
@@ -283,7 +283,7 @@ def load(path):
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             entries = {key: file[key] for key in sorted(file.files)}
         version, told = _whole(entries["version"]), str(entries.pop("sha256"))
-    except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+    except BROKEN as error:
         raise ValueError(f"{where} is not a file of SeVeDo layers: {error}") from None
     if version != VERSION:
         raise ValueError(f"{where} has version {version} of the layer format, not {VERSION}")

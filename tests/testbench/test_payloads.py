@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from broken_archives import BROKEN_MEMBERS, broken
 
 from bitloom.cores.catalogue import lookup
 from bitloom.cores.systolic.gemm import GemmConfig
@@ -107,6 +108,14 @@ def test_what_is_no_file_of_fields(tmp_path):
             payload_files.load(path)
     with pytest.raises(FileNotFoundError):
         payload_files.load(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize("kind", BROKEN_MEMBERS)
+def test_fields_that_cannot_be_read(kind, tmp_path):
+    path = tmp_path / "w.npz"
+    path.write_bytes(broken(kind))
+    with pytest.raises(ValueError, match=r"must be a whole \.npz file of numbers: field 'last' is no such array$"):
+        payload_files.load(path)
 
 
 def test_files_of_input_streams(tmp_path, monkeypatch):
