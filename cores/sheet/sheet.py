@@ -119,7 +119,8 @@ def _small(core):
 
 @cache
 def _ran(core):
-    return run.simulate(_small(core).component, *stimuli.payloads(core.name, _small(core).streams, _config(core)))
+    component = _small(core).component
+    return run.simulate(component, *stimuli.payloads(core.name, component, _config(core)))
 
 
 def _config(core):

@@ -4,55 +4,60 @@ Values do not matter for the timing, so that they are drawn from a fixed seed; l
 whole pieces of work. A stream is a list of dicts, a dict a transfer, with the fields that must have certain values.
 """
 
+import math
 import random
+
+import numpy as np
+
+from ...hdl.stream import codec
+from ..interface import layouts
 
 __all__ = ["STIMULI", "payloads"]
 
 _ONE = 0x3C00  # 1.0 in FP16
 
 
-def payloads(name, streams, config):
+def payloads(name, component, config):
     """Payloads of a core's input streams, and values of its other inputs.
 
     Parameters
     ----------
     name : str
         Of the core.
-    streams : list of dict
-        Of the manifest.
+    component : wiring.Component
+        The core in its small configuration, without a wrapper.
     config : Config
-        The core's small one.
+        That configuration.
 
     Returns
     -------
     dict of str to list of int, dict of str to int
     """
     transfers, settings = STIMULI[name](config)
-    known = {stream["name"]: stream for stream in streams if stream["direction"] == "input"}
     rng = random.Random(7)
-    return {key: [_packed(known[key], values, rng) for values in transfers[key]] for key in known}, settings
+    shapes = {key: shape for key, shape in layouts(component).items() if key in transfers}
+    return {key: [_packed(shape, values, rng) for values in transfers[key]] for key, shape in shapes.items()}, settings
 
 
-def _packed(stream, values, rng):
-    """A payload: fields that are given, the others at random."""
-    payload, unknown = 0, dict(values)
-    for field in stream["fields"]:
-        own = field["name"].split(".")[-1].partition("[")[0]
-        given = unknown.pop(own, None)
-        for place in _places(field):
-            value = rng.getrandbits(field["width"]) if given is None else given
-            payload |= (value & ((1 << field["width"]) - 1)) << place
+def _packed(shape, given, rng):
+    """A payload: fields that are given by the last part of their names, the others at random."""
+    values, unknown = {}, dict(given)
+    for key, field in codec.named(shape).items():
+        value = unknown.pop(key.rpartition(".")[2], None)
+        values[key] = _drawn(field, rng) if value is None else value
     if unknown:
-        raise ValueError(f"stream {stream['name']} has no field {', '.join(unknown)}")
+        raise ValueError(f"the payload has no field {', '.join(unknown)}")
+    (payload,) = codec.to_integers(codec.pack(shape, **values))
     return payload
 
 
-def _places(field):
-    """Lowest bit of each element of a field."""
-    places = [field["offset"]]
-    for array in field["arrays"]:
-        places = [place + index * array["stride"] for place in places for index in range(array["count"])]
-    return places
+def _drawn(field, rng):
+    """A field of one transfer at random, each element of its arrays by itself."""
+    counts = [array.count for array in field.arrays]
+    bits = np.array([rng.getrandbits(field.width) for _ in range(math.prod(counts))], object)
+    # In two's complement what is above the greatest value is below 0.
+    numbers = np.where(bits > field.limits[1], bits - (1 << field.width), bits)
+    return numbers.reshape(1, *counts)
 
 
 def _row(length, **fields):

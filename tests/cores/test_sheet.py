@@ -199,7 +199,7 @@ def test_run_takes_all_and_ends(name):
     core = lookup(name)
     config = core.config.parse(core.small)
     pins = pinout(core, config)
-    payloads, settings = stimuli.payloads(name, pins.streams, config)
+    payloads, settings = stimuli.payloads(name, pins.component, config)
     assert {port["name"] for port in pins.signals} >= set(settings)
     found = sheet._ran(core)
     for stream in found.streams:
