@@ -12,7 +12,8 @@ __all__ = ["quantizer"]
 
 _LEAST = 0x0400  # magnitude of the least normal number
 _QUICK = 8  # transfers of a coarse group up to which every magnitude is the largest one of a group
-_TIES = 200  # groups
+_TIES = 200  # coarse groups with ties, or more where all pairs of a half and a shift need more
+_HALVES = np.arange(-2 * golden.LARGEST_CODE, 2 * golden.LARGEST_CODE + 1)
 
 
 async def quantizer(bench):
@@ -127,17 +128,21 @@ def _largest(rng, config):
 
 
 def _ties(rng, config):
-    """Rows of halves of the scale, and their neighbours, at each shift."""
+    """Rows of every half of the scale at every shift, and their neighbours."""
+    shifts = 1 << config.shift_bits
+    rows = max(_TIES, shifts * len(_HALVES))
+    row, group, element = np.ogrid[:rows, : config.groups, : config.fine]
+    # Each group in its turn is the widest one, which gives the scale; the others of a row have one shift.
+    exponents = np.where(group == row % config.groups, 0, row % shifts)
+    halves = _HALVES[(row // shifts + group + element) % len(_HALVES)]
+    # The first one gives the fine group its width.
+    halves[..., 0] = _HALVES[-1]
     # 7 bits of the scale: seven times it, and 13 halves of it, are exact.
-    units = rng.integers(64, 128, (_TIES, 1, 1)) * np.exp2(rng.integers(-8, 3, (_TIES, 1, 1)))
-    exponents = np.arange(config.groups) % (1 << config.shift_bits)
-    halves = rng.integers(-14, 15, (_TIES, config.groups, config.fine))
-    # The first one gives the fine group its width, and the coarse group its scale.
-    halves[..., 0] = 14
-    values = (halves * units * np.exp2(-exponents[:, None] - 1)).astype(np.float16).view(np.uint16)
+    units = rng.integers(64, 128, (rows, 1, 1)) * np.exp2(rng.integers(-8, 3, (rows, 1, 1)))
+    values = (halves * units * np.exp2(-exponents - 1.0)).astype(np.float16).view(np.uint16)
     step = rng.integers(-1, 2, values.shape) * ((values & 0x7FFF) > _LEAST)
     step[..., 0] = 0
-    return list((values + step).astype(np.uint16).reshape(_TIES, config.coarse))
+    return list((values + step).astype(np.uint16).reshape(rows, config.coarse))
 
 
 def _corners(config):

@@ -333,6 +333,8 @@ def test_a_program_is_built_once_and_never_half(tmp_path, monkeypatch):
             (cwd / "sim").write_text("whole")
             (cwd / "verilated.o").write_text("object")
 
+    # Asked of Verilator once in a process, so whether it is asked here depends on the tests before.
+    monkeypatch.setattr(verilator, "_root", lambda: tmp_path)
     monkeypatch.setattr(running, "run", broken)
     with pytest.raises(running.ToolFailed):
         verilator.build(design)
