@@ -20,6 +20,7 @@ from .anda import tile as anda_tile
 from .config import Config
 from .gqa_lut import layernorm_unit, pwl_unit, softmax_unit
 from .mx import quantizer as mx_quantizer
+from .mx import tile as mx_tile
 from .olive import ovp
 from .sat import selector as nm_selector
 from .sat import tile as nm_tile
@@ -179,7 +180,7 @@ CATALOGUE = {
             config=hgq_dequantizer.DequantizerConfig,
             component=hgq_dequantizer.HgqDequantizer,
             bench="sevedo.hgq_dequantizer:dequantizer",
-            latency=hgq_dequantizer.golden.dequantizer_latency,
+            latency=lambda config: config.schedule.latency,
             interval=lambda config: 1,
             small=("coarse=8", "fine=4", "adder=1"),
         ),
@@ -190,7 +191,7 @@ CATALOGUE = {
             config=hgq_tile.HgqTileConfig,
             component=hgq_tile.HgqTile,
             bench="sevedo.hgq_tile:tile",
-            latency=hgq_tile.golden.latency,
+            latency=lambda config: config.schedule.latency,
             interval=lambda config: 1,
             small=("rows=2", "cols=2", "coarse=8", "fine=4", "adder=1"),
         ),
@@ -296,6 +297,17 @@ CATALOGUE = {
             latency=lambda config: config.latency,
             interval=lambda config: 1,
             small=("format=mxfp6-e3m2", "lanes=4"),
+        ),
+        Core(
+            name="mx-tile",
+            summary="matrix products of MXFP4, MXFP6, MXINT8 or NVFP4, with FP32 sums of blocks",
+            paper="OCP Microscaling Formats (MX) v1.0, 6.2, and NVFP4, for formats and sums; the hardware: our choice",
+            config=mx_tile.MxTileConfig,
+            component=mx_tile.MxTile,
+            bench="mx.tile:tile",
+            latency=lambda config: config.schedule.latency,
+            interval=lambda config: 1,
+            small=("rows=2", "cols=1", "lanes=8", "adder=2", "dot=2"),
         ),
     )
 }

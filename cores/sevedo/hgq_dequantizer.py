@@ -17,11 +17,12 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from ...golden.sevedo import hgq_tile as golden
 from ...hdl.emission.replicate import Replica
 from ...hdl.floating.formats import FP32
+from ...hdl.reduction.control import Frame, hold, sequence
+from ...hdl.reduction.unit import Unit
 from ...hdl.stream.stages import Stage, offered_last
 from ..config import param
 from .hgq import SCALE, GroupConfig
-from .hgq_sequence import Frame, hold, sequence
-from .hgq_unit import Unit
+from .hgq_scaler import Scaler
 
 __all__ = ["DequantizerConfig", "HgqDequantizer"]
 
@@ -64,6 +65,16 @@ class DequantizerConfig(GroupConfig):
     def drain(self):
         """Cycles in which the results of a reduction leave, where they come all at once."""
         return 1
+
+    @property
+    def schedule(self):
+        """Of the units."""
+        return golden.schedule(self)
+
+    @property
+    def scale_width(self):
+        """Bits of a scale's code."""
+        return SCALE
 
     @property
     def shift_width(self):
@@ -116,7 +127,7 @@ class HgqDequantizer(wiring.Component):
 
     One transfer a cycle. A coarse group that would end fewer than `lanes` cycles after the one before it, or fewer than
     an addition takes and one, waits; with the default groups that is only one that `last` cut short. A blocked output
-    freezes all of it. Latency as `golden.sevedo.hgq_tile.dequantizer_latency`. No combinational path from `o.ready` to
+    freezes all of it. Latency as `config.schedule.latency`. No combinational path from `o.ready` to
     `i.ready`, which depends on `last` where it is offered.
 
     Shifts up to ``2**shift_bits - 1``, scales positive and normal, dot products of codes from -7 to 7; what comes of
@@ -144,7 +155,7 @@ class HgqDequantizer(wiring.Component):
         m.submodules.egress = Replica(egress := Stage(config.o_layout))
         connect(m, egress.o, flipped(self.o))
         en, take = egress.i.ready, Signal()
-        m.submodules.frame = frame = Frame(config)
+        m.submodules.frame = frame = Frame(config.schedule)
         m.d.comb += [
             self.i.ready.eq(en & frame.go),
             take.eq(self.i.valid & self.i.ready),
@@ -156,9 +167,9 @@ class HgqDequantizer(wiring.Component):
         scales = Signal(SCALE * (config.unit_lanes + 1), reset_less=True)
         with m.If(take):
             m.d.sync += [dots.eq(i.dots), scales.eq(Cat(i.x_scales, i.w_scale))]
-        control = sequence(m, config, en, take, frame.fresh, frame.ended, frame.first, i.last)
-        held = hold(m, config, en, control, scales, "held_scales")
-        m.submodules.unit = Replica(unit := Unit(config))
+        control = sequence(m, config.schedule, en, take, frame.fresh, frame.ended, frame.first, i.last)
+        held = hold(m, config.schedule, en, control, scales, "held_scales")
+        m.submodules.unit = Replica(unit := Unit(config, Scaler))
         if config.shift_width:
             m.d.comb += [unit.x_shifts.eq(i.x_shifts), unit.w_shift.eq(i.w_shift)]
         m.d.comb += [

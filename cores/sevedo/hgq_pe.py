@@ -1,8 +1,7 @@
 """The HGQ tile's processing element: a fine group's integer dot product, in one cycle or in two.
 
-Products are of sign and magnitude, which operands become once for a whole row or column of processing elements. A
-negative product is inverted instead of negated; what that lacks, one for each of them, is the number of negative
-products. There is no `*` in it because DSP blocks are too few and too large for 4 bits.
+Products are of sign and magnitude, which operands become once for a whole row or column of processing elements. There
+is no `*` in it because DSP blocks are too few and too large for 4 bits.
 
 In one cycle, all bits of the products, and of that number, are added in one tree of full adders. With sky130 cells and
 16 products that takes 7,100 um2; 16 four-bit multipliers of two's complement in a tree of full adders 8,400; what Yosys
@@ -10,14 +9,14 @@ makes of a sum of products 15,100. In two cycles, sums of two products each are 
 carry chains: 8,900 um2, but half as many LUTs in an FPGA, where a tree is slow.
 """
 
-from amaranth import Cat, Const, Module, Mux, Signal, signed
+from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from ...golden.sevedo import hgq_tile as golden
 from ...hdl.emission.replicate import Replicable
-from ...hdl.floating.formats import stage
 from ...hdl.integer.columns import add_columns
+from ...hdl.integer.signed_sum import signed_sum
 
 __all__ = ["MAGNITUDE", "DotProduct", "magnitudes"]
 
@@ -61,41 +60,5 @@ class DotProduct(Replicable):
         m.d.comb += negative.eq(Cat(a.negative ^ b.negative for a, b in zip(self.x, self.w, strict=True)))
         partials = [[x[bit] & w[at - bit] for bit in range(3) if 0 <= at - bit < 3] for at in range(5)]
         # Products are below 64: there is no carry out of the last bit.
-        products = [bit ^ negative for bit in add_columns(m, "product", partials, 6)]
-        # An inverted product is 63 - product: 64 too much, and one too little.
-        count = Signal(range(lanes + 1))
-        m.d.comb += count.eq(Cat(add_columns(m, "negatives", [[negative]], len(count), together=True)))
-        dot = Signal.like(self.o, name="dot", reset_less=True)
-        with m.If(self.en):
-            m.d.sync += dot.eq((self._tree if cycles == 1 else self._chains)(m, products, count))
-        m.d.comb += self.o.eq(dot)
+        signed_sum(m, self.en, add_columns(m, "product", partials, 6), negative, self.o, cycles)
         return m
-
-    def _tree(self, m, products, count):
-        """The sum in one tree of full adders."""
-        width = len(self.o)
-        columns = [[bit] for bit in products] + [[] for _ in range(width - 6)]
-        for at, bit in enumerate(count):
-            columns[at].append(bit)
-        for at in range(6, width):
-            columns[at].append(~count[at - 6] if at - 6 < len(count) else Const(1, 1))
-        columns[6].append(Const(1, 1))
-        return Cat(add_columns(m, "total", columns, width, together=True))
-
-    def _chains(self, m, products, count):
-        """The sum by carry chains, behind a register for each sum of two products."""
-        pairs = _pairs(m, "pair", [Cat(bit[lane] for bit in products) for lane in range(len(products[0]))])
-        numbers = [stage(m, f"pair_{index}", self.en, taken=pair).taken for index, pair in enumerate(pairs)]
-        negatives = stage(m, "negatives", self.en, taken=count).taken
-        while len(numbers) > 1:
-            numbers = _pairs(m, f"total_of_{len(numbers)}", numbers)
-        return numbers[0] + negatives - (negatives << 6)
-
-
-def _pairs(m, name, numbers):
-    """Sums of two unsigned numbers each, and the last one itself where their number is odd."""
-    sums = []
-    for index, (a, b) in enumerate(zip(numbers[::2], numbers[1::2], strict=False)):
-        sums.append(Signal(max(len(a), len(b)) + 1, name=f"{name}_{index}"))
-        m.d.comb += sums[-1].eq(a + b)
-    return sums + numbers[2 * len(sums) :]

@@ -11,19 +11,16 @@ plain INT4 with one scale for a row and one for a column. Sizes and dataflow are
 
 from dataclasses import dataclass
 
-from amaranth import Cat, Module
-from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.lib import data
 
 from ...golden.sevedo import hgq_tile as golden
-from ...hdl.emission.replicate import Replica
 from ...hdl.floating.formats import FP32
+from ...hdl.reduction.tile import ReductionTile
 from ..config import param
 from .hgq import fine_group
 from .hgq_dequantizer import DequantizerConfig
-from .hgq_feed import Drain, Feed
-from .hgq_pe import DotProduct
-from .hgq_unit import Unit
+from .hgq_pe import MAGNITUDE, DotProduct, magnitudes
+from .hgq_scaler import Scaler
 
 __all__ = ["HgqTile", "HgqTileConfig"]
 
@@ -59,7 +56,12 @@ class HgqTileConfig(DequantizerConfig):
     @property
     def o_rows(self):
         """Rows of results in a transfer."""
-        return self.rows // golden.results(self)
+        return self.rows // self.schedule.results
+
+    @property
+    def schedule(self):
+        """Of the units, with operands and dot products in front of them, and the drain of `flat` behind."""
+        return golden.schedule(self, edges=self.dot + (self.scheme == "flat"))
 
     @property
     def group_layout(self):
@@ -93,7 +95,7 @@ class HgqTileConfig(DequantizerConfig):
         return data.StructLayout({"values": data.ArrayLayout(row, self.o_rows), "last": 1})
 
 
-class HgqTile(wiring.Component):
+class HgqTile(ReductionTile):
     """Matrix products of activations and weights in fine and coarse groups.
 
     A transfer on `x` and `w` is one fine group of each row and column. The two streams advance together; `last` on
@@ -106,7 +108,7 @@ class HgqTile(wiring.Component):
     One transfer a cycle, also between coarse groups and between reductions. A coarse group that would end fewer than
     `lanes` cycles after the one before it, or fewer than an addition takes and one, waits; so does, with `channel`, a
     reduction of fewer than `lanes` transfers, and with `flat` one of fewer than `rows`. A blocked output freezes the
-    tile. Latency as `golden.sevedo.hgq_tile.latency`. `x.ready` depends on `w.valid` and on `last` where either side
+    tile. Latency as `config.schedule.latency`. `x.ready` depends on `w.valid` and on `last` where either side
     offers it, and the other way round; there is no combinational path from `o.ready` to either.
 
     Shifts up to ``2**shift_bits - 1``, scales positive and normal, codes from -7 to 7; what comes of others is
@@ -127,49 +129,5 @@ class HgqTile(wiring.Component):
     """
 
     def __init__(self, config):
-        self.config = config
-        super().__init__(
-            {
-                "x": In(stream.Signature(config.x_layout)),
-                "w": In(stream.Signature(config.w_layout)),
-                "o": Out(stream.Signature(config.o_layout)),
-            }
-        )
-
-    def elaborate(self, platform):
-        m = Module()
-        config = self.config
-        m.submodules.feed = feed = Feed(config)
-        connect(m, flipped(self.x), feed.x)
-        connect(m, flipped(self.w), feed.w)
-        m.submodules.drain = drain = Drain(config)
-        connect(m, drain.o, flipped(self.o))
-        en = drain.ready
-        m.d.comb += [feed.en.eq(en), drain.write.eq(feed.control.write)]
-        for col in range(config.cols):
-            for unit in range(config.units):
-                m.submodules[f"unit_{unit}_{col}"] = Replica(dequantize := Unit(config))
-                m.d.comb += [
-                    dequantize.en.eq(en),
-                    dequantize.control.eq(feed.control),
-                    dequantize.x_scale.eq(feed.x_scales[unit]),
-                    dequantize.w_scale.eq(feed.w_scales[col]),
-                    drain.values[unit][col].eq(dequantize.o),
-                ]
-                if config.shift_width:
-                    m.d.comb += [
-                        dequantize.x_shifts.eq(
-                            Cat(feed.x_shifts[row] for row in range(unit, config.rows, config.units))
-                        ),
-                        dequantize.w_shift.eq(feed.w_shifts[col]),
-                    ]
-                # Lane j of every unit has its turn at the same time, so rows that follow each other finish together.
-                for lane, row in enumerate(range(unit, config.rows, config.units)):
-                    m.submodules[f"dot_{row}_{col}"] = Replica(dot := DotProduct(config))
-                    m.d.comb += [
-                        dot.en.eq(en),
-                        dot.x.eq(feed.x_codes[row]),
-                        dot.w.eq(feed.w_codes[col]),
-                        dequantize.dots[lane].eq(dot.o),
-                    ]
-        return m
+        operands = data.ArrayLayout(MAGNITUDE, config.fine)
+        super().__init__(config, operands, magnitudes, DotProduct, Scaler)

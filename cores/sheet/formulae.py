@@ -213,4 +213,14 @@ FORMULAE = {
         _TRANSFERS,
         {"levels": _always("max(1, ceil(log2(lanes)))")},
     ),
+    "mx-tile": Formulae(
+        Cycles(_LAST, (Case("dot + term + 4", "one"), Case("dot + term + sum + 3"))),
+        Cycles("from a transfer on `x` and `w` to the next one", _always(1)),
+        {
+            "steps": (Case("16 // lanes", "format == 'nvfp4'"), Case("32 // lanes")),
+            "one": _always("steps == 1 and share in (None, 1)"),
+            "term": (Case("3", "format == 'nvfp4'"), Case("2")),
+            "sum": (Case("adder", "adder"), Case("3", "steps > 3"), Case("steps - 1", "steps > 1"), Case("1")),
+        },
+    ),
 }

@@ -180,4 +180,5 @@ STIMULI = {
     "softmax-unit": _rows,
     "layernorm-unit": _rows,
     "mx-quantizer": lambda config: ({"i": _row(2 * config.load)}, {}),
+    "mx-tile": lambda config: ({"x": 2 * _row(config.steps), "w": 2 * _row(config.steps)}, {}),
 }

@@ -24,6 +24,7 @@ _SMALL = {
     "hgq-tile": ("rows=1", "cols=1", "coarse=64", "adder=5", "dot=2"),
     "lvc": ("lanes=2", "columns=2", "max_channels=512", "max_rank=16", "multiplier=blocks"),
     "mx-quantizer": ("lanes=8",),
+    "mx-tile": ("rows=1", "cols=1", "lanes=4", "adder=5", "dot=2"),
 }
 
 _UP5K = _SMALL | {
@@ -49,6 +50,7 @@ _ECP5_85F = {
     "anda-tile": ("rows=2", "cols=2", "share=2", "adder=4"),
     "hgq-dequantizer": ("adder=5",),
     "hgq-tile": ("rows=2", "cols=2", "adder=5", "dot=2"),
+    "mx-tile": ("rows=2", "cols=2", "lanes=4", "adder=5", "dot=2"),
     "lvc": ("lanes=4", "columns=2", "max_channels=512", "multiplier=blocks"),
     "sevedo-core": (
         "rows=2",

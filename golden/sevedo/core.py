@@ -7,7 +7,7 @@ all of it is our choice.
 import numpy as np
 
 from ..transfers import Transfers
-from . import hgq_tile, lvc_cycles
+from . import lvc_cycles
 
 __all__ = ["ADDER", "check", "latency", "least_cycles", "order", "results", "transfers", "waits_for_terms"]
 
@@ -23,7 +23,7 @@ _START, _SMOOTH = 2, 1 + 3
 
 def latency(config):
     """Cycles from the last weights of a block of outputs to the first result, where the low-rank terms are there."""
-    return hgq_tile.latency(config.tile) + _QUEUE + _MERGE
+    return config.tile.schedule.latency + _QUEUE + _MERGE
 
 
 def least_cycles(config, layer, tokens):
@@ -45,7 +45,7 @@ def least_cycles(config, layer, tokens):
     blocks, columns, steps = -(-tokens // config.rows), -(-n // config.cols), -(-k // config.fine)
     final = (tokens - (blocks - 1) * config.rows) * (n - (columns - 1) * config.cols)
     # Reductions that the tile may have begun before anything is merged: in the queue and behind it, and on their way.
-    ahead = 3 + -(-3 // tile.unit_lanes) + -(-hgq_tile.latency(tile) // steps)
+    ahead = 3 + -(-3 // tile.unit_lanes) + -(-tile.schedule.latency // steps)
 
     bounds = []
     # The last block, and the one before, which is whole, as the others are.
@@ -74,7 +74,7 @@ def waits_for_terms(config, layer, tokens):
     """
     terms, begin = _arrivals(config, layer, tokens)
     steps = -(-layer.shape[1] // config.fine)
-    return terms > begin + _last_weights(config.tile, steps, 1) + hgq_tile.latency(config.tile) + _QUEUE
+    return terms > begin + _last_weights(config.tile, steps, 1) + config.tile.schedule.latency + _QUEUE
 
 
 def _arrivals(config, layer, tokens):
@@ -90,7 +90,7 @@ def _arrivals(config, layer, tokens):
 
 def _last_weights(tile, steps, reductions):
     """The cycle, from 0 on, in which the tile takes the last of the weights of some reductions."""
-    return hgq_tile.tile_cycles(tile, [steps] * reductions) - hgq_tile.latency(tile) - hgq_tile.results(tile)
+    return tile.schedule.cycles([steps] * reductions) - tile.schedule.latency - tile.schedule.results
 
 
 def check(layer, config):

@@ -4,6 +4,7 @@ What they compute is `golden.sevedo.hgq.matmul`: with the scheme `hgq` of any te
 `golden.sevedo.hgq.flat` in groups as wide as a dot product, with `channel` of those of `golden.sevedo.hgq.per_channel`.
 """
 
+from ..reductions import Schedule
 from .hgq import LARGEST_CODE
 from .hgq import accumulator_bits as hgq_accumulator_bits
 
@@ -14,16 +15,10 @@ __all__ = [
     "SCHEMES",
     "TERM",
     "accumulator_bits",
-    "adder",
     "cycles",
-    "dequantizer_cycles",
-    "dequantizer_latency",
     "dot_bits",
     "float_operations",
-    "latency",
-    "results",
-    "spacing",
-    "tile_cycles",
+    "schedule",
 ]
 
 #: Scales of coarse groups with shifts below them; a scale for each fine group; one scale for a whole row.
@@ -48,56 +43,24 @@ def accumulator_bits(config):
     return dot_bits(config) if config.scheme == "flat" else CHANNEL_BITS
 
 
-def adder(config):
-    """Cycles of an FP32 addition: one where a sum is needed in the next cycle, none where there is nothing to add."""
-    return {"hgq": config.adder, "flat": 1, "channel": 0}[config.scheme]
+def schedule(config, edges=0):
+    """When the integers of groups become sums.
 
-
-def spacing(config):
-    """Least cycles between the ends of two coarse groups; of two reductions where only these take time.
-
-    The lanes of a unit take turns, and a sum must be there before the next term of its lane; `flat` has a term of every
-    lane in every cycle, and waits for its drain.
-    """
-    if config.scheme == "flat":
-        return config.drain
-    return max(config.unit_lanes, adder(config) + 1)
-
-
-def dequantizer_latency(config):
-    """Cycles, without stalls, from a reduction's last transfer to its first result's `valid`.
-
-    Registers on the way: the dot products, the coarse group's integers (not `flat`), `TERM`, `adder`, the output.
-    """
-    return 1 + (config.scheme != "flat") + TERM + adder(config) + 1
-
-
-def latency(config):
-    """The tile's: operands and dot products, and the drain of `flat`, are in front of and behind a dequantizer."""
-    return config.dot + dequantizer_latency(config) + (config.scheme == "flat")
-
-
-def results(config):
-    """Transfers of a reduction's results on the tile's output."""
-    return config.rows if config.scheme == "flat" else config.unit_lanes
-
-
-def dequantizer_cycles(config, lengths):
-    """Cycles from the first transfer to the last result, both included, without stalls.
+    An addition takes one cycle where a sum is needed in the next one, and none where there is nothing to add.
 
     Parameters
     ----------
     config
-        `scheme`, `coarse`, `fine`, `shift_bits`, `unit_lanes`, `adder`, `drain`.
-    lengths : sequence of int
-        Transfers of each reduction, 1 or more.
+        `scheme`, `groups`, `unit_lanes`, `adder`, `drain`.
+    edges : int
+        Cycles in front of and behind the units.
+
+    Returns
+    -------
+    Schedule
     """
-    return _last_transfer(config, lengths) + dequantizer_latency(config) + config.unit_lanes
-
-
-def tile_cycles(config, lengths):
-    """`dequantizer_cycles` of the tile."""
-    return _last_transfer(config, lengths) + latency(config) + results(config)
+    block, adder = {"hgq": (config.groups, config.adder), "flat": (1, 1), "channel": (None, 0)}[config.scheme]
+    return Schedule(config.unit_lanes, block, TERM, adder, config.scheme == "flat", config.drain, edges)
 
 
 def cycles(config, m, k, n):
@@ -108,16 +71,16 @@ def cycles(config, m, k, n):
 
     Parameters
     ----------
-    config
-        As of `dequantizer_cycles`, and `rows`, `cols`.
+    config : HgqTileConfig
     m, k, n : int
         Shape, each 1 or more; M and N are padded to whole tiles, K to whole fine groups.
+
+    Raises
+    ------
+    ValueError
+        For another shape.
     """
-    for name, value in (("m", m), ("k", k), ("n", n)):
-        if value < 1:
-            raise ValueError(f"{name} must be 1 or more, not {value}")
-    tiles = -(-m // config.rows) * -(-n // config.cols)
-    return tile_cycles(config, [-(-k // config.fine)] * tiles)
+    return config.schedule.product_cycles(config, config.fine, m, k, n)
 
 
 def float_operations(config, k):
@@ -125,12 +88,3 @@ def float_operations(config, k):
     if config.scheme == "channel":
         return 1 / k
     return 2 * -(-k // (config.coarse if config.scheme == "hgq" else config.fine)) / k
-
-
-def _last_transfer(config, lengths):
-    """The cycle of the last transfer, from 0 on."""
-    if config.scheme == "hgq":
-        whole = config.coarse // config.fine
-        lengths = [min(whole, length - at) for length in lengths for at in range(0, length, whole)]
-    least = spacing(config)
-    return lengths[0] - 1 + sum(max(length, least) for length in lengths[1:])

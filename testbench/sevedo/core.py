@@ -9,7 +9,6 @@ from ...cores.sevedo.core import SevedoCore
 from ...golden.sevedo import core as golden
 from ...golden.sevedo import decompose, hgq, lvc
 from ...golden.sevedo import layer as sevedo
-from ...golden.sevedo.hgq_tile import spacing
 from ...hdl.stream import codec
 from .. import payloads
 from ..bench import Failure, Phase, cover_corners, shares
@@ -258,7 +257,7 @@ def steady(config, draw):
     count = config.rows * config.cols
     whole = max(-(-count // config.groups), min(config.max_channels // config.coarse, 4))
     n, k = 2 * config.cols, whole * config.coarse
-    if n <= config.max_outputs and k <= config.max_channels and spacing(config.tile) <= config.groups:
+    if n <= config.max_outputs and k <= config.max_channels and config.tile.schedule.spacing <= config.groups:
         layer, x = draw(config.rows, n, k, 0)
         if not golden.waits_for_terms(config, layer, len(x)):
             return layer, x

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from ...golden.sevedo import hgq_tile as golden
+from ..reductions import items, run
 from ..stream import describing
-from .hgq_reductions import Draw, items, run
+from .hgq_reductions import Draw, cover
 
 __all__ = ["dequantizer"]
 
@@ -33,12 +33,12 @@ async def dequantizer(bench):
         codes = reduction.results.view(np.uint32)[:, 0]
         return {"value": codes, "last": np.arange(lanes) == lanes - 1}
 
-    steady = max(config.groups, golden.spacing(config)) if config.scheme != "flat" else 1
-    await run(
+    steady = max(config.groups, config.schedule.spacing) if config.scheme != "flat" else 1
+    sent = await run(
         bench,
         Draw(config, lanes, 1, rng),
         lambda reductions: items(reductions, layouts, transfers, results),
-        lambda lengths: golden.dequantizer_cycles(config, lengths),
         steady,
         (describing(config.i_layout, "x_scales", "w_scale"), describing(config.o_layout, "value")),
     )
+    cover(bench, sent)

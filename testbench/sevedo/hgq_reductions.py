@@ -1,19 +1,11 @@
-"""What the benches of the HGQ dequantizer and of the HGQ tile share: reductions of every kind, and their phases."""
+"""What the benches of the HGQ dequantizer and of the HGQ tile share: operands of reductions of every kind."""
 
 import numpy as np
 
 from ...golden.sevedo import hgq
-from ...golden.sevedo.hgq_tile import spacing
-from ..bench import Failure, Phase, shares
-from ..stream import STALL_PAIRS, Collected
+from .. import reductions
 
-__all__ = ["KINDS", "Draw", "Reduction", "items", "run"]
-
-#: Stalls of the producers and of the consumer in the random phases.
-
-_SHORT = 512  # transfers of results of reductions of one fine group
-
-_BUSY = 0.99  # of the cycles back to back, in which a transfer must be taken
+__all__ = ["KINDS", "Draw", "Reduction", "cover"]
 
 #: Kinds of operands: any legal codes; all of one sign and the largest; few that are not zero; coarse groups that take
 #: back an earlier one; that take back the one before but for some of its bits, few or many; integers with as many bits
@@ -76,8 +68,8 @@ def _integers(t):
     return (t.codes.astype(np.int64) << shifts).reshape(len(t.codes), -1, t.coarse)
 
 
-class Draw:
-    """Random reductions.
+class Draw(reductions.Draw):
+    """Random reductions of fine groups.
 
     Parameters
     ----------
@@ -87,17 +79,12 @@ class Draw:
     """
 
     def __init__(self, config, rows, cols, rng):
-        self.config, self.rows, self.cols, self.rng = config, rows, cols, rng
+        super().__init__(KINDS, config.groups, rng)
+        self.config, self.rows, self.cols = config, rows, cols
 
-    def steps(self):
-        """Some number of fine groups: around the coarse group, so many that sums can cancel, or anything up to six."""
-        whole, rng = self.config.groups, self.rng
-        return max(1, int(rng.choice([1, whole - 1, whole, whole + 1, 2 * whole, 3 * whole, rng.integers(6 * whole)])))
-
-    def __call__(self, steps, kind=None):
-        """A reduction of that many fine groups, the last one not always whole; of any kind by default."""
+    def make(self, steps, kind):
+        """A reduction of that many fine groups, the last one not always whole."""
         config, rng = self.config, self.rng
-        kind = kind or str(rng.choice(KINDS))
         k = steps * config.fine - int(rng.integers(config.fine))
         if kind == "numbers":
             return Reduction(config, kind, *(self._quantized(count, k) for count in (self.rows, self.cols)))
@@ -174,104 +161,7 @@ def _take_back(x, w, group, earlier):
     x.shifts[:, fine], w.shifts[:, fine] = x.shifts[:, above], w.shifts[:, above]
 
 
-def _lengths(config):
-    """Fine groups of reductions whose cycles are worth a look."""
-    whole = config.groups
-    return sorted({1, 2, max(whole - 1, 1), whole, whole + 1, 3 * whole})
-
-
-def items(reductions, layouts, make, results):
-    """What goes in and what must come out of reductions, as fields of a `Phase`.
-
-    Parameters
-    ----------
-    reductions : list of Reduction
-    layouts : dict of str to ShapeLike
-        Of the payloads of each input stream, the leading one first, and of the stream `o`.
-    make : callable
-        From a reduction to the fields of its transfers: dict of stream to dict.
-    results : callable
-        From a reduction to the fields of its results.
-    """
-    streams, after, delay = {name: Collected(layout) for name, layout in layouts.items()}, [], []
-    outputs, leading = streams.pop("o"), next(iter(layouts))
-    for reduction in reductions:
-        for name, fields in make(reduction).items():
-            streams[name].add(**fields)
-        before = len(outputs)
-        outputs.add(**results(reduction))
-        count = len(outputs) - before
-        after += [len(streams[leading]) - 1] * count
-        delay += range(count)
-    inputs = {name: sent.payloads() for name, sent in streams.items()}
-    return {"inputs": inputs, "outputs": outputs.payloads(), "after": after, "delay": delay}
-
-
-async def run(bench, draw, fields, cycles, steady, describe):
-    """Reductions of every length and kind: alone, back to back, after resets and under stalls.
-
-    Where nothing stalls, cycles, latency and interval must be those of the model.
-
-    Parameters
-    ----------
-    bench : Bench
-    draw : Draw
-    fields : callable
-        From reductions to fields of a `Phase`.
-    cycles : callable
-        From the fine groups of each of some reductions to the cycles they take.
-    steady : int
-        Fine groups of a reduction that never waits for the one before it.
-    describe : pair of callable
-        As of `Bench.run`.
-    """
-    if bench.codes is not None:
-        raise Failure("the core takes streams of dot products or groups, no packed codes")
-    config, rng = bench.config, bench.rng
-    sent, phases = [], []
-
-    def phase(name, reductions, **options):
-        if options.get("cut") is None:
-            sent.extend(reductions)
-        return Phase(name, **fields(reductions), **options)
-
-    for kind in KINDS:
-        phases.append(phase(kind, [draw(steps, kind) for steps in (1, 2 * config.groups, 5 * config.groups + 1)]))
-    for steps in _lengths(config):
-        drawn = [draw(steps) for _ in range(3)]
-        name = f"reductions of {steps} fine groups"
-        phases.append(phase(name, drawn, reset=True, cycles=cycles([steps] * len(drawn))))
-    mixed = [draw.steps() for _ in range(12)]
-    phases.append(phase("mixed lengths", [draw(steps) for steps in mixed], reset=True, cycles=cycles(mixed)))
-    # More results than there is room for between the core and a host that takes them late
-    # (`fpga.link.core.FIFO_BYTES`), and few operands for each. Drawing takes longer than all else.
-    short = [draw(1) for _ in range(32)]
-    times = -(-_SHORT // len(fields(short)["outputs"]))
-    phases.append(phase("short reductions", short * times, sink="heavy"))
-    # So long that the way in and out is less than a hundredth of it.
-    count = -(-100 * (bench.core.latency(config) + 2 * steady) // steady)
-    smooth = spacing(config) <= config.groups or config.scheme != "hgq"
-    busy = phase("back to back", [draw(steady) for _ in range(count)], reset=True, measured=smooth)
-    phases.append(busy)
-    if not smooth:
-        # Coarse groups wait for each other, the first one does not.
-        phases.append(phase("measured", [draw(config.groups)], reset=True, measured=True))
-    for (source, sink), count in zip(STALL_PAIRS, shares(bench.vectors, len(STALL_PAIRS)), strict=True):
-        left = [draw(draw.steps()) for _ in range(8)]
-        cut = int(rng.integers(1, 8 * config.groups + 20))
-        phases.append(phase("left by a reset", left, sink="heavy", cut=cut, reset=True))
-        # A profile without a share of the vectors has a reduction, too.
-        drawn = [draw(draw.steps()) for _ in range(max(1, -(-count // len(fields([left[0]])["outputs"]))))]
-        name = f"random reductions, stalls {source} in, {sink} out"
-        phases.append(phase(name, drawn, source=source, sink=sink, reset=True, vectors=count))
-
-    await bench.run(phases, describe=describe)
-
-    bench.cover("kinds of operands", len({reduction.kind for reduction in sent}), len(KINDS))
+def cover(bench, sent):
+    """Count the roundings of scaled integers that were sent."""
     ties = sum(reduction.ties() for reduction in sent)
     bench.cover("halfway products, to the even one below and above", (ties > 0).sum(), len(ties))
-    if busy.taken:
-        share = len(busy.inputs[busy.leading]) / busy.taken
-        if smooth and share < _BUSY:
-            bench.mismatch("utilization", 0, f"{_BUSY:.0%} or more", f"{share:.2%}")
-        bench.figure("utilization", f"{share:.2%} of the cycles take operands, reductions of {steady} back to back")

@@ -6,9 +6,9 @@ them, for a reduction that never stalls.
 
 import numpy as np
 
-from ...cores.sevedo.hgq_unit import control_layout
 from ...golden.sevedo import hgq
 from ...golden.sevedo import hgq_tile as golden
+from ...hdl.reduction.control import control_layout
 
 __all__ = ["dot_fields", "operands", "unit_fields"]
 
@@ -56,7 +56,7 @@ def unit_fields(config, x, w):
     dots = np.einsum("rsf,csf->rsc", *integers)
     scales = [t.scales.view(np.uint16).astype(np.int64) for t in (x, w)]
     delay = 0 if config.scheme == "flat" else whole
-    late = golden.TERM + golden.adder(config)
+    late = config.schedule.term + config.schedule.adder
     last = steps + delay + late + 1
 
     def per_run(rows_cols):
@@ -73,8 +73,8 @@ def unit_fields(config, x, w):
         step, ahead, group = min(max(now, 0), steps - 1), min(now + 1, steps - 1), (now - delay) // whole
         group = min(max(group, 0), scales[0].shape[1] - 1)
         control = {"step": 0 <= now < steps, "fresh": now % whole == 0, "ended": now % whole == whole - 1}
-        control |= {"turn": token(now), "add": token(now - golden.TERM), "write": token(now - late)}
-        layout = control_layout(config)
+        control |= {"turn": token(now), "add": token(now - config.schedule.term), "write": token(now - late)}
+        layout = control_layout(config.schedule)
         word = layout.const(control).as_value().value
         runs = cols if config.scheme == "hgq" else rows * cols
         shared = np.repeat(scales[0][:, group, None], cols, axis=1)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bitloom.cores.catalogue import CATALOGUE
 
-from . import anda, boards, generation, hgq, models, pwl, sat, simulation, synthesis
+from . import anda, boards, generation, hgq, models, mx, pwl, sat, simulation, synthesis
 from .tables import show
 
 __all__ = ["TABLES", "main"]
@@ -29,6 +29,9 @@ TABLES = {
         hgq.AREAS,
         hgq.ENERGIES,
         pwl.AREAS,
+        mx.CONFORMANCE,
+        mx.SIZES,
+        mx.AREAS,
     )
 }
 

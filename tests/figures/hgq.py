@@ -4,9 +4,7 @@ import numpy as np
 
 from bitloom.cores.catalogue import lookup
 from bitloom.cores.generate import Design
-from bitloom.cores.sevedo.hgq_feed import Drain, Feed
-from bitloom.cores.sevedo.hgq_pe import DotProduct
-from bitloom.cores.sevedo.hgq_unit import Unit
+from bitloom.cores.sevedo.hgq_tile import HgqTile
 from bitloom.golden.sevedo import hgq, hgq_tile
 from bitloom.hdl.emission.verilog import emit
 from bitloom.synth import energy, flow
@@ -27,10 +25,11 @@ def hgq_areas(liberty):
     flat = None
     for scheme in ("flat", "hgq", "channel"):
         config = tile(rows=8, cols=8, scheme=scheme)
+        parts = HgqTile(config)
         places = config.rows * config.cols
-        dots = places * area(DotProduct(config))
-        dequantization = places // config.unit_lanes * area(Unit(config))
-        rest = area(Feed(config)) + area(Drain(config))
+        dots = places * area(parts.dot_product())
+        dequantization = places // config.unit_lanes * area(parts.unit())
+        rest = area(parts.feed()) + area(parts.drain())
         whole = dots + dequantization + rest
         flat = flat or (dequantization, whole)
         yield (
@@ -52,12 +51,13 @@ def hgq_energies(liberty):
     whole = None
     for scheme in ("flat", "hgq"):
         config = lookup("hgq-tile").config(rows=rows, cols=8, scheme=scheme)
+        parts = HgqTile(config)
         x, w = hgq_stimuli.operands(config, rows, cols, steps)
         cycles, results = hgq_stimuli.unit_fields(config, x, w)
         energies = []
         for component, fields, each in (
-            (DotProduct(config), list(hgq_stimuli.dot_fields(config, x, w)), 1),
-            (Unit(config), cycles, config.unit_lanes),
+            (parts.dot_product(), list(hgq_stimuli.dot_fields(config, x, w)), 1),
+            (parts.unit(), cycles, config.unit_lanes),
         ):
             runs = len(fields[0]["en"][0][0])
             stimuli = [

@@ -1,5 +1,6 @@
 """What a table of figures is, and how it is printed."""
 
+import itertools
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -47,9 +48,9 @@ def show(table, cores, liberty=None):
     given |= {"liberty": liberty} if table.liberty else {}
     print(f"\n{table.title}" + (f", in {liberty.name}" if table.liberty else ""))
     widths = [36, *(max(15, len(name) + 2) for name in table.columns[1:])]
-    print("".join(name.rjust(width) for name, width in zip(table.columns, widths, strict=True)))
-    for row in table.rows(**given):
-        print("".join(str(cell).rjust(width) for cell, width in zip(row, widths, strict=True)), flush=True)
+    for row in itertools.chain([table.columns], table.rows(**given)):
+        # Also a cell that is wider than its column is apart from the next one.
+        print(" ".join(str(cell).rjust(width - 1) for cell, width in zip(row, widths, strict=True)), flush=True)
 
 
 def seconds(function):

@@ -32,6 +32,8 @@ BLOCKS = {
     "add_fp16": FloatAdder(FP16, stages=4),
     **{f"add_fp8_{stages}": FloatAdder(FP8, stages=stages) for stages in (1, 2, 3, 4, 5)},
     "add_fp16_normal": FloatAdder(FP16, specials=False, stages=2),
+    "add_fp32_flush": FloatAdder(FP32, flush=True),
+    **{f"add_fp8_flush_{stages}": FloatAdder(FP8, flush=True, stages=stages) for stages in (1, 3)},
     "multiply_fp32_fp16": FloatMultiplier(FP32, FP16, FP32),
     "multiply_fp32_fp16_normal": FloatMultiplier(FP32, FP16, FP32, specials=False),
     "multiply_fp32_fp16_scale": FloatMultiplier(FP32, FP16, FP32, specials=False, subnormals=(False, True)),
@@ -221,7 +223,7 @@ def vectors(name, count=COUNT):
     else:
         a_fmt, b_fmt = block.a_format, block.b_format
     if a_fmt == FP8:
-        return pairs(np.arange(256), np.arange(256))
+        return legal(block, pairs(np.arange(256), np.arange(256)))
     a, b, small = anything(a_fmt)(rng, count), anything(b_fmt)(rng, count), a_fmt.precision + 3
     c, d = normal(a_fmt, -small // 2, small // 2)(rng, count), normal(b_fmt, -small // 2, small // 2)(rng, count)
     sets = [pairs(nasty(a_fmt), nasty(b_fmt)), (a, b), (c, d)]
@@ -232,6 +234,10 @@ def vectors(name, count=COUNT):
 
 def legal(block, operands):
     """The operands that the block is for: where `specials` is False, what is zero or normal and gives such a result."""
+    if getattr(block, "flush", False):
+        kept = [(codes & (1 << block.fmt.width - 1) - 1) for codes in operands]
+        normal = [(magnitude == 0) | (magnitude >= 1 << block.fmt.fraction_bits) for magnitude in kept]
+        return tuple(codes[normal[0] & normal[1]] for codes in operands)
     if block.specials:
         return operands
     formats = operand_formats(block)
@@ -259,11 +265,17 @@ def numpy_result(block, operands):
             return code(number(operands[0], block.in_format).astype(DTYPES[block.out_format]))
         if isinstance(block, FloatAdder):
             a, b = (number(side, block.fmt) for side in operands)
-            return code(a + b)
+            return flushed(block, code(a + b))
         a, b = (number(side, fmt) for side, fmt in zip(operands, (block.a_format, block.b_format), strict=True))
         # The wider of the formats: the product of two FP16 is exact in FP32, and rounded once to FP16.
         dtype = DTYPES[block.out_format]
         return code((a.astype(np.float32) * b.astype(np.float32)).astype(dtype) if dtype != FP8 else a * b)
+
+
+def flushed(block, codes):
+    """Codes of sums, those below the normal numbers +0 if the block says so."""
+    magnitude = codes & (1 << block.fmt.width - 1) - 1
+    return np.where(block.flush & (magnitude < 1 << block.fmt.fraction_bits), 0, codes)
 
 
 def out_format(block):
@@ -373,6 +385,8 @@ def exact_result(block, operands):
         signs = [bits >> (side.width - 1) for bits, side in zip(operands, formats, strict=True)]
         exact = value(operands[0], formats[0]) * value(operands[1], formats[1])
         negative = signs[0] ^ signs[1]
+    if getattr(block, "flush", False) and abs(exact) < Fraction(2) ** (1 - fmt.bias):
+        return 0
     return rounded(exact, fmt) | (bool(negative) << (fmt.width - 1))
 
 

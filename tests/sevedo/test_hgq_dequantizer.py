@@ -6,11 +6,12 @@ from benches import rehearse
 
 from bitloom.cores.catalogue import lookup
 from bitloom.cores.sevedo.hgq_dequantizer import DequantizerConfig, HgqDequantizer
-from bitloom.cores.sevedo.hgq_unit import Lane, Scaler
+from bitloom.cores.sevedo.hgq_scaler import Scaler
 from bitloom.golden.sevedo import hgq_tile as golden
+from bitloom.hdl.reduction.unit import Lane
 from bitloom.testbench.formal import ProofFailed, prove, prove_no_path
+from bitloom.testbench.reduction_contract import ReductionContract
 from bitloom.testbench.runner import simulate
-from bitloom.testbench.sevedo.hgq_contract import ReductionContract
 
 CORE = "hgq-dequantizer"
 TINY = {"coarse": 2, "fine": 1, "shift_bits": 1, "adder": 1}
@@ -18,8 +19,7 @@ TINY = {"coarse": 2, "fine": 1, "shift_bits": 1, "adder": 1}
 
 def contract(room):
     config = DequantizerConfig(**TINY)
-    latency = golden.dequantizer_latency(config)
-    return ReductionContract(HgqDequantizer(config), "i", config.unit_lanes, latency, room)
+    return ReductionContract(HgqDequantizer(config), "i", room)
 
 
 def test_wrong_requests_are_refused():
@@ -37,11 +37,11 @@ def test_widths_and_cycles_of_the_specification():
     assert (golden.dot_bits(config), golden.accumulator_bits(config), config.unit_lanes) == (11, 20, 8)
     assert golden.accumulator_bits(DequantizerConfig(scheme="flat")) == 11
     # Eight fine groups, input, hold, four of a term, three of a sum, output, eight lanes.
-    assert golden.dequantizer_cycles(config, [8]) == 7 + 10 + 8
-    assert golden.dequantizer_cycles(config, [8] * 10) == 79 + 10 + 8
+    assert config.schedule.cycles([8]) == 7 + 10 + 8
+    assert config.schedule.cycles([8] * 10) == 79 + 10 + 8
     # A group that is cut short waits for the lanes before it.
-    assert golden.dequantizer_cycles(config, [1, 1, 9]) == 0 + 8 + 8 + 8 + 10 + 8
-    assert golden.dequantizer_cycles(DequantizerConfig(scheme="flat"), [1, 1, 9]) == 10 + 7 + 1
+    assert config.schedule.cycles([1, 1, 9]) == 0 + 8 + 8 + 8 + 10 + 8
+    assert DequantizerConfig(scheme="flat").schedule.cycles([1, 1, 9]) == 10 + 7 + 1
 
 
 @pytest.mark.parametrize("shift_bits", [1, 2])

@@ -1,4 +1,4 @@
-"""What the HGQ dequantizer and the HGQ tile owe at their streams (Hierarchical Group Quantization), to be proved."""
+"""What a reduction tile, and a part of one, owe at their streams, to be proved."""
 
 from functools import reduce
 from operator import and_, or_
@@ -8,8 +8,7 @@ from amaranth.hdl import Assert, Assume, Cover
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-from ...golden.sevedo import hgq_tile as golden
-from ..formal import held
+from .formal import held
 
 __all__ = ["ReductionContract"]
 
@@ -24,19 +23,17 @@ class ReductionContract(wiring.Component):
 
     Parameters
     ----------
-    core : HgqDequantizer or HgqTile
+    core : Component
+        With a config that has a `schedule`.
     inputs : str
         Names of its input streams, one letter each.
-    results : int
-        Transfers of a reduction's results.
-    latency : int
-        Cycles from a reduction's last transfer to its first result.
     room : int
         Transfers of results that are on the way at most.
     """
 
-    def __init__(self, core, inputs, results, latency, room):
-        self.core, self.inputs, self.results, self.latency, self.room = core, inputs, results, latency, room
+    def __init__(self, core, inputs, room):
+        self.core, self.inputs, self.room = core, inputs, room
+        self.results, self.latency = core.config.schedule.results, core.config.schedule.latency
         ports = {f"{name}_payload": In(len(Value.cast(getattr(core, name).payload))) for name in inputs}
         super().__init__(ports | {f"{name}_valid": In(1) for name in inputs} | {"o_ready": In(1)})
 
@@ -75,6 +72,6 @@ class ReductionContract(wiring.Component):
         ]
         m.d.comb += [
             Assert(waited < self.latency, "a result inside comes in time, whatever ready was"),
-            Assert(refused <= golden.spacing(core.config), "operands are taken in time while nothing stalls"),
+            Assert(refused <= core.config.schedule.spacing, "operands are taken in time while nothing stalls"),
         ]
         return m

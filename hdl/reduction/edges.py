@@ -1,4 +1,4 @@
-"""The edges of the HGQ tile (Hierarchical Group Quantization): operands and control in, results out."""
+"""The edges of a tile: operands and control in, results out."""
 
 from itertools import pairwise
 
@@ -6,24 +6,25 @@ from amaranth import Array, Cat, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from ...golden.sevedo import hgq_tile as golden
-from ...hdl.emission.replicate import Replica
-from ...hdl.floating.formats import FP32, stage
-from ...hdl.stream.stages import Stage, offered_last
-from .hgq import SCALE
-from .hgq_pe import MAGNITUDE, magnitudes
-from .hgq_sequence import Frame, hold, sequence
-from .hgq_unit import control_layout, token_layout
+from ..emission.replicate import Replica
+from ..floating.formats import FP32, stage
+from ..stream.stages import Stage, offered_last
+from .control import Frame, control_layout, hold, sequence, token_layout
 
 __all__ = ["Drain", "Feed"]
 
 
 class Feed(wiring.Component):
-    """Registers of the operands, as sign and magnitude, and of the scales; and what the units do with them.
+    """Registers of the operands, as the dot products take them, and of the scales; and what the units do with them.
 
     Parameters
     ----------
-    config : HgqTileConfig
+    config
+        As the package says.
+    operands : Layout
+        Of the elements of a part of a block.
+    decode : callable
+        From the codes of a part of a block to such operands: a value of as many bits.
 
     Attributes
     ----------
@@ -31,18 +32,17 @@ class Feed(wiring.Component):
         Operands are taken only where it is high; all registers load where it is.
     x, w : in streams
         As of the tile.
-    x_codes, w_codes : out, arrays of `config.rows`, `config.cols` of arrays of `config.fine` of `MAGNITUDE`
+    x_codes, w_codes : out, arrays of `config.rows`, `config.cols` of `operands`
     x_shifts, w_shifts : out, arrays of `config.rows`, `config.cols` of `config.shift_width` bits
         Beside the codes; only where there are shifts.
-    x_scales : out, array of `config.units` of FP16
+    x_scales : out, array of `config.units` of `config.scale_width` bits
         Of the rows that have their turns.
-    w_scales : out, array of `config.cols` of FP16
-    control : out, `control_layout(config)`
+    w_scales : out, array of `config.cols` of `config.scale_width` bits
+    control : out, `control_layout(config.schedule)`
     """
 
-    def __init__(self, config):
-        self.config = config
-        codes, shifts = data.ArrayLayout(MAGNITUDE, config.fine), {}
+    def __init__(self, config, operands, decode):
+        self.config, self._decode, shifts = config, decode, {}
         if config.shift_width:
             sides = {"x_shifts": config.rows, "w_shifts": config.cols}
             shifts = {name: Out(data.ArrayLayout(config.shift_width, lanes)) for name, lanes in sides.items()}
@@ -51,11 +51,11 @@ class Feed(wiring.Component):
                 "en": In(1),
                 "x": In(stream.Signature(config.x_layout)),
                 "w": In(stream.Signature(config.w_layout)),
-                "x_codes": Out(data.ArrayLayout(codes, config.rows)),
-                "w_codes": Out(data.ArrayLayout(codes, config.cols)),
-                "x_scales": Out(data.ArrayLayout(SCALE, config.units)),
-                "w_scales": Out(data.ArrayLayout(SCALE, config.cols)),
-                "control": Out(control_layout(config)),
+                "x_codes": Out(data.ArrayLayout(operands, config.rows)),
+                "w_codes": Out(data.ArrayLayout(operands, config.cols)),
+                "x_scales": Out(data.ArrayLayout(config.scale_width, config.units)),
+                "w_scales": Out(data.ArrayLayout(config.scale_width, config.cols)),
+                "control": Out(control_layout(config.schedule)),
                 **shifts,
             }
         )
@@ -64,7 +64,7 @@ class Feed(wiring.Component):
         m = Module()
         config, en = self.config, self.en
         take, last = Signal(), Signal()
-        m.submodules.frame = frame = Frame(config)
+        m.submodules.frame = frame = Frame(config.schedule)
         m.d.comb += [
             last.eq(offered_last(self.x) | offered_last(self.w)),
             self.x.ready.eq(self.w.valid & en & frame.go),
@@ -81,7 +81,7 @@ class Feed(wiring.Component):
             with m.If(en):
                 m.d.sync += step.eq(before)
         flags = Cat(frame.fresh, frame.ended, frame.first, last)
-        control = sequence(m, config, en, step, *_later(m, "flags", en, config.dot, flags))
+        control = sequence(m, config.schedule, en, step, *_later(m, "flags", en, config.dot, flags))
         m.d.comb += self.control.eq(control)
 
         x_scales = self._operands(m, "x", take, control)
@@ -94,7 +94,7 @@ class Feed(wiring.Component):
     def _operands(self, m, name, take, control):
         """Codes and shifts of one side; its scales, each as long as its lanes have their turns."""
         config, en, groups = self.config, self.en, getattr(self, name).payload.groups
-        taken = {"codes": Cat(magnitudes(group.codes) for group in groups), "scales": Cat(g.scale for g in groups)}
+        taken = {"codes": Cat(self._decode(group.codes) for group in groups), "scales": Cat(g.scale for g in groups)}
         if config.shift_width:
             taken["shifts"] = Cat(group.shift for group in groups)
         taken = vars(stage(m, f"{name}_taken", take, **taken))
@@ -103,9 +103,10 @@ class Feed(wiring.Component):
             shifts = _later(m, f"{name}_shifts", en, config.dot - 1, taken["shifts"])
             m.d.comb += getattr(self, f"{name}_shifts").eq(shifts)
         scales = _later(m, f"{name}_scales", en, config.dot, taken["scales"])
+        codes = (scales.word_select(index, config.scale_width) for index in range(len(groups)))
+        codes = (scales.word_select(index, config.scale_width) for index in range(len(groups)))
         return [
-            hold(m, config, en, control, scales.word_select(index, SCALE), f"{name}_scale_{index}")
-            for index in range(len(groups))
+            hold(m, config.schedule, en, control, code, f"{name}_scale_{index}") for index, code in enumerate(codes)
         ]
 
 
@@ -117,15 +118,16 @@ def _later(m, name, en, cycles, value):
 
 
 class Drain(wiring.Component):
-    """The units' results as transfers; those of `flat`, which come all at once, wait in registers.
+    """The units' results as transfers; those that come all at once wait in registers.
 
     Parameters
     ----------
-    config : HgqTileConfig
+    config
+        As the package says.
 
     Attributes
     ----------
-    write : in, `token_layout(config.unit_lanes)`
+    write : in, `token_layout(config.schedule.lanes)`
         The lane of `values`.
     values : in, array of `config.units` arrays of `config.cols` of FP32
         The units' sums.
@@ -140,7 +142,7 @@ class Drain(wiring.Component):
         row = data.ArrayLayout(FP32.layout, config.cols)
         super().__init__(
             {
-                "write": In(token_layout(config.unit_lanes)),
+                "write": In(token_layout(config.schedule.lanes)),
                 "values": In(data.ArrayLayout(row, config.units)),
                 "ready": Out(1),
                 "o": Out(stream.Signature(config.o_layout)),
@@ -155,16 +157,16 @@ class Drain(wiring.Component):
         en, o = egress.i.ready, egress.i
         complete = self.write.valid & self.write.last
         m.d.comb += self.ready.eq(en)
-        if config.scheme != "flat":
+        if not config.schedule.immediate:
             m.d.comb += [
                 o.valid.eq(complete),
                 o.payload.values.eq(self.values),
-                o.payload.last.eq(self.write.index == config.unit_lanes - 1),
+                o.payload.last.eq(self.write.index == config.schedule.lanes - 1),
             ]
             return m
         # The next reduction's first sums come in the next cycle.
         rows = [Signal(row.shape(), name=f"row_{index}", reset_less=True) for index, row in enumerate(self.values)]
-        remaining = Signal(range(golden.results(config) + 1))
+        remaining = Signal(range(config.schedule.results + 1))
         with m.If(en & complete):
             m.d.sync += [remaining.eq(len(rows)), *(row.eq(new) for row, new in zip(rows, self.values, strict=True))]
         with m.Elif(en & (remaining != 0)):
