@@ -6,6 +6,7 @@ from bitloom.cores.catalogue import lookup
 from bitloom.cores.generate import Design
 from bitloom.cores.sevedo.hgq_tile import HgqTile
 from bitloom.golden.sevedo import hgq, hgq_tile
+from bitloom.hdl.emission.private import unwarned
 from bitloom.hdl.emission.verilog import emit
 from bitloom.synth import energy, flow
 from bitloom.testbench.sevedo import hgq_stimuli
@@ -25,7 +26,7 @@ def hgq_areas(liberty):
     flat = None
     for scheme in ("flat", "hgq", "channel"):
         config = tile(rows=8, cols=8, scheme=scheme)
-        parts = HgqTile(config)
+        parts = unwarned(HgqTile(config))
         places = config.rows * config.cols
         dots = places * area(parts.dot_product())
         dequantization = places // config.unit_lanes * area(parts.unit())
@@ -51,7 +52,7 @@ def hgq_energies(liberty):
     whole = None
     for scheme in ("flat", "hgq"):
         config = lookup("hgq-tile").config(rows=rows, cols=8, scheme=scheme)
-        parts = HgqTile(config)
+        parts = unwarned(HgqTile(config))
         x, w = hgq_stimuli.operands(config, rows, cols, steps)
         cycles, results = hgq_stimuli.unit_fields(config, x, w)
         energies = []

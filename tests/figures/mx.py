@@ -8,6 +8,7 @@ from bitloom.cores.generate import Design, generate
 from bitloom.cores.mx.tile import MxTile
 from bitloom.cores.sevedo.hgq_tile import HgqTile
 from bitloom.golden.mx import FORMATS
+from bitloom.hdl.emission.private import unwarned
 from bitloom.hdl.emission.verilog import emit
 from bitloom.synth import flow
 from bitloom.synth.room import TooSmall
@@ -49,7 +50,7 @@ def areas(liberty):
 
     rows = []
     for name, tile, config in tiles(rows=8, cols=8):
-        parts = tile(config)
+        parts = unwarned(tile(config))
         places = config.rows * config.cols
         dot, unit = area(parts.dot_product()), area(parts.unit()) / config.unit_lanes
         rest = (area(parts.feed()) + area(parts.drain())) / places
