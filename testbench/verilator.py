@@ -30,6 +30,9 @@ _VERILATOR = ["--cc", "--exe", "--prefix", _PREFIX, "-o", "sim", "-Wno-fatal"]
 # Unknown values are drawn when the program starts, so that nothing can pass because they happen to be 0.
 _VERILATOR += ["--x-assign", "unique", "--x-initial", "unique"]
 
+# One C++ file of a design, however large: every further one reads all headers again, which takes longer than its code.
+_VERILATOR += ["--output-split", "0"]
+
 _COCOTB = ["--vpi", "--timescale", "1ns/1ns"]
 
 # Make splits names at spaces, and Verilator's makefile refuses to work in a folder whose name has one. So all is named
@@ -37,9 +40,8 @@ _COCOTB = ["--vpi", "--timescale", "1ns/1ns"]
 _VERILATOR_LINK, _COCOTB_LINK = "verilator", "cocotb"
 _PLACES = ["CURDIR=.", f"VERILATOR_ROOT=../{_VERILATOR_LINK}"]
 
-# Fast to compile and still fast to run; the initial values and the tables of names are run once. The wheel's makefile
-# does not know how a compiler takes a precompiled header, which large designs are compiled with.
-_MAKE = ["OPT_FAST=-O1", "OPT_SLOW=-O0", "CFG_CXXFLAGS_PCH_I=-include"]
+# Fast to compile and still fast to run; the initial values and the tables of names are run once.
+_MAKE = ["OPT_FAST=-O1", "OPT_SLOW=-O0"]
 
 # Verilator's headers, which take longer to read than most designs to compile, and the rule that precompiles them with
 # the flags of a design.
@@ -159,8 +161,7 @@ def _program(design, main, files, options, fst=False):
             shutil.copy(ready, build)
         command = [*make.command, "-f", "design.mk", "-j2", f"CXX={shlex.quote(compiler.command[0])}", *_PLACES, *_MAKE]
         (build / "design.mk").write_text(_RULE)
-        if "VM_PARALLEL_BUILDS = 0" in (build / f"{_PREFIX}_classes.mk").read_text():
-            command.append(_share_headers(build, runtime, command, "--vpi" in options))
+        command.append(_share_headers(build, runtime, command, "--vpi" in options))
         running.run([*command, "sim"], build)
         for made in build.glob("verilated*.o"):
             if not (runtime / made.name).exists():
@@ -177,10 +178,7 @@ def _root():
 
 
 def _share_headers(build, runtime, command, vpi):
-    """Give a build the headers as precompiled for an earlier one: the variable that makes the compiler take them.
-
-    A large design has a precompiled header of its own, beside which there can be no other.
-    """
+    """Give a build the headers as precompiled for an earlier one: the variable that makes the compiler take them."""
     names = ["verilated.h", *(["verilated_dpi.h", "verilated_vpi.h"] if vpi else [])]
     (build / _HEADERS).write_text("".join(f"#include <{name}>\n" for name in names))
     ready = runtime / f"{_HEADERS}.gch"

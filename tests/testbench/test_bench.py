@@ -309,13 +309,9 @@ def test_a_program_is_built_once_and_never_half(tmp_path, monkeypatch):
     design = generate(core, core.config())
     calls = []
 
-    def verilated(cwd):
-        (cwd / "build").mkdir()
-        (cwd / "build" / "Vtop_classes.mk").write_text("VM_PARALLEL_BUILDS = 0")
-
     def broken(command, cwd, **_):
         if "--cc" in command:
-            verilated(cwd)
+            (cwd / "build").mkdir()
         elif command[-1].endswith(".gch"):
             (cwd / command[-1]).write_text("headers")
         else:
@@ -326,7 +322,7 @@ def test_a_program_is_built_once_and_never_half(tmp_path, monkeypatch):
     def whole(command, cwd, **_):
         calls.append(command)
         if "--cc" in command:
-            verilated(cwd)
+            (cwd / "build").mkdir()
         elif command[-1].endswith(".gch"):
             (cwd / command[-1]).write_text("headers")
         else:
