@@ -20,6 +20,7 @@ from cocotb.triggers import RisingEdge, Timer
 from ..cores.catalogue import lookup
 from ..golden import strict_json
 from ..tools.files import atomic_write
+from .private import Cycles, Wire
 from .runner import PERIOD, REQUEST
 from .stream import Stream, sink, source, stalls
 
@@ -271,7 +272,7 @@ class Bench:
         """Run both sides until the last item has come, and some cycles on; whether it came to that."""
         dut = self._dut
         leading = accepted[phase.leading]
-        flag = getattr(dut, self.flag_name) if self.flag_name else None
+        flag = Wire(getattr(dut, self.flag_name)).get if self.flag_name else None
         go = stalls(phase.sink, self.rng)
         if phase.capacity is not None:
             go = itertools.chain(itertools.repeat(0, _blocked(phase)), go)
@@ -301,18 +302,12 @@ class Bench:
         self._pending = True
         for side in sides:
             side()
-        edge, left = self._edge, phase.cut
+        left = phase.cut
         while self._pending:
             moved = sum(map(len, accepted.values())), len(shown)
             patience = _PATIENCE + phase.silent
             chunk = patience if left is None else min(left, patience)
-            for _ in range(chunk):
-                await edge
-                self.cycle += 1
-                for side in sides:
-                    side()
-                if not self._pending:
-                    break
+            await self._cycles(sides, chunk, lambda: self._pending)
             self._progress(done + len(shown), total)
             if left is not None:
                 left -= chunk
@@ -323,12 +318,20 @@ class Bench:
                     f"no transfer in {patience} cycles up to cycle {self.cycle} "
                     f"(phase {phase.name!r}, {len(leading)} items in, {len(shown)} out of {len(phase.outputs)})"
                 )
-        for _ in range(self.core.latency(self.config) + _DRAIN):
-            await edge
+        await self._cycles(sides, self.core.latency(self.config) + _DRAIN, lambda: True)
+        return True
+
+    async def _cycles(self, sides, count, wanted):
+        """Run the sides for `count` cycles, or until no more are `wanted`."""
+        end = self.cycle + count
+
+        def step():
             self.cycle += 1
             for side in sides:
                 side()
-        return True
+            return wanted() and self.cycle < end
+
+        await Cycles(self._dut.clk, step).run()
 
     def _measure(self, phase, accepted, shown):
         """Hold latency and interval of every item against the catalogue's."""

@@ -10,6 +10,7 @@ import itertools
 import numpy as np
 
 from ..hdl.stream import codec
+from .private import Wire
 
 __all__ = ["PROFILES", "STALL_PAIRS", "Collected", "Stream", "describing", "packed", "sink", "source", "stalls"]
 
@@ -30,13 +31,13 @@ STALL_PAIRS = (
 
 
 class Stream:
-    """The three ports of a stream in the Verilog of `name`."""
+    """The three ports of a stream in the Verilog of `name`, each a `Wire`."""
 
     def __init__(self, dut, name):
         self.name = name
-        self.payload = getattr(dut, f"{name}__payload")
-        self.valid = getattr(dut, f"{name}__valid")
-        self.ready = getattr(dut, f"{name}__ready")
+        self.payload, self.valid, self.ready = (
+            Wire(getattr(dut, f"{name}__{part}")) for part in ("payload", "valid", "ready")
+        )
 
 
 def stalls(profile, rng):
@@ -88,26 +89,28 @@ def source(bench, stream, payloads, go, junk, accepted):
     None
         Once a cycle, without end: after the last transfer valid stays low.
     """
-    payload, valid, ready = stream.payload, stream.valid, stream.ready
+    put, offer, taken = stream.payload.set, stream.valid.set, stream.ready.get
+    if any(item >> stream.payload.width for item in payloads):
+        raise ValueError(f"payloads must have {stream.payload.width} bits on {stream.name}")
     offering = None
     for item in payloads:
         while not next(go):
             if offering != 0:
                 offering = 0
-                valid.value = 0
-            payload.value = next(junk)
+                offer(0)
+            put(next(junk))
             yield
-        payload.value = item
+        put(item)
         if offering != 1:
             offering = 1
-            valid.value = 1
+            offer(1)
         yield
-        while not ready.value:
+        while not taken():
             yield
         accepted.append(bench.cycle)
-    valid.value = 0
+    offer(0)
     while True:
-        payload.value = next(junk)
+        put(next(junk))
         yield
 
 
@@ -135,9 +138,9 @@ def sink(bench, stream, expected, go, patient, accepted, after, shown, flag, fla
         For each of `expected`, the number of the input transfer that it must follow.
     shown : list of int
         Gets the cycle in which each output was first valid.
-    flag : handle or None
-        A sticky status output: it must be high from the first item on for which `flags` says so, in the cycle in which
-        that item is first valid.
+    flag : callable or None
+        Reads a sticky status output: it must be high from the first item on for which `flags` says so, in the cycle in
+        which that item is first valid.
     flags : sequence of bool
         One for each of `expected`, or none: it is set by none of them.
     excused : callable
@@ -148,16 +151,16 @@ def sink(bench, stream, expected, go, patient, accepted, after, shown, flag, fla
     None
         Once a cycle, without end: after the last item, which ends the pending of `bench`, nothing more may come.
     """
-    payload, valid, ready = stream.payload, stream.valid, stream.ready
+    look, offered, take = stream.payload.get, stream.valid.get, stream.ready.set
     name = stream.name
     taking = 0 if patient else next(go)
-    ready.value = taking
+    take(taking)
     yield
     for index, want in enumerate(expected):
         held = None
         while True:
-            if valid.value:
-                got = int(payload.value)
+            if offered():
+                got = look()
                 if held is None:
                     shown.append(bench.cycle)
                     held = got
@@ -172,7 +175,7 @@ def sink(bench, stream, expected, go, patient, accepted, after, shown, flag, fla
                     held = got
             elif held is not None:
                 bench.mismatch(f"{name}__valid", index, "high until ready", "low")
-            if flag is not None and bool(flag.value) != bench.flagged:
+            if flag is not None and flag() != bench.flagged:
                 if bench.flagged or not excused():
                     bench.mismatch(bench.flag_name, index, int(bench.flagged), int(not bench.flagged))
                 else:
@@ -182,16 +185,16 @@ def sink(bench, stream, expected, go, patient, accepted, after, shown, flag, fla
             wanted = 0 if patient and (taken or held is None) else next(go)
             if wanted != taking:
                 taking = wanted
-                ready.value = taking
+                take(taking)
             if taken:
                 break
             yield
         yield
     bench.done()
     while True:
-        if valid.value:
+        if offered():
             bench.mismatch(f"{name}__valid", len(expected), "low: every input has had its output", "high")
-        if flag is not None and bool(flag.value) != bench.flagged:
+        if flag is not None and flag() != bench.flagged:
             bench.mismatch(bench.flag_name, len(expected), int(bench.flagged), int(not bench.flagged))
         yield
 
