@@ -37,11 +37,11 @@ demo: install
 	$(BIN)/bitloom demo
 
 test: install
-	PYTHONWARNINGS=error $(BIN)/python -m pytest -n 2 --dist loadfile -m "not long" $(PYTEST)
+	PYTHONWARNINGS=error $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long" $(PYTEST)
 
 test-long: install
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[train]'
-	PYTHONWARNINGS=error $(BIN)/python -m pytest -n 2 --dist loadfile -m long $(PYTEST)
+	PYTHONWARNINGS=error $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m long $(PYTEST)
 
 bench: install
 	$(BIN)/python tests/figures $(LIBERTY)

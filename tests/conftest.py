@@ -5,10 +5,31 @@ import os
 import re
 import secrets
 import signal
+from pathlib import Path
 
 import pytest
 
 from bitloom.tools import caches, finding
+
+#: Files that take longest, first: processes share whole files out, and at the end none should wait long for another.
+LONGEST = (
+    "testbench/test_bench.py",
+    "testbench/test_random_configurations.py",
+    "cores/test_generate.py",
+    "sevedo/test_core.py",
+    "testbench/test_formal.py",
+    "sat/test_selector.py",
+    "synth/test_synth.py",
+    "sevedo/test_hgq_tile.py",
+    "sat/test_tile.py",
+    "sevedo/test_lvc.py",
+    "anda/test_tile.py",
+    "sevedo/test_hgq_quantizer.py",
+    "fpga/test_readback.py",
+    "systolic/test_gemm.py",
+    "anda/test_compressor.py",
+    "docs/test_site.py",
+)
 
 
 def pytest_configure():
@@ -22,6 +43,11 @@ def pytest_configure():
 
 def pytest_report_header():
     return f"random configurations: BITLOOM_SEED={os.environ['BITLOOM_SEED']} repeats them"
+
+
+def pytest_collection_modifyitems(items):
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 # Yosys has no model of this block: the part of it that is used, after Lattice's FPGA-TN-02205, sysDSP usage guide.
