@@ -46,7 +46,7 @@ def gelu(q, s, out_scale=None, table=None):
     if not 0 <= out_scale <= 15:
         raise ValueError(f"out_scale must be 0 to 15, not {out_scale}")
     table = pwl.shipped("gelu-8")[s] if table is None else table
-    return pwl.evaluate(_int8(q), table, s, table.fraction_bits + s - out_scale, _LOW, _HIGH)
+    return pwl.evaluate(_codes(q), table, s, table.fraction_bits + s - out_scale, _LOW, _HIGH)
 
 
 def softmax(q, s, out_bits=8, *, mask=None, table=None, reciprocals=None):
@@ -133,7 +133,7 @@ def reciprocal(d, table=None):
     return r, n, table.fraction_bits + _RECIPROCAL_SCALE
 
 
-def layernorm(q, out_shift=5, *, epsilon=1, table=None):
+def layernorm(q, out_shift=5, *, epsilon=1, table=None, input_bits=8, output_bits=8):
     """Distance from the mean over the standard deviation, over the last axis; without scale and shift of channels.
 
     The scale of the input does not matter, so none is given. Nothing is divided by C: with s1 the sum and s2 the sum of
@@ -142,33 +142,41 @@ def layernorm(q, out_shift=5, *, epsilon=1, table=None):
     Parameters
     ----------
     q : array_like of int, shape (..., C)
-        -128 to 127; C is 1 to 2**20.
+        Signed, of `input_bits` bits; C is 1 to 2**20, at most ``2**(32 - input_bits)`` from 13 bits on.
     out_shift : int
-        Scale of the output, 0 to 7; 5 covers four standard deviations.
+        Scale of the output, 0 to ``output_bits - 1``; 5 covers four standard deviations in 8 bits. No code is farther
+        from its mean than sqrt(C - 1) standard deviations.
     epsilon : int
-        Added to ``C s2 - s1**2``, 1 to 2**32: C**2 times what LayerNorm calls epsilon, in input codes.
+        Added to ``C s2 - s1**2``, 1 to ``2**(2 * input_bits + 16)``: C**2 times what LayerNorm calls epsilon, in input
+        codes.
     table : PwlTable, optional
         As of `inverse_root`.
+    input_bits, output_bits : int
+        8 to 16.
 
     Returns
     -------
     ndarray of int64, shape (..., C)
-        -128 to 127, in units of ``2**-out_shift``. 0 in a constant row.
+        Signed, of `output_bits` bits, in units of ``2**-out_shift``. 0 in a constant row.
 
     Raises
     ------
     ValueError, TypeError
     """
-    if not 0 <= out_shift <= 7:
-        raise ValueError(f"out_shift must be 0 to 7, not {out_shift}")
-    if not 1 <= epsilon <= 1 << 32:
-        raise ValueError(f"epsilon must be 1 to 2**32, not {epsilon}")
-    q = _row(q, "layernorm")
+    for name, bits in (("input_bits", input_bits), ("output_bits", output_bits)):
+        if bits not in range(8, 17):
+            raise ValueError(f"{name} must be 8 to 16, not {bits!r}")
+    if not 0 <= out_shift < output_bits:
+        raise ValueError(f"out_shift must be 0 to {output_bits - 1}, not {out_shift}")
+    if not 1 <= epsilon <= 1 << (2 * input_bits + 16):
+        raise ValueError(f"epsilon must be 1 to 2**{2 * input_bits + 16}, not {epsilon}")
+    q = _row(q, "layernorm", input_bits)
     count = q.shape[-1]
     total = q.sum(axis=-1, keepdims=True)
     spread = count * np.square(q).sum(axis=-1, keepdims=True) - total**2 + epsilon
     r, m, fraction = inverse_root(spread, table)
-    return np.clip(pwl.round_shift((count * q - total) * r, fraction + m - out_shift), _LOW, _HIGH)
+    top = 1 << (output_bits - 1)
+    return np.clip(pwl.round_shift((count * q - total) * r, fraction + m - out_shift), -top, top - 1)
 
 
 def inverse_root(v, table=None):
@@ -200,19 +208,22 @@ def _shift_right(values, bits):
     return values >> np.maximum(bits, 0) << np.maximum(-bits, 0)
 
 
-def _int8(q):
+def _codes(q, bits=8):
     q = np.asarray(q)
     if q.dtype.kind not in "iu":
         raise TypeError(f"codes must be integers, not {q.dtype}")
-    if q.size and not _LOW <= int(q.min()) <= int(q.max()) <= _HIGH:
-        raise ValueError(f"codes must be {_LOW} to {_HIGH}, they are {q.min()} to {q.max()}")
+    top = 1 << (bits - 1)
+    if q.size and not -top <= int(q.min()) <= int(q.max()) < top:
+        raise ValueError(f"codes must be {-top} to {top - 1}, they are {q.min()} to {q.max()}")
     return q.astype(np.int64)
 
 
-def _row(q, name):
-    q = _int8(q)
-    if q.ndim == 0 or not 1 <= q.shape[-1] <= 1 << 20:
-        raise ValueError(f"{name} needs rows of 1 to 2**20 codes, not the shape {q.shape}")
+def _row(q, name, bits=8):
+    q = _codes(q, bits)
+    # Of longer rows the sums would leave 64 bits.
+    longest = min(20, 32 - bits)
+    if q.ndim == 0 or not 1 <= q.shape[-1] <= 1 << longest:
+        raise ValueError(f"{name} needs rows of 1 to 2**{longest} codes, not the shape {q.shape}")
     return q
 
 
