@@ -6,13 +6,14 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import toy_encoder
 from click.testing import CliRunner
 
 from bitloom.cli import program as cli
 from bitloom.golden.gqa_lut import integer_ops
 from bitloom.golden.gqa_lut.integer_ops import exponentials, gelu, inverse_root, layernorm, reciprocal, softmax
 from bitloom.golden.gqa_lut.pwl import shipped
-from bitloom.golden.workloads import integer_model, transformer
+from bitloom.golden.workloads import integer_model, machine_losses, transformer
 from bitloom.golden.workloads.sentences import CALIBRATION, SENTENCES
 
 
@@ -392,24 +393,48 @@ def test_bad_requests_to_the_model(scales):
 
 
 def test_command(monkeypatch, tmp_path):
-    row = {"exact": 0.99991, "8": 0.5, "16": 0.25}
+    row, loss = {"exact": 0.99991, "8": 0.5, "16": 0.25}, {"8": 0.99414, "16": 0.99466}
     scales = {"layer.0.attention.softmax": integer_model.Scales("softmax", 4, 8)}
     monkeypatch.setattr(integer_model, "compare", lambda *arguments: ({"softmax": row, "all": row}, scales))
-    monkeypatch.setattr(transformer.Encoder, "load", lambda: None)
-    file = tmp_path / "found.json"
-    result = CliRunner().invoke(cli.bitloom, ["evaluate", "integer-ops", "--json", str(file)])
+    monkeypatch.setattr(machine_losses, "compare", lambda *arguments: {"linear": loss, "all": loss})
+    folder, file = toy_encoder.write(tmp_path / "model"), tmp_path / "found.json"
+    words = ["evaluate", "integer-ops", "--model", str(folder), "--json", str(file)]
+    result = CliRunner().invoke(cli.bitloom, words)
     assert result.output.splitlines() == [
         "Mean cosine similarity of 24 sentence embeddings with those of FP32",
         "replaced  exact   8       16",
         "softmax   0.9999  0.5000  0.2500",
         "all       0.9999  0.5000  0.2500",
+        "",
+        "The integer encoder: one operation more a row",
+        "added   8       16",
+        "linear  0.9941  0.9947",
+        "all     0.9941  0.9947",
     ]
     assert json.loads(file.read_text()) == {
         "calibration_sentences": 8,
         "sentences": 24,
         "cosine": {"softmax": row, "all": row},
         "scales": {"layer.0.attention.softmax": {"kind": "softmax", "input": 4, "output": 8, "gamma": None}},
+        "encoder": {"linear": loss, "all": loss},
     }
     assert integer_ops.__all__ == sorted(integer_ops.__all__)
     with pytest.raises(cli.click.UsageError):
         CliRunner().invoke(cli.bitloom, ["evaluate", "other"], standalone_mode=False, catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    "sizes, message",
+    [
+        ({}, "no such folder, expected one with config.json and model.safetensors"),
+        ({"hidden": 36}, "hidden_size must be a multiple of 8 up to 65536, not 36"),
+    ],
+)
+def test_command_refuses_other_models_in_one_line(tmp_path, sizes, message):
+    folder, file = tmp_path / "model", tmp_path / "found.json"
+    if sizes:
+        toy_encoder.write(folder, **sizes)
+    words = ["evaluate", "integer-ops", "--model", str(folder), "--json", str(file)]
+    with pytest.raises(ValueError, match=message):
+        CliRunner().invoke(cli.bitloom, words, standalone_mode=False, catch_exceptions=False)
+    assert not file.exists()
