@@ -54,8 +54,9 @@ class Linear:
 class Norm:
     """LayerNorm of 16-bit codes with scale and shift of channels; call it on rows.
 
-    The unit's output, 16 bits, has the largest scale at which no row of this length saturates. Then the requantizer
-    takes it, the bias added: ``(y + bias) * multiplier``, as of a linear layer with one weight a channel.
+    The unit's output has 16 bits and the largest scale at which the root of the row's length has a code, as no element
+    is farther from the mean, in standard deviations. Then the requantizer takes it, the bias added: ``(y + bias) *
+    multiplier``, as of a linear layer with one weight a channel.
 
     Parameters
     ----------

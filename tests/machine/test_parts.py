@@ -59,7 +59,7 @@ def test_the_longest_rows_of_16_bits_do_not_overflow(length):
             assert y[index] / 2**scale == pytest.approx(real, rel=0.009, abs=2.0 ** -(scale + 1))
 
 
-def test_no_row_saturates_at_the_scale_of_its_length():
+def test_the_scale_of_a_rows_length_holds_its_largest_deviation():
     assert [Norm.scale(length) for length in (1, 2, 3, 4, 5, 384, 1023, 1024, 65536)] == [
         14,
         14,
