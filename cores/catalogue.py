@@ -10,6 +10,7 @@ from ..golden.anda import cycles as anda_cycles
 from ..golden.gqa_lut import layernorm_unit as layernorm_cycles
 from ..golden.gqa_lut import pwl_unit as pwl_cycles
 from ..golden.gqa_lut import softmax_unit as softmax_cycles
+from ..golden.machine import requantizer as requantizer_cycles
 from ..golden.sevedo import core as sevedo_cycles
 from ..golden.sevedo import lvc_cycles
 from ..golden.systolic import gemm as gemm_jobs
@@ -19,6 +20,7 @@ from .anda import decompressor as anda_decompressor
 from .anda import tile as anda_tile
 from .config import Config
 from .gqa_lut import layernorm_unit, pwl_unit, softmax_unit
+from .machine import requantizer
 from .mx import quantizer as mx_quantizer
 from .olive import ovp
 from .sat import selector as nm_selector
@@ -296,6 +298,17 @@ CATALOGUE = {
             latency=lambda config: config.latency,
             interval=lambda config: 1,
             small=("format=mxfp6-e3m2", "lanes=4"),
+        ),
+        Core(
+            name="requantizer",
+            summary="32-bit sums to codes of 8 to 16 bits, with a bias and a dyadic scale for each channel",
+            paper="dyadic scales as of I-BERT, ICML 2021; tables, ranges, residual sum, the hardware: our choice",
+            config=requantizer.RequantizerConfig,
+            component=requantizer.Requantizer,
+            bench="machine.requantizer:core",
+            latency=lambda config: requantizer_cycles.LATENCY,
+            interval=lambda config: 1,
+            small=("lanes=2", "depth=4", "residual=true"),
         ),
     )
 }

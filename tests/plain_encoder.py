@@ -20,19 +20,20 @@ def unit(q, table, s, thresholds=None):
     return table.slopes[entry] * (-q if table.negate_input else q) + table.intercepts[entry] * 2**s
 
 
-def requantized(row, requantizer):
-    multipliers = requantizer.multipliers.tolist()
-    multipliers = multipliers if isinstance(multipliers, list) else [multipliers] * len(row)
-    products = (total * m for total, m in zip(row, multipliers, strict=True))
-    return [clamp(half_up(product, requantizer.shift), requantizer.bits) for product in products]
-
-
-def linear(row, layer):
-    sums = [
-        sum(w * x for w, x in zip(weights, row, strict=True)) + bias
-        for weights, bias in zip(layer.weights.tolist(), layer.bias.tolist(), strict=True)
+def requantized(row, requantizer, residual=None):
+    """Codes of a row of sums; a table of one entry is that of all channels."""
+    channels = [getattr(requantizer, name).tolist() for name in ("bias", "multiplier", "shift")]
+    entries = [values if isinstance(values, list) else [values] * len(row) for values in channels]
+    codes = [
+        half_up((total + bias) * multiplier, shift)
+        for total, bias, multiplier, shift in zip(row, *entries, strict=True)
     ]
-    return requantized(sums, layer.requantizer)
+    return [clamp(code + more, requantizer.bits) for code, more in zip(codes, residual or [0] * len(row), strict=True)]
+
+
+def linear(row, layer, residual=None):
+    sums = [sum(w * x for w, x in zip(weights, row, strict=True)) for weights in layer.weights.tolist()]
+    return requantized(sums, layer.requantizer, residual)
 
 
 def layernorm(row, out_shift, epsilon, entries, bits):
@@ -49,7 +50,7 @@ def normed(row, norm, entries):
     # The largest at which the root of the row's length is below 2**15.
     scale = isqrt(((1 << 30) - 1) // len(row)).bit_length() - 1
     y = layernorm(row, scale, norm.epsilon, entries, 16)
-    return requantized([a + b for a, b in zip(y, norm.bias.tolist(), strict=True)], norm.requantizer)
+    return requantized([a * sign for a, sign in zip(y, norm.signs.tolist(), strict=True)], norm.requantizer)
 
 
 def gelu(q, s, entries):
@@ -80,22 +81,19 @@ def attention(rows, layer, heads, entries):
     return [requantized(row, layer.context) for row in context]
 
 
-def added(rows, steps):
-    return [[clamp(a + b, 16) for a, b in zip(row, step, strict=True)] for row, step in zip(rows, steps, strict=True)]
-
-
 def encode(model, ids):
     """Sums over the tokens of the last residual."""
-    entries = model.entries
-    words = [[code << model.word_shift for code in model.words[i].tolist()] for i in ids]
-    rows = added(words, model.positions[: len(ids)].tolist())
-    rows = [normed(row, model.norm, entries) for row in rows]
+    entries, rows = model.entries, []
+    for index, position in zip(ids, model.positions.tolist(), strict=False):
+        word = model.words[index].tolist()
+        total = [clamp(code * 2**model.word_shift + p, 16) for code, p in zip(word, position, strict=True)]
+        rows.append(normed(total, model.norm, entries))
     for layer in model.layers:
         context = attention([requantized(row, layer.attention_input) for row in rows], layer, model.heads, entries)
-        rows = added(rows, [linear(row, layer.output) for row in context])
-        rows = [normed(row, layer.attention_norm, entries) for row in rows]
+        totals = [linear(row, layer.output, before) for row, before in zip(context, rows, strict=True)]
+        rows = [normed(total, layer.attention_norm, entries) for total in totals]
         up = [linear(requantized(row, layer.feed_forward_input), layer.up) for row in rows]
         hidden = [requantized([gelu(q, layer.gelu_scale, entries) for q in row], layer.hidden) for row in up]
-        rows = added(rows, [linear(row, layer.down) for row in hidden])
-        rows = [normed(row, layer.feed_forward_norm, entries) for row in rows]
+        totals = [linear(row, layer.down, before) for row, before in zip(hidden, rows, strict=True)]
+        rows = [normed(total, layer.feed_forward_norm, entries) for total in totals]
     return [sum(column) for column in zip(*rows, strict=True)]

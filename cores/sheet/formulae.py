@@ -213,4 +213,8 @@ FORMULAE = {
         _TRANSFERS,
         {"levels": _always("max(1, ceil(log2(lanes)))")},
     ),
+    "requantizer": Formulae(
+        Cycles("from a transfer of sums to the `valid` of its codes, where those of `residual` wait", _always(8)),
+        _TRANSFERS,
+    ),
 }

@@ -24,6 +24,7 @@ _SMALL = {
     "hgq-tile": ("rows=1", "cols=1", "coarse=64", "adder=5", "dot=2"),
     "lvc": ("lanes=2", "columns=2", "max_channels=512", "max_rank=16", "multiplier=blocks"),
     "mx-quantizer": ("lanes=8",),
+    "requantizer": ("lanes=4", "depth=128"),
 }
 
 _UP5K = _SMALL | {

@@ -147,8 +147,7 @@ def layernorm(q, out_shift=5, *, epsilon=1, table=None, input_bits=8, output_bit
         Scale of the output, 0 to ``output_bits - 1``; 5 covers four standard deviations in 8 bits. No code is farther
         from its mean than sqrt(C - 1) standard deviations.
     epsilon : int
-        Added to ``C s2 - s1**2``, 1 to ``2**(2 * input_bits + 16)``: C**2 times what LayerNorm calls epsilon, in input
-        codes.
+        Added to ``C s2 - s1**2``, 1 to 2**32: C**2 times what LayerNorm calls epsilon, in input codes.
     table : PwlTable, optional
         As of `inverse_root`.
     input_bits, output_bits : int
@@ -168,8 +167,8 @@ def layernorm(q, out_shift=5, *, epsilon=1, table=None, input_bits=8, output_bit
             raise ValueError(f"{name} must be 8 to 16, not {bits!r}")
     if not 0 <= out_shift < output_bits:
         raise ValueError(f"out_shift must be 0 to {output_bits - 1}, not {out_shift}")
-    if not 1 <= epsilon <= 1 << (2 * input_bits + 16):
-        raise ValueError(f"epsilon must be 1 to 2**{2 * input_bits + 16}, not {epsilon}")
+    if not 1 <= epsilon <= 1 << 32:
+        raise ValueError(f"epsilon must be 1 to 2**32, not {epsilon}")
     q = _row(q, "layernorm", input_bits)
     count = q.shape[-1]
     total = q.sum(axis=-1, keepdims=True)

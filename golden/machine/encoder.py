@@ -16,15 +16,13 @@ name                        shape           bits        what it is
 ``attention.logits``        (N, T, T)       8           of query and key, divided by sqrt(D), at a scale of 0 to 7
 ``attention.softmax``       (N, T, T)       8 unsigned  in units of 2**-8
 ``attention.context``       (T, H)          8           by channel (smoothed)
-``attention.output``        (T, H)          16          at the residual's scale
-``attention.sum``           (T, H)          16          with the residual, saturated
+``attention.sum``           (T, H)          16          the output layer's sums, requantized, and the residual
 ``attention.norm``          (T, H)          16          residual
 ``feed_forward.input``      (T, H)          8           by channel (smoothed)
 ``feed_forward.up``         (T, U)          16          at a scale of 5 to 12
 ``feed_forward.gelu``       (T, U)          16          at the same scale
 ``feed_forward.hidden``     (T, U)          8           by channel (smoothed)
-``feed_forward.down``       (T, H)          16          at the residual's scale
-``feed_forward.sum``        (T, H)          16          with the residual, saturated
+``feed_forward.sum``        (T, H)          16          the down layer's sums, requantized, and the residual
 ``feed_forward.norm``       (T, H)          16          residual
 ``embedding``               (H,)            32          sum over the tokens
 ==========================  ==============  ==========  ================================================================
@@ -38,8 +36,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import parts
-from .parts import Linear, Norm
-from .requantizer import Requantizer
+from .parts import Linear, Norm, Requantizer
 
 __all__ = ["Encoder", "Layer"]
 
@@ -55,7 +52,7 @@ class Layer:
     query, key, value : Linear
         To 8 bits.
     logits : Requantizer
-        Of products of query and key, one multiplier.
+        Of products of query and key, one entry for all.
     logit_scale : int
         0 to 7.
     context : Requantizer
@@ -98,17 +95,13 @@ class Layer:
             watch(name, tensor)
             return tensor
 
-        def normed(name, norm, x, step):
-            total = seen(f"{name}.sum", parts.saturated(x + step))
-            return seen(f"{name}.norm", norm(total, entries))
-
         context = self._attention(seen("attention.input", self.attention_input(x)), heads, entries, seen)
-        output = seen("attention.output", self.output(context))
-        x = normed("attention", self.attention_norm, x, output)
+        total = seen("attention.sum", self.output(context, x))
+        x = seen("attention.norm", self.attention_norm(total, entries))
         up = seen("feed_forward.up", self.up(seen("feed_forward.input", self.feed_forward_input(x))))
         gelu = seen("feed_forward.gelu", parts.gelu(up, self.gelu_scale, entries))
-        down = seen("feed_forward.down", self.down(seen("feed_forward.hidden", self.hidden(gelu))))
-        return normed("feed_forward", self.feed_forward_norm, x, down)
+        total = seen("feed_forward.sum", self.down(seen("feed_forward.hidden", self.hidden(gelu)), x))
+        return seen("feed_forward.norm", self.feed_forward_norm(total, entries))
 
     def _attention(self, x, heads, entries, seen):
         query, key, value = (

@@ -1,4 +1,4 @@
-"""What an integer encoder is made of: linear layer, LayerNorm with its channels' scales, softmax, GELU of 16-bit codes.
+"""What an integer encoder is made of: requantizer, linear layer, LayerNorm with its channels' scales, softmax, GELU.
 
 Codes are signed integers. Where a tensor has a scale s, a code stands for ``code * 2**-s``. `entries`, 8 or 16, are
 those of the shipped tables of exp, 1/x, 1/sqrt(x) and GELU.
@@ -11,9 +11,9 @@ import numpy as np
 
 from .. import exact
 from ..gqa_lut import integer_ops, pwl
-from .requantizer import Requantizer
+from .requantizer import dyadic, requantize
 
-__all__ = ["GELU_SCALES", "WIDE", "Linear", "Norm", "gelu", "gelu_table", "saturated", "softmax"]
+__all__ = ["GELU_SCALES", "WIDE", "Linear", "Norm", "Requantizer", "gelu", "gelu_table", "saturated", "softmax"]
 
 #: Bits of the residuals and of GELU's codes.
 WIDE = 16
@@ -21,33 +21,85 @@ WIDE = 16
 GELU_SCALES = range(5, 13)
 
 _RECIPROCAL_SCALE, _ROOT_SCALE = 7, 6
+_BIAS_BITS = 30
 _TOP = 1 << (WIDE - 1)
 
 
 @dataclass(frozen=True, eq=False)
+class Requantizer:
+    """A requantizer with its table; call it on sums.
+
+    Parameters
+    ----------
+    bias, multiplier, shift : ndarray of int64, shape (N,) or ()
+        As of `requantize`.
+    bits : int
+        Of the codes.
+    """
+
+    bias: np.ndarray
+    multiplier: np.ndarray
+    shift: np.ndarray
+    bits: int = 8
+
+    @classmethod
+    def of(cls, scale, offset=0.0, bits=8):
+        """The requantizer that gives ``sums * scale + offset``.
+
+        The bias is added in front of the scale, and so is the offset over the scale. A scale so small that no bias
+        would fit, which moves no code by more than two (a full 16-bit deviation of LayerNorm) or much less, is replaced
+        by the smallest that does: ``2**(bits - 30)``.
+
+        Parameters
+        ----------
+        scale : array_like of float, shape (N,) or ()
+            0 to below 255.99.
+        offset : array_like of float, shape (N,) or ()
+            In output codes; what no code has becomes the nearest that one has.
+        bits : int
+
+        Raises
+        ------
+        ValueError
+            As `dyadic`.
+        """
+        scale, least = np.asarray(scale, np.float64), 2.0 ** (bits - _BIAS_BITS)
+        multiplier, shift = dyadic(np.where((scale >= 0) & (scale < least), least, scale))
+        top = 1 << (bits - 1)
+        bias = np.floor(np.clip(offset, -top, top) / np.ldexp(multiplier.astype(np.float64), -shift) + 0.5)
+        return cls(bias.astype(np.int64), multiplier, shift, bits)
+
+    @property
+    def scale(self):
+        """What it multiplies by, float64."""
+        return np.ldexp(self.multiplier.astype(np.float64), -self.shift)
+
+    def __call__(self, sums, residual=None):
+        """Codes, as `requantize` gives."""
+        return requantize(sums, self.bias, self.multiplier, self.shift, self.bits, residual=residual)
+
+
+@dataclass(frozen=True, eq=False)
 class Linear:
-    """A linear layer and the requantizer behind it; call it on activations.
+    """A linear layer and the requantizer behind it, which has its bias; call it on activations.
 
     Parameters
     ----------
     weights : ndarray of int8, shape (N, K)
         -127 to 127.
-    bias : ndarray of int64, shape (N,)
-        In units of the sums; a sum with its bias has 32 bits.
     requantizer : Requantizer
     """
 
     weights: np.ndarray
-    bias: np.ndarray
     requantizer: Requantizer
 
     def sums(self, x):
         """32-bit sums, (T, N), of activations -128 to 127, (T, K)."""
-        return exact.product(x, self.weights) + self.bias
+        return exact.product(x, self.weights)
 
-    def __call__(self, x):
-        """Codes, (T, N)."""
-        return self.requantizer(self.sums(x))
+    def __call__(self, x, residual=None):
+        """Codes, (T, N); `residual` as of `requantize`."""
+        return self.requantizer(self.sums(x), residual)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,20 +107,21 @@ class Norm:
     """LayerNorm of 16-bit codes with scale and shift of channels; call it on rows.
 
     The unit's output has 16 bits and the largest scale at which the root of the row's length has a code, as no element
-    is farther from the mean, in standard deviations. Then the requantizer takes it, the bias added: ``(y + bias) *
-    multiplier``, as of a linear layer with one weight a channel.
+    is farther from the mean, in standard deviations. Then the requantizer takes it as of a linear layer with one weight
+    a channel, which is the channel's sign.
 
     Parameters
     ----------
     epsilon : int
         As of `integer_ops.layernorm`.
-    bias : ndarray of int64, shape (H,)
+    signs : ndarray of int64, shape (H,)
+        1, or -1 where gamma is negative: multipliers have no sign.
     requantizer : Requantizer
         To 16 bits.
     """
 
     epsilon: int
-    bias: np.ndarray
+    signs: np.ndarray
     requantizer: Requantizer
 
     @staticmethod
@@ -80,7 +133,8 @@ class Norm:
         """Codes of 16 bits, (T, H), of codes of 16 bits."""
         table, scale = pwl.shipped(f"rsqrt-normalized-{entries}")[_ROOT_SCALE], self.scale(x.shape[-1])
         bits = {"input_bits": WIDE, "output_bits": WIDE}
-        return self.requantizer(integer_ops.layernorm(x, scale, epsilon=self.epsilon, table=table, **bits) + self.bias)
+        y = integer_ops.layernorm(x, scale, epsilon=self.epsilon, table=table, **bits)
+        return self.requantizer(self.signs * y)
 
 
 def softmax(q, s, entries):

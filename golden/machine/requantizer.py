@@ -1,115 +1,127 @@
-"""The requantizer: 32-bit sums times a 16-bit multiplier, shifted, rounded half up, saturated.
+"""Sums of products to codes of the next layer: a bias, a dyadic scale for each channel, rounding, saturation.
 
-A multiplier and a shift stand for the real number ``multiplier * 2**-shift``, the dyadic scale of Jacob et al. 2018
-(arXiv 1712.05877, section 2.2): a channel has its multiplier, a tensor its shift. One shift for the whole tensor costs
-nothing: what a multiplier is off by, half a unit, is as small beside the largest channel's.
+A scale is ``multiplier * 2**-shift`` with a multiplier of 16 bits, so that no division is left (dyadic scales as of
+I-BERT and of GQA-LUT). Widths, the range of shifts, ties and the residual sum are our choice.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 
-from ..gqa_lut import pwl
+from ..checks import integer
 
-__all__ = ["MULTIPLIER_BITS", "SHIFTS", "SUM_BITS", "Requantizer", "requantize"]
+__all__ = ["LATENCY", "MULTIPLIERS", "SHIFTS", "cycles", "dyadic", "requantize"]
 
-#: Bits of a sum and of a multiplier, both signed.
-SUM_BITS, MULTIPLIER_BITS = 32, 16
-#: The shifts that there are; the longest product has 47 bits.
-SHIFTS = range(48)
+#: Multipliers, without sign.
+MULTIPLIERS = range(1 << 16)
+#: Shifts: from scales of nearly 256 down to one that takes 32-bit sums to 8-bit codes with all 16 bits of a multiplier.
+SHIFTS = range(8, 40)
+#: Cycles of the requantizer: memory, entry, bias, products, sum of them, shift, rounding, output.
+LATENCY = 8
 
-_LARGEST = (1 << (MULTIPLIER_BITS - 1)) - 1
+_SUMS = range(-(1 << 31), 1 << 31)
+_RESIDUALS = range(-(1 << 15), 1 << 15)
 
 
-def requantize(sums, multipliers, shift, bits=8):
-    """``(sums * multipliers + 2**(shift - 1)) >> shift``, saturated to signed codes.
+def requantize(sums, bias, multiplier, shift, bits=8, *, residual=None):
+    """``(sums + bias) * multiplier * 2**-shift``, rounded half up, plus a residual code, saturated once.
+
+    All arrays broadcast; channels are usually the last axis.
 
     Parameters
     ----------
-    sums : array_like of int, shape (..., N)
-        Signed, of 32 bits.
-    multipliers : array_like of int, shape (N,) or ()
-        Signed, of 16 bits.
-    shift : int
-        0 to 47; 0 rounds nothing.
+    sums : array_like of int
+        Of 32 bits with sign.
+    bias : array_like of int
+        The same, in units of the sums; their sum is exact.
+    multiplier : array_like of int
+        0 to 65535.
+    shift : array_like of int
+        8 to 39.
     bits : int
-        Of a result, 2 to 16.
+        Of the codes, 8 to 16.
+    residual : array_like of int, optional
+        Codes of 16 bits with sign, in units of the output, that are added before the saturation.
 
     Returns
     -------
-    ndarray of int64, shape (..., N)
+    ndarray of int64
         ``-2**(bits - 1)`` to ``2**(bits - 1) - 1``.
 
     Raises
     ------
-    ValueError, TypeError
-        For numbers out of range, and for such as are no integers.
+    TypeError
+        For an array of anything but integers, naming it.
+    ValueError
+        For a number out of range, naming what it is.
     """
-    sums, multipliers = _signed("sums", sums, SUM_BITS), _signed("multipliers", multipliers, MULTIPLIER_BITS)
-    if shift not in SHIFTS:
-        raise ValueError(f"shift must be 0 to {SHIFTS[-1]}, not {shift!r}")
-    if bits not in range(2, 17):
-        raise ValueError(f"bits must be 2 to 16, not {bits!r}")
-    top = 1 << (bits - 1)
-    return np.clip(pwl.round_shift(sums * multipliers, shift), -top, top - 1)
+    bits = integer("bits", bits, 8, 16)
+    sums, bias = _within("sums", sums, _SUMS), _within("bias", bias, _SUMS)
+    multiplier, shift = _within("multiplier", multiplier, MULTIPLIERS), _within("shift", shift, SHIFTS)
+    # Below 2**49 in magnitude.
+    scaled = ((sums + bias) * multiplier + (np.int64(1) << (shift - 1))) >> shift
+    if residual is not None:
+        scaled = scaled + _within("residual", residual, _RESIDUALS)
+    return np.clip(scaled, -1 << (bits - 1), (1 << (bits - 1)) - 1)
 
 
-@dataclass(frozen=True, eq=False)
-class Requantizer:
-    """A requantizer with its numbers; call it on sums.
+def dyadic(scale):
+    """Multiplier and shift of a scale: the nearest that there are, with a multiplier of 16 bits where that can be.
 
     Parameters
     ----------
-    multipliers : ndarray of int64, shape (N,) or ()
-    shift, bits : int
-        As of `requantize`.
+    scale : array_like of float
+        0 to below 255.99; of less than 2**-24, the multiplier has fewer bits.
+
+    Returns
+    -------
+    multiplier, shift : ndarray of int64
+
+    Raises
+    ------
+    ValueError
+        For a scale out of range.
     """
-
-    multipliers: np.ndarray
-    shift: int
-    bits: int = 8
-
-    @classmethod
-    def of(cls, ratios, bits=8):
-        """The requantizer that multiplies by real numbers.
-
-        Parameters
-        ----------
-        ratios : array_like of float, shape (N,) or ()
-            Finite; the shift is the largest at which the largest magnitude has a multiplier.
-        bits : int
-
-        Raises
-        ------
-        ValueError
-            For a magnitude beyond 32767, and for numbers that are not finite.
-        """
-        ratios = np.asarray(ratios, np.float64)
-        largest = float(np.abs(ratios).max(initial=0))
-        if not largest <= _LARGEST:
-            raise ValueError(f"ratios must be finite and within {_LARGEST}, the largest magnitude is {largest:.6g}")
-        shift = next(shift for shift in reversed(SHIFTS) if _rounded(largest, shift) <= _LARGEST)
-        return cls(_rounded(ratios, shift).astype(np.int64), shift, bits)
-
-    @property
-    def ratios(self):
-        """The real numbers that it multiplies by, float64."""
-        return np.ldexp(self.multipliers.astype(np.float64), -self.shift)
-
-    def __call__(self, sums):
-        """Codes, as `requantize` gives."""
-        return requantize(sums, self.multipliers, self.shift, self.bits)
+    scale = np.asarray(scale, np.float64)
+    most = MULTIPLIERS[-1] / (1 << SHIFTS[0])
+    # Also of NaN.
+    wrong = ~((scale >= 0) & (scale <= most))
+    if wrong.any():
+        raise ValueError(f"a scale must be 0 to {most:.6g}, not {scale[wrong].flat[0]:.6g}")
+    # A scale is below 2**exponent, and not below half of that.
+    exponent = np.frexp(scale)[1]
+    shift = np.clip(16 - exponent, SHIFTS[0], SHIFTS[-1]).astype(np.int64)
+    multiplier = np.rint(np.ldexp(scale, shift)).astype(np.int64)
+    # 2**16 itself is one half more often: the next power of two has it.
+    carried = multiplier > MULTIPLIERS[-1]
+    return np.where(carried, multiplier >> 1, multiplier), shift - carried
 
 
-def _rounded(ratios, shift):
-    return np.floor(np.ldexp(ratios, shift) + 0.5)
+def cycles(tables, works):
+    """Cycles from the first entry to the last output, both included, of streams that never stall.
+
+    Parameters
+    ----------
+    tables : sequence of int
+        Entries of each table.
+    works : sequence of int
+        Transfers of sums of each piece of work, that with the table of the same place.
+
+    Returns
+    -------
+    int
+    """
+    loaded, ended, time = 0, [], 0
+    for index, (entries, transfers) in enumerate(zip(tables, works, strict=True)):
+        # A table goes where the one before the last was, once its work is done.
+        loaded = max(loaded, ended[index - 2] if index > 1 else 0) + entries
+        time = max(time, loaded) + transfers
+        ended.append(time)
+    return time + LATENCY
 
 
-def _signed(name, values, bits):
+def _within(name, values, allowed):
     values = np.asarray(values)
     if values.dtype.kind not in "iu":
         raise TypeError(f"{name} must be integers, not {values.dtype}")
-    top = 1 << (bits - 1)
-    if values.size and not -top <= int(values.min()) <= int(values.max()) < top:
-        raise ValueError(f"{name} must be {-top} to {top - 1}, they are {values.min()} to {values.max()}")
+    if values.size and not (values.min() >= allowed[0] and values.max() <= allowed[-1]):
+        raise ValueError(f"{name} must be {allowed[0]} to {allowed[-1]}, they are {values.min()} to {values.max()}")
     return values.astype(np.int64)

@@ -54,8 +54,8 @@ def operations(model, steps, kinds=KINDS):
     def linear(name, x, weight, bias):
         prefix, part = _split(name)
         layer = getattr(_layer(model, prefix), _FIELD[part])
-        sums = layer.sums(_codes(x, steps[prefix + _INPUT[part]], 8))
-        return _real(sums, layer.requantizer.ratios * steps[name])
+        sums = layer.sums(_codes(x, steps[prefix + _INPUT[part]], 8)) + layer.requantizer.bias
+        return _real(sums, layer.requantizer.scale * steps[name])
 
     def attention(name, a, b):
         prefix, part = _split(name)

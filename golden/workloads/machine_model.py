@@ -10,8 +10,7 @@ import numpy as np
 
 from ..checks import named
 from ..machine.encoder import Encoder, Layer
-from ..machine.parts import WIDE, Linear, Norm
-from ..machine.requantizer import Requantizer
+from ..machine.parts import WIDE, Linear, Norm, Requantizer
 
 __all__ = ["MULTIPLE", "check", "embed", "quantize"]
 
@@ -19,9 +18,7 @@ __all__ = ["MULTIPLE", "check", "embed", "quantize"]
 MULTIPLE = 8
 
 _INT8, _INT16 = 127, 32767
-# A row's step is at least this part of the largest row's: so its multiplier has 8 bits, and its bias is exact enough.
-_SMALLEST_ROW = 1 / 64
-_BIAS_BITS = 30
+_LARGEST_EPSILON = 1 << 32
 
 
 def check(encoder):
@@ -137,12 +134,10 @@ def _linear(encoder, name, inputs, output, bits):
     """A linear layer between steps of its input channels and the step of its output."""
     layer = encoder.linears[name]
     weights = layer.weight.astype(np.float64) * inputs
-    rows = np.abs(weights).max(axis=1) / _INT8
-    rows = np.maximum(rows, _SMALLEST_ROW * rows.max())
     with named(name):
-        requantizer, bias = _affine(rows / output, layer.bias / output, bits)
-    codes = _rounded(weights / (requantizer.ratios * output)[:, None], _INT8)
-    return Linear(codes.astype(np.int8), bias, requantizer)
+        requantizer = Requantizer.of(np.abs(weights).max(axis=1) / _INT8 / output, layer.bias / output, bits)
+    codes = _rounded(weights / (requantizer.scale * output)[:, None], _INT8)
+    return Linear(codes.astype(np.int8), requantizer)
 
 
 def _norm(encoder, name, steps):
@@ -150,25 +145,11 @@ def _norm(encoder, name, steps):
     inputs, output, name = steps[f"{name}.sum"], steps[f"{name}.norm"], f"{name}.norm"
     norm = encoder.norms[name]
     size = len(norm.gamma)
-    epsilon = min(max(round(size * size * encoder.eps / inputs**2), 1), 1 << (2 * WIDE + 16))
+    epsilon = min(max(round(size * size * encoder.eps / inputs**2), 1), _LARGEST_EPSILON)
     with named(name):
-        unit = 2.0 ** -Norm.scale(size) / output
-        requantizer, bias = _affine(norm.gamma.astype(np.float64) * unit, norm.beta / output, WIDE)
-    return Norm(epsilon, bias, requantizer)
-
-
-def _affine(ratios, offsets, bits):
-    """Requantizer and bias that give ``sums * ratios + offsets``, offsets in output codes.
-
-    The bias is added to the sums, and so divided by the ratio. A ratio so small that a bias would not fit, which moves
-    no output by more than some codes of 16 bits, is replaced by the smallest that does.
-    """
-    least = 2.0 ** (bits - _BIAS_BITS)
-    ratios = np.where(np.abs(ratios) < least, np.copysign(least, ratios), ratios)
-    requantizer = Requantizer.of(ratios, bits)
-    multipliers = np.where(requantizer.multipliers == 0, 1, requantizer.multipliers)
-    requantizer = Requantizer(multipliers, requantizer.shift, bits)
-    return requantizer, _rounded(offsets / requantizer.ratios, 1 << _BIAS_BITS).astype(np.int64)
+        scale = np.abs(norm.gamma.astype(np.float64)) * 2.0 ** -Norm.scale(size) / output
+        requantizer = Requantizer.of(scale, norm.beta / output, WIDE)
+    return Norm(epsilon, np.where(norm.gamma < 0, -1, 1), requantizer)
 
 
 def _rounded(x, top):

@@ -16,7 +16,7 @@ import numpy as np
 from .. import archive, exact
 from ..checks import finite, named
 from ..gqa_lut import integer_ops
-from ..machine.requantizer import requantize
+from ..machine.requantizer import dyadic, requantize
 from ..sat import sparse as nm_sparse
 from . import vit
 
@@ -107,8 +107,7 @@ class IntegerVit:
 
         def add(x, name, inputs, scale):
             """The residual with a layer's outputs added."""
-            step = _codes(sums(name, inputs), scale + self.layers[name].scale - scales["residual"], 16)
-            return np.clip(x + step, -_INT16 - 1, _INT16)
+            return _codes(sums(name, inputs), scale + self.layers[name].scale - scales["residual"], 16, residual=x)
 
         def norm(x):
             return integer_ops.layernorm(x, _NORM_SCALE, input_bits=16)
@@ -225,9 +224,9 @@ def from_bytes(data):
         raise ValueError(f"an integer vision transformer lacks {error}") from None
 
 
-def _codes(sums, shift, bits=8):
-    """The requantizer's codes; a shift below 0 is a multiplier."""
-    return requantize(sums, 1 << max(-shift, 0), max(shift, 0), bits)
+def _codes(sums, shift, bits=8, residual=None):
+    """The requantizer's codes; it multiplies by a power of two."""
+    return requantize(sums, 0, *dyadic(2.0**-shift), bits, residual=residual)
 
 
 def _rounded(x, scale, top=_INT8):

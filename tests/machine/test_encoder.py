@@ -21,14 +21,12 @@ BITS = {
     "attention.logits": 8,
     "attention.softmax": 9,
     "attention.context": 8,
-    "attention.output": 16,
     "attention.sum": 16,
     "attention.norm": 16,
     "feed_forward.input": 8,
     "feed_forward.up": 16,
     "feed_forward.gelu": 16,
     "feed_forward.hidden": 8,
-    "feed_forward.down": 16,
     "feed_forward.sum": 16,
     "feed_forward.norm": 16,
 }
@@ -93,10 +91,6 @@ def test_every_tensor_is_of_integers_within_its_bits(toy):
     tensors = dict(seen)
     assert tensors["layer.1.attention.logits"].shape == (2, 4, 4) and tensors["embedding"].shape == (32,)
     assert tensors["layer.0.attention.softmax"].min() >= 0
-    for part in ("attention", "feed_forward"):
-        before = tensors["embeddings.norm" if part == "attention" else "layer.0.attention.norm"]
-        step = tensors["layer.0.attention.output" if part == "attention" else "layer.0.feed_forward.down"]
-        assert (tensors[f"layer.0.{part}.sum"] == np.clip(before + step, -32768, 32767)).all()
 
 
 def test_a_sentence_does_not_depend_on_those_beside_it(toy):
@@ -262,7 +256,7 @@ def test_other_entries_and_kinds_are_refused(toy):
 def test_steps_too_far_from_each_other_are_refused_by_name(toy):
     encoder, steps, _ = toy
     for name, change in (("layer.0.attention.input", 1e-9), ("layer.1.feed_forward.down", 1e-12)):
-        with pytest.raises(ValueError, match=rf"^{name}: ratios must be finite and within 32767, .*"):
+        with pytest.raises(ValueError, match=rf"^{name}: a scale must be 0 to 255.996, not .*"):
             machine_model.quantize(encoder, steps | {name: steps[name] * change})
 
 

@@ -9,8 +9,7 @@ import pytest
 
 from bitloom.golden.gqa_lut.integer_ops import layernorm
 from bitloom.golden.machine import parts
-from bitloom.golden.machine.parts import Linear, Norm
-from bitloom.golden.machine.requantizer import Requantizer
+from bitloom.golden.machine.parts import Linear, Norm, Requantizer
 
 
 def rows(rng, bits, length):
@@ -31,7 +30,7 @@ def test_layernorm_against_plain_integers(input_bits, output_bits, length):
     rng = np.random.default_rng(length)
     q = rows(rng, input_bits, length)
     for out_shift in (0, int(rng.integers(1, output_bits - 1)), output_bits - 1):
-        for epsilon in (1, 12345, 1 << (2 * input_bits + 16)):
+        for epsilon in (1, 12345, 1 << 32):
             y = layernorm(q, out_shift, epsilon=epsilon, input_bits=input_bits, output_bits=output_bits)
             expected = [plain_encoder.layernorm(row, out_shift, epsilon, 8, output_bits) for row in q.tolist()]
             assert y.tolist() == expected
@@ -52,11 +51,10 @@ def test_the_longest_rows_of_16_bits_do_not_overflow(length):
         values = row.tolist()
         total, squares = sum(values), sum(q * q for q in values)
         deviation = math.sqrt(Fraction(length * squares - total * total))
-        y = layernorm(row, scale, epsilon=1 << 48, input_bits=16, output_bits=16)
-        shrunk = deviation / math.hypot(deviation, 1 << 24)
+        y = layernorm(row, scale, input_bits=16, output_bits=16)
         for index in (0, 1, length - 1):
-            real = (length * values[index] - total) / deviation * shrunk
-            assert y[index] / 2**scale == pytest.approx(real, rel=0.009, abs=2.0 ** -(scale + 1))
+            real = (length * values[index] - total) / deviation
+            assert abs(y[index] / 2**scale - real) <= 0.009 * abs(real) + 2.0 ** -(scale + 1)
 
 
 def test_the_scale_of_a_rows_length_holds_its_largest_deviation():
@@ -84,7 +82,7 @@ def test_the_scale_of_a_rows_length_holds_its_largest_deviation():
         ({"input_bits": 17}, "input_bits must be 8 to 16, not 17"),
         ({"output_bits": 7}, "output_bits must be 8 to 16, not 7"),
         ({"out_shift": 16, "output_bits": 16}, "out_shift must be 0 to 15, not 16"),
-        ({"epsilon": 1 << 49, "input_bits": 16}, r"epsilon must be 1 to 2\*\*48, not 562949953421312"),
+        ({"epsilon": 1 << 33, "input_bits": 16}, r"epsilon must be 1 to 2\*\*32, not 8589934592"),
         ({"q": [1 << 15], "input_bits": 16}, "codes must be -32768 to 32767, they are 32768 to 32768"),
         ({"q": np.zeros(65537, int), "input_bits": 16}, r"layernorm needs rows of 1 to 2\*\*16 codes, .* \(65537,\)"),
     ],
@@ -94,12 +92,47 @@ def test_wide_layernorm_refuses(arguments, message):
         layernorm(**{"q": [1, 2], **arguments})
 
 
-def test_a_norm_adds_its_bias_before_it_multiplies():
+def test_a_norm_has_signs_biases_and_scales_of_channels():
     rng = np.random.default_rng(3)
-    norm = Norm(7, rng.integers(-2000, 2000, 24), Requantizer.of(rng.normal(0, 3, 24), 16))
+    gamma, beta = rng.normal(0, 3, 24), rng.normal(0, 2000, 24)
+    norm = Norm(7, np.where(gamma < 0, -1, 1), Requantizer.of(np.abs(gamma), beta, 16))
     q = rows(rng, 16, 24)
     for entries in (8, 16):
         assert norm(q, entries).tolist() == [plain_encoder.normed(row, norm, entries) for row in q.tolist()]
+    y = layernorm(q, Norm.scale(24), epsilon=7, input_bits=16, output_bits=16)
+    off = np.abs(norm(q, 8) - np.clip(y * gamma + beta, -32768, 32767))
+    assert (off <= np.abs(gamma) / 2 + 0.5 + 2.0**-15 * np.abs(y * gamma)).all()
+
+
+# -- requantizers of real scales ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_requantizer_gives_scale_and_offset(bits):
+    rng = np.random.default_rng(bits)
+    top = 1 << bits - 1
+    scale, offset = np.exp2(rng.uniform(bits - 29, 7, 300)), rng.uniform(-top, top, 300)
+    made = Requantizer.of(scale, offset, bits)
+    assert np.abs(made.scale / scale - 1).max() <= 2.0**-16 and np.abs(made.bias).max() <= 1 << 29
+    # Sums for which the codes are in range.
+    sums = np.clip(rng.uniform(-top, top, 300) / scale, -(1 << 31), (1 << 31) - 1).astype(np.int64)
+    wanted = np.clip(sums * scale + offset, -top, top - 1)
+    # Half a unit of the sum that the bias is rounded to, half a code, and what the multiplier is off by.
+    assert (np.abs(made(sums) - wanted) <= scale / 2 + 0.5 + 2.0**-15 * np.abs(sums * scale)).all()
+
+
+def test_a_scale_of_nothing_keeps_its_offset():
+    made = Requantizer.of([0.0, 1e-12, 2.0**-14], [1000.0, -32768.0, 40000.0], 16)
+    assert made.scale.tolist() == [2.0**-14] * 3 and made.bias.tolist() == [16384000, -(1 << 29), 1 << 29]
+    assert made([0, 0, 0]).tolist() == [1000, -32768, 32767]
+    # No sum that LayerNorm gives moves it by more than two.
+    assert made([[32767] * 3, [-32768] * 3]).tolist() == [[1002, -32766, 32767], [998, -32768, 32766]]
+
+
+@pytest.mark.parametrize("scale", [256.0, -0.1, math.nan, math.inf])
+def test_scales_without_a_multiplier_are_refused(scale):
+    with pytest.raises(ValueError, match=r"^a scale must be 0 to 255\.996, not "):
+        Requantizer.of([1.0, scale])
 
 
 # -- GELU, softmax, linear layers --------------------------------------------------------------------------------------
@@ -134,10 +167,14 @@ def test_softmax_has_the_shipped_tables():
 
 
 def test_a_linear_layer_of_the_largest_sums():
-    bias = [1 << 30, -(1 << 30)]
-    layer = Linear(np.full((2, 1536), 127, np.int8), np.array(bias), Requantizer.of([2.0**-23] * 2, 16))
+    table = Requantizer(np.array([(1 << 31) - 1, -(1 << 31)]), np.array([1, 3]), np.array([24, 25]), 16)
+    layer = Linear(np.full((2, 1536), 127, np.int8), table)
     for code in (-128, 127):
-        x = np.full((1, 1536), code)
-        sums = [1536 * 127 * code + added for added in bias]
-        assert layer.sums(x).tolist() == [sums]
-        assert layer(x).tolist() == [[math.floor(Fraction(total, 1 << 23) + Fraction(1, 2)) for total in sums]]
+        x, total = np.full((1, 1536), code), 1536 * 127 * code
+        assert layer.sums(x).tolist() == [[total] * 2]
+        expected = [
+            plain_encoder.half_up(total + (1 << 31) - 1, 24),
+            plain_encoder.half_up(3 * (total - (1 << 31)), 25),
+        ]
+        assert layer(x).tolist() == [expected]
+        assert layer(x, np.array([[5, -7]])).tolist() == [[expected[0] + 5, expected[1] - 7]]

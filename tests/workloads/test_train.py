@@ -199,7 +199,7 @@ def slow_logits(model, codes):
 
     def added(x, steps):
         unit = Fraction(2) ** -scales["residual"]
-        rounded = [min(max(half_up(step / unit), -32768), 32767) for step in steps]
+        rounded = [half_up(step / unit) for step in steps]
         return [min(max(a + b, -32768), 32767) for a, b in zip(x, rounded, strict=True)]
 
     def norm(x):
