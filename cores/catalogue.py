@@ -279,7 +279,7 @@ CATALOGUE = {
         ),
         Core(
             name="layernorm-unit",
-            summary="integer LayerNorm of rows of INT8 codes of any length, one a cycle",
+            summary="integer LayerNorm of rows of 8 to 16-bit codes of any length, one a cycle",
             paper="GQA-LUT, DAC 2024, for 1/sqrt(x); the composition and the hardware: our choice",
             config=layernorm_unit.LayernormUnitConfig,
             component=layernorm_unit.LayernormUnit,

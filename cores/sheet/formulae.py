@@ -206,7 +206,11 @@ FORMULAE = {
         _TRANSFERS,
     ),
     "layernorm-unit": Formulae(
-        Cycles("from the last element of a row to the `valid` of its first output", _always(19)), _TRANSFERS
+        Cycles(
+            "from the last element of a row to the `valid` of its first output",
+            (Case("20", "entries == 192"), Case("19")),
+        ),
+        _TRANSFERS,
     ),
     "mx-quantizer": Formulae(
         Cycles("from the last transfer of a block to the `valid` of its first codes", _always("levels + 6")),

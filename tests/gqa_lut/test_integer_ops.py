@@ -1,7 +1,9 @@
 """golden.integer_ops against plain integers, written from the recipes; golden.integer_model on the real encoder."""
 
+import functools
 import json
 import math
+from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
@@ -11,6 +13,7 @@ from click.testing import CliRunner
 
 from bitloom.cli import program as cli
 from bitloom.golden.gqa_lut import integer_ops
+from bitloom.golden.gqa_lut.fine_root import fine_root
 from bitloom.golden.gqa_lut.integer_ops import exponentials, gelu, inverse_root, layernorm, reciprocal, softmax
 from bitloom.golden.gqa_lut.pwl import shipped
 from bitloom.golden.workloads import integer_model, machine_losses, transformer
@@ -47,13 +50,32 @@ def plain_softmax(row, s, out_bits, entries=8, mask=None):
     return [min(max(rsh(x * r, 13 + n - out_bits), 0), 2**out_bits - 1) for x in e]
 
 
-def plain_layernorm(row, out_shift, epsilon=1, entries=8):
-    table, count = shipped(f"rsqrt-normalized-{entries}")[6], len(row)
-    s1, s2 = sum(row), sum(q * q for q in row)
+def plain_layernorm(row, out_shift, epsilon=1, entries=8, bits=8):
+    count, s1, s2 = len(row), sum(row), sum(q * q for q in row)
     v = count * s2 - s1 * s1 + epsilon
     mm = (v.bit_length() - 1) >> 1
-    r = unit(shift_right(v, 2 * mm - 6), table, 6)
-    return [min(max(rsh((count * q - s1) * r, 12 + mm - out_shift), -128), 127) for q in row]
+    if entries == 192:
+        r, fraction = plain_root(shift_right(v, 2 * mm - 14)), 16
+    else:
+        r, fraction = unit(shift_right(v, 2 * mm - 6), shipped(f"rsqrt-normalized-{entries}")[6], 6), 12
+    low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    return [min(max(rsh((count * q - s1) * r, fraction + mm - out_shift), low), high) for q in row]
+
+
+@functools.cache
+def plain_segment(number):
+    """Value and drop of a segment of 1/sqrt(x), in decimal numbers of many digits."""
+
+    def root(x):
+        return Decimal(2**18) / (Decimal(x) / 128).sqrt()
+
+    begin, end, middle = root(2 * number), root(2 * number + 2), root(2 * number + 1)
+    return round(begin - ((begin + end) / 2 - middle) / 2), round(begin - end)
+
+
+def plain_root(code):
+    value, drop = plain_segment(code >> 8)
+    return rsh(value * 256 - drop * (code & 255), 10)
 
 
 def rows(rng, length, count=6):
@@ -219,6 +241,54 @@ def test_the_relative_errors_of_normalized_tables():
         assert np.abs(error).max() < largest and np.sqrt(np.mean(np.square(error))) < mean
 
 
+def wide_rows(rng, length, bits):
+    """Random rows of `bits` bits, narrow ones, and the extremes."""
+    low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    drawn = rng.integers(low, high, (4, length), endpoint=True)
+    narrow = rng.integers(-3, 4, length)
+    return np.array([*drawn, *(drawn >> 5), np.where(np.arange(length) % 2, low, high), np.full(length, low), narrow])
+
+
+@pytest.mark.parametrize("bits", [8, 9, 13, 16])
+@pytest.mark.parametrize("entries", [8, 192])
+def test_layernorm_of_more_bits_against_plain_integers(bits, entries):
+    rng = np.random.default_rng(bits)
+    root = {"fine": True} if entries == 192 else {}
+    for length in (1, 2, 3, 50):
+        for output_bits in (8, bits, 16):
+            q, out_shift = wide_rows(rng, length, bits), int(rng.integers(output_bits))
+            found = layernorm(q, out_shift, epsilon=3, input_bits=bits, output_bits=output_bits, **root)
+            assert found.tolist() == [plain_layernorm(row, out_shift, 3, entries, output_bits) for row in q.tolist()]
+
+
+def test_layernorm_of_the_longest_rows_is_exact():
+    """Sums that need all of 62 bits."""
+    for row in (np.full(1 << 16, -(1 << 15)), np.where(np.arange(1 << 16) % 2, -(1 << 15), (1 << 15) - 1)):
+        found = layernorm(row, 10, input_bits=16, output_bits=16, fine=True)
+        assert found[:2].tolist() == plain_layernorm(row.tolist(), 10, 1, 192, 16)[:2]
+
+
+def test_the_fine_root_is_within_0_0022_percent():
+    codes = np.arange(1 << 14, 1 << 16)
+    found = fine_root(codes)
+    assert found.min() == 1 << 15 and found.max() == (1 << 16) - 1
+    assert (np.diff(found) <= 0).all()
+    assert np.abs(found / 2.0**16 * np.sqrt(codes / 2.0**14) - 1).max() < 2.2e-5
+
+
+@pytest.mark.parametrize(
+    ("root", "rms", "largest"), [({}, (8, 15), (50, 300)), ({"fine": True}, (0.28, 0.3), (0.5, 2))], ids=["8", "192"]
+)
+def test_layernorm_in_16_bits_against_floating_point(root, rms, largest):
+    """In units of the last place: 8 entries are worth 9 bits, 192 all 16."""
+    x = np.random.default_rng(0).normal(size=(300, 384))
+    q = np.clip(np.rint(x * 5000), -(1 << 15), (1 << 15) - 1).astype(np.int64)
+    real = (q - q.mean(axis=-1, keepdims=True)) / q.std(axis=-1, keepdims=True) * (1 << 12)
+    error = layernorm(q, 12, input_bits=16, output_bits=16, **root) - real
+    assert rms[0] < np.sqrt(np.square(error).mean()) < rms[1]
+    assert largest[0] < np.abs(error).max() < largest[1]
+
+
 def test_layernorm_is_within_1_percent():
     rng = np.random.default_rng(2)
     for length in (64, 192, 768):
@@ -263,6 +333,14 @@ def test_bad_input():
         layernorm([1], 8)
     with pytest.raises(ValueError, match=r"^epsilon must be 1 to 2\*\*32, not 0$"):
         layernorm([1], epsilon=0)
+    with pytest.raises(ValueError, match=r"^output_bits must be 8 to 16, not 17$"):
+        layernorm([1], output_bits=17)
+    with pytest.raises(ValueError, match=r"^codes must be -512 to 511, they are 0 to 512$"):
+        layernorm([0, 512], input_bits=10)
+    with pytest.raises(ValueError, match=r"^layernorm needs rows of 1 to 2\*\*16 codes, not the shape \(65537,\)$"):
+        layernorm(np.zeros(65537, int), input_bits=16)
+    with pytest.raises(ValueError, match=r"^table must be None where the root is fine$"):
+        inverse_root(5, shipped("rsqrt-normalized-8")[6], fine=True)
     with pytest.raises(ValueError, match=r"^out_scale must be 0 to 15, not 16$"):
         gelu([1], 5, 16)
 
