@@ -6,7 +6,7 @@
   of two.
 - All else has 8 bits: the largest magnitude over 127. Logits have a power of two, with which softmax moves least.
 
-What goes into a linear layer has a step for each channel (smoothing, SmoothQuant, arXiv 2211.10438, section 4.1):
+What goes into a linear layer has a step for each channel (smoothing, SmoothQuant, arXiv 2211.10438, section 4):
 channels of large activations and small weights get larger steps, and what comes before the layer and the layer's
 weights take that up. The paper's exponent is 0.5; ours is 0.7, which moves the embeddings of all-MiniLM-L6-v2 less.
 """
