@@ -191,25 +191,50 @@ def compare(file, ranks, plot, json_file):
 
 @options.command("evaluate", "bitloom evaluate integer-ops")
 @click.argument("subject", metavar="integer-ops", type=click.Choice(["integer-ops"]))
+@click.option(
+    "--model",
+    "folder",
+    default="minilm",
+    show_default=True,
+    metavar="M",
+    help="minilm for the installed all-MiniLM-L6-v2, or a folder with config.json and model.safetensors.",
+)
 @options.json_file
-def evaluate(subject, json_file):
-    """Measure what integer softmax, GELU and LayerNorm do to the installed all-MiniLM-L6-v2.
+def evaluate(subject, folder, json_file):
+    """Measure what integer operations do to a sentence encoder.
 
-    Mean cosine similarity of sentence embeddings with those of the FP32 model, each operation replaced alone, and all
-    together. Inputs and outputs of the operations are INT8 with a power of two as scale for a tensor, found on 8 other
-    sentences; softmax gives 8 bits without sign. "exact" is the exact function between those codes, the best that any
-    such unit can do; 8 and 16 are piecewise-linear tables of so many entries.
+    Mean cosine similarity of sentence embeddings with those of the FP32 model; 8 and 16 are the entries of
+    piecewise-linear tables.
+
+    The first table replaces softmax, GELU and LayerNorm, each alone and all together. Their inputs and outputs are INT8
+    with a power of two as scale for a tensor; softmax gives 8 bits without sign. "exact" is the exact function between
+    those codes, the best that any such unit can do.
+
+    The second table adds one operation a row, linear layers first, with 16 bits where 8 lose too much and a step for
+    each channel of a linear layer's input; "all" is the encoder that works on integers alone, from token ids on. Its
+    sizes must be multiples of 8.
+
+    Scales and steps are found on 8 other sentences.
     """
-    from ..golden.workloads import integer_model, transformer
+    from ..golden.workloads import integer_model, machine_losses, machine_model, transformer
     from ..golden.workloads.sentences import CALIBRATION, SENTENCES
 
     check_writable(json_file)
-    encoder = transformer.Encoder.load()
-    with bar("embedding") as progress:
+    encoder = transformer.Encoder.load(None if folder == "minilm" else folder)
+    machine_model.check(encoder)
+    with bar("INT8 operations") as progress:
         rows, scales = integer_model.compare(encoder, SENTENCES, CALIBRATION, progress)
+    with bar("integer encoder") as progress:
+        losses = machine_losses.compare(encoder, SENTENCES, CALIBRATION, progress)
     if json_file:
         counts = {"calibration_sentences": len(CALIBRATION), "sentences": len(SENTENCES)}
-        write_json(json_file, {**counts, "cosine": rows, "scales": {n: vars(scale) for n, scale in scales.items()}})
-    columns = ["replaced", *next(iter(rows.values()))]
+        scales = {name: vars(scale) for name, scale in scales.items()}
+        write_json(json_file, {**counts, "cosine": rows, "scales": scales, "encoder": losses})
     title = f"Mean cosine similarity of {len(SENTENCES)} sentence embeddings with those of FP32"
-    table(columns, [[name, *(f"{value:.4f}" for value in cosines.values())] for name, cosines in rows.items()], title)
+    _cosines("replaced", rows, title)
+    _cosines("added", losses, "\nThe integer encoder: one operation more a row")
+
+
+def _cosines(first, rows, title):
+    cells = [[name, *(f"{value:.4f}" for value in cosines.values())] for name, cosines in rows.items()]
+    table([first, *next(iter(rows.values()))], cells, title)

@@ -10,6 +10,7 @@ from ..golden.anda import cycles as anda_cycles
 from ..golden.gqa_lut import layernorm_unit as layernorm_cycles
 from ..golden.gqa_lut import pwl_unit as pwl_cycles
 from ..golden.gqa_lut import softmax_unit as softmax_cycles
+from ..golden.machine import requantizer as requantizer_cycles
 from ..golden.sevedo import core as sevedo_cycles
 from ..golden.sevedo import lvc_cycles
 from ..golden.systolic import gemm as gemm_jobs
@@ -19,6 +20,7 @@ from .anda import decompressor as anda_decompressor
 from .anda import tile as anda_tile
 from .config import Config
 from .gqa_lut import layernorm_unit, pwl_unit, softmax_unit
+from .machine import requantizer
 from .mx import quantizer as mx_quantizer
 from .mx import tile as mx_tile
 from .olive import ovp
@@ -278,7 +280,7 @@ CATALOGUE = {
         ),
         Core(
             name="layernorm-unit",
-            summary="integer LayerNorm of rows of INT8 codes of any length, one a cycle",
+            summary="integer LayerNorm of rows of 8 to 16-bit codes of any length, one a cycle",
             paper="GQA-LUT, DAC 2024, for 1/sqrt(x); the composition and the hardware: our choice",
             config=layernorm_unit.LayernormUnitConfig,
             component=layernorm_unit.LayernormUnit,
@@ -308,6 +310,17 @@ CATALOGUE = {
             latency=lambda config: config.schedule.latency,
             interval=lambda config: 1,
             small=("rows=2", "cols=1", "lanes=8", "adder=2", "dot=2"),
+        ),
+        Core(
+            name="requantizer",
+            summary="32-bit sums to codes of 8 to 16 bits, with a bias and a dyadic scale for each channel",
+            paper="dyadic scales as of I-BERT, ICML 2021; tables, ranges, residual sum, the hardware: our choice",
+            config=requantizer.RequantizerConfig,
+            component=requantizer.Requantizer,
+            bench="machine.requantizer:core",
+            latency=lambda config: requantizer_cycles.LATENCY,
+            interval=lambda config: 1,
+            small=("lanes=2", "depth=4", "residual=true"),
         ),
     )
 }

@@ -8,9 +8,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from . import anda, gqa_lut, mx, olive, sat, sevedo, systolic, workloads
+    from . import anda, gqa_lut, machine, mx, olive, sat, sevedo, systolic, workloads
 
-__all__ = ["anda", "gqa_lut", "mx", "olive", "sat", "sevedo", "systolic", "workloads"]
+__all__ = ["anda", "gqa_lut", "machine", "mx", "olive", "sat", "sevedo", "systolic", "workloads"]
 
 
 def __getattr__(name: str):

@@ -78,5 +78,5 @@ def unpack(version, data, kind):
     except BROKEN as error:
         raise ValueError(f"it is no {kind}: {error}") from None
     if about.get("version") != version:
-        raise ValueError(f"it is a {kind} of version {about.get('version')}, not {version}")
+        raise ValueError(f"the version of the {kind} must be {version}, not {about.get('version')}")
     return about, arrays

@@ -9,12 +9,13 @@ from bitloom.testbench.formal import held
 
 
 class OutputsHold(wiring.Component):
-    """Outputs hold until ready, for any stalls and resets, whatever comes in; for a core with `layer`, `o` and others.
+    """Outputs hold until ready, for any stalls and resets, whatever comes in; for a core with `o` and others.
 
     Parameters
     ----------
     inputs : sequence of str
         Names of the input streams.
+        A cover reaches a transfer of the first one.
     core : wiring.Component
     """
 
@@ -35,5 +36,6 @@ class OutputsHold(wiring.Component):
             held(m, port, Assume)
         m.d.comb += core.o.ready.eq(self.o_ready)
         held(m, core.o, Assert)
-        m.d.comb += Cover(core.layer.valid & core.layer.ready, "a layer is taken")
+        first = getattr(core, self.inputs[0])
+        m.d.comb += Cover(first.valid & first.ready, f"a transfer of {self.inputs[0]} is taken")
         return m

@@ -55,7 +55,7 @@ CANNOT = {
 
 #: Commands that take many seconds, or need the files of such a one: run by `make test-long`.
 SLOW = (
-    r"^bitloom (build|demo|flash|mutate|quantize|search|synth|train)\b",
+    r"^bitloom (build|demo|evaluate|flash|mutate|quantize|search|synth|train)\b",
     r"^bitloom run (matmul|layer)\b",
     r"^bitloom sim (hgq-tile|sevedo-core)\b",
     r"^bitloom generate sevedo-core\b",
@@ -63,7 +63,7 @@ SLOW = (
 )
 
 #: Commands whose numbers may be a fifth off.
-ESTIMATES = r"^bitloom (build|demo|mutate|synth|train)\b|--on build/"
+ESTIMATES = r"^bitloom (build|demo|evaluate|mutate|synth|train)\b|--on build/"
 
 #: What may be anything: the part of a line in a group.
 FREE = (

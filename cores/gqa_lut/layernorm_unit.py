@@ -9,17 +9,18 @@ element n adds ``s2 + q (n q - 2 s1)`` of those before it. The composition is ou
 from dataclasses import dataclass
 
 import numpy as np
-from amaranth import Cat, Module, Mux, Shape, Signal, signed, unsigned
+from amaranth import Cat, Const, Module, Mux, Shape, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ...golden.gqa_lut import pwl
+from ...golden.gqa_lut import fine_root, pwl
 from ...hdl.floating.formats import stage
 from ...hdl.integer.bits import resize
 from ...hdl.integer.leading_one import align_leading_one
 from ...hdl.integer.rounding import saturate
 from ...hdl.stream.pipeline import registered
 from ..config import Config, param
+from .fine_root import FineRoot
 from .pwl_datapath import PwlDatapath
 from .row_buffer import RowBuffer
 
@@ -34,51 +35,79 @@ class LayernormUnitConfig(Config):
     """Parameters of `LayernormUnit`."""
 
     max_length: int = param(1008, "longest row; the memory has 16 words more", low=1, high=1 << 16)
-    out_shift: int = param(5, "fraction bits of the output; 5 cover 4 standard deviations", low=0, high=7)
+    out_shift: int = param(5, "fraction bits of the output; 5 cover 4 standard deviations", low=0, high=15)
     epsilon: int = param(1, "added to C**2 times the variance", low=1, high=1 << 32)
-    entries: int = param(8, "of the table of 1/sqrt(x)", choices=(8, 16))
+    entries: int = param(
+        8, "of the table of 1/sqrt(x); 192 of equal width for 16 bits", choices=(8, 16, fine_root.ENTRIES)
+    )
+    input_bits: int = param(8, "of an element", low=8, high=16)
+    output_bits: int = param(8, "of a normalized element", low=8, high=16)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.out_shift >= self.output_bits:
+            raise ValueError(f"out_shift must be 0 to {self.output_bits - 1}, not {self.out_shift}")
+
+    @property
+    def fine(self):
+        """Whether the table has segments of one width."""
+        return self.entries == fine_root.ENTRIES
 
     @property
     def table(self):
-        """The table of 1/sqrt(x)."""
-        return pwl.shipped(f"rsqrt-normalized-{self.entries}")[_ROOT]
+        """The table of 1/sqrt(x) of GQA-LUT, or None."""
+        return None if self.fine else pwl.shipped(f"rsqrt-normalized-{self.entries}")[_ROOT]
+
+    @property
+    def root_code_bits(self):
+        """Of what is looked up: the leading pair of bits with a one, and what follows."""
+        return fine_root.CODE_BITS if self.fine else _ROOT + 2
+
+    @property
+    def root_fraction(self):
+        """Fraction bits of 1/sqrt."""
+        return fine_root.ROOT_FRACTION if self.fine else self.table.fraction_bits + _ROOT
 
     @property
     def in_layout(self):
         """Payload of the input: `element`; `last` one of the row."""
-        return data.StructLayout({"element": signed(8), "last": 1})
+        return data.StructLayout({"element": signed(self.input_bits), "last": 1})
 
     @property
     def out_layout(self):
         """Payload of the output: `element`, in units of ``2**-out_shift``; `last` one of the row."""
-        return self.in_layout
+        return data.StructLayout({"element": signed(self.output_bits), "last": 1})
 
     @property
     def sum_shape(self):
         """Bits of the sum of a row."""
-        return Shape.cast(range(-128 * self.max_length, 128 * self.max_length))
+        half = self.max_length << (self.input_bits - 1)
+        return Shape.cast(range(-half, half))
 
     @property
     def spread_bits(self):
-        """Of C**2 times the variance, and epsilon: elements are no more than 127.5 from the middle."""
-        return (((255 * self.max_length) ** 2 >> 2) + self.epsilon).bit_length()
+        """Of C**2 times the variance, and epsilon: elements are within half of their range from the middle."""
+        reach = ((1 << self.input_bits) - 1) * self.max_length
+        return ((reach**2 >> 2) + self.epsilon).bit_length()
 
     @property
     def row_layout(self):
         """What the second pass knows of a row: `places` to shift by; `count`; `sum`; `root`, of 1/sqrt."""
-        root = int(pwl.accumulate(np.arange(64, 256), self.table, _ROOT).max()).bit_length()
-        places = max(1, (-(-max(self.spread_bits, 8) // 2) - 1).bit_length())
+        root = fine_root.ROOT_FRACTION
+        if not self.fine:
+            root = int(pwl.accumulate(np.arange(64, 256), self.table, _ROOT).max()).bit_length()
+        places = max(1, (-(-max(self.spread_bits, self.root_code_bits) // 2) - 1).bit_length())
         count = self.max_length.bit_length()
         return data.StructLayout({"places": places, "count": count, "sum": self.sum_shape, "root": root})
 
 
 class LayernormUnit(wiring.Component):
-    """LayerNorm of rows of INT8 codes without scale and shift of channels, bit for bit
+    """LayerNorm of rows of codes of 8 to 16 bits without scale and shift of channels, bit for bit
     `golden.gqa_lut.integer_ops.layernorm`.
 
-    Latency 19 cycles from the last element of a row to its first output. One element per cycle, of rows of equal and of
-    other lengths, but while some nine wait behind a longer one, no further one comes in. No combinational path from
-    `o.ready` to `i.ready`.
+    Latency 19 cycles from the last element of a row to its first output, 20 with 192 entries. One element per cycle, of
+    rows of equal and of other lengths, but while some nine wait behind a longer one, no further one comes in. No
+    combinational path from `o.ready` to `i.ready`.
 
     Parameters
     ----------
@@ -108,9 +137,10 @@ class LayernormUnit(wiring.Component):
         m = Module()
         config = self.config
         row = config.row_layout
-        m.submodules.elements = elements = RowBuffer(signed(8), row, config.max_length)
-        m.submodules.root = root = PwlDatapath(
-            config.table, _ROOT, unsigned_codes=True, tag=row.size - row["root"].width
+        m.submodules.elements = elements = RowBuffer(signed(config.input_bits), row, config.max_length)
+        tag = row.size - row["root"].width
+        m.submodules.root = root = (
+            FineRoot(tag) if config.fine else PwlDatapath(config.table, _ROOT, unsigned_codes=True, tag=tag)
         )
         self._spread(m, self._elements(m, elements.i), root.i)
         m.d.comb += [
@@ -157,7 +187,7 @@ class LayernormUnit(wiring.Component):
             "products",
             sums,
             counted=fields.element * fields.place,
-            square=(fields.element * fields.element)[:15].as_unsigned(),
+            square=(fields.element * fields.element)[: 2 * config.input_bits - 1].as_unsigned(),
             **_fields(fields, "element", "place", "last", "before"),
         )
         fields = products.payload
@@ -170,9 +200,8 @@ class LayernormUnit(wiring.Component):
             **_fields(fields, "element", "place", "last", "square"),
         )
         fields = distances.payload
-        squares = self._running(
-            m, "squares", distances, fields.place == 0, fields.square, unsigned((config.max_length << 14).bit_length())
-        )
+        most = config.max_length << (2 * config.input_bits - 2)
+        squares = self._running(m, "squares", distances, fields.place == 0, fields.square, unsigned(most.bit_length()))
         crossed = registered(
             m,
             "crossed",
@@ -203,7 +232,7 @@ class LayernormUnit(wiring.Component):
             m.d.sync += spread.eq(whole)
 
         fields = whole_register.payload
-        aligned, places = align_leading_one(m, "spread", fields.spread, _ROOT + 2, step=2)
+        aligned, places = align_leading_one(m, "spread", fields.spread, config.root_code_bits, step=2)
         tag = Cat(places[: row["places"].width], fields.count[: row["count"].width], fields.sum)
         normalized = registered(m, "normalized", whole_register, code=aligned, tag=tag)
         m.d.comb += [
@@ -224,7 +253,7 @@ class LayernormUnit(wiring.Component):
 
     def _normalize(self, m, elements):
         """Second pass: deviations from the mean over the standard deviation."""
-        row, table = elements.payload.row, self.config.table
+        row, config = elements.payload.row, self.config
         operands = registered(
             m,
             "operands",
@@ -246,7 +275,7 @@ class LayernormUnit(wiring.Component):
             m,
             "deviation",
             counted,
-            deviation=(fields.counted - fields.sum)[: self.config.sum_shape.width + 1].as_signed(),
+            deviation=(fields.counted - fields.sum)[: config.sum_shape.width + 1].as_signed(),
             **_fields(fields, "places", "root", "last"),
         )
         fields = deviation.payload
@@ -254,14 +283,17 @@ class LayernormUnit(wiring.Component):
             m, "product", deviation, product=fields.deviation * fields.root, **_fields(fields, "places", "last")
         )
         # One bit below the last one, for the half.
-        drop = table.fraction_bits + _ROOT - self.config.out_shift - 1
-        shifted = product.payload.product[drop:].as_signed()
+        drop = config.root_fraction - config.out_shift - 1
+        shifted = product.payload.product
+        shifted = (shifted[drop:] if drop >= 0 else Cat(Const(0, -drop), shifted)).as_signed()
         for index, bit in enumerate(product.payload.places):
             value = Mux(bit, shifted.shift_right(1 << index), shifted)
             shifted = stage(m, f"product_by_{1 << index}", None, value=value).value
         shifted = registered(m, "shifted", product, value=shifted, last=product.payload.last)
         rounded = stage(m, "rounded", None, value=(shifted.payload.value + 1).shift_right(1)).value
-        output = registered(m, "output", shifted, element=saturate(rounded, signed(8)), last=shifted.payload.last)
+        output = registered(
+            m, "output", shifted, element=saturate(rounded, signed(config.output_bits)), last=shifted.payload.last
+        )
         m.d.comb += [
             self.o.valid.eq(output.valid),
             output.ready.eq(self.o.ready),

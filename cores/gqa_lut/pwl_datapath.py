@@ -13,10 +13,10 @@ from amaranth.lib.wiring import In, Out
 
 from ...hdl.floating.formats import stage
 from ...hdl.integer.bits import resize
-from ...hdl.integer.rounding import saturate
+from ...hdl.integer.rounding import round_shift_saturate
 from ...hdl.stream.pipeline import registered
 
-__all__ = ["PwlDatapath", "round_shift_saturate", "select"]
+__all__ = ["PwlDatapath", "select"]
 
 
 def select(m, name, passed, rows):
@@ -46,63 +46,9 @@ def select(m, name, passed, rows):
     return functools.reduce(operator.or_, gated)
 
 
-def round_shift_saturate(m, name, value, shift, left, shape):
-    """``value * 2**(left - shift)``, rounded half up, then saturated.
-
-    Bits that no output needs any more are dropped after each level of the shifter, and noted: a shift of up to 15 of a
-    20-bit value to 8 bits takes 51 multiplexers in place of 80, and no comparison.
-
-    Parameters
-    ----------
-    m : Module
-    name : str
-        Begins the names of the signals.
-    value : Value
-        Signed.
-    shift : Value
-        Unsigned.
-    left : int
-        0 or more.
-    shape : Shape
-        Of the result.
-
-    Returns
-    -------
-    Value
-    """
-    whole = shape.width + (not shape.signed)
-    # One bit below the last one, for the half.
-    moved, beyond = Cat(Const(0, left + 1), value).as_signed(), Const(0, 1)
-    sign = value[-1]
-    for place in reversed(range(len(shift))):
-        by = 1 << place
-        keep = min(len(moved), whole + by)
-        over = {False: _is_beyond(moved, keep), True: _is_beyond(moved[min(by, len(moved) - 1) :].as_signed(), keep)}
-        moved, beyond = (
-            Mux(shift[place], resize(moved.shift_right(by), keep), resize(moved, keep)).as_signed(),
-            beyond | Mux(shift[place], over[True], over[False]),
-        )
-        step = stage(m, f"{name}_by_{by}", None, moved=moved, beyond=beyond)
-        moved, beyond = step.moved.as_signed(), step.beyond
-    keep = min(len(moved), whole + 1)
-    beyond = stage(m, f"{name}_beyond", None, any=beyond | _is_beyond(moved, keep)).any
-    rounded = stage(m, f"{name}_rounded", None, value=(resize(moved, keep) + 1).shift_right(1)).value
-    low = -(1 << (shape.width - 1)) if shape.signed else 0
-    edge = Mux(sign, Const(low, shape), Const((1 << (shape.width - shape.signed)) - 1, shape))
-    return Mux(beyond, edge, saturate(rounded, shape))[: shape.width]
-
-
 def _offset(code):
     """Unsigned bits in the order of a code: a comparison of those is a carry, one with signs is more."""
     return Cat(code[:-1], ~code[-1]) if code.shape().signed else code
-
-
-def _is_beyond(value, keep):
-    """Whether a signed value needs more than `keep` bits."""
-    if len(value) <= keep:
-        return Const(0, 1)
-    top = value[keep - 1 :]
-    return top.any() & ~top.all()
 
 
 class PwlDatapath(wiring.Component):

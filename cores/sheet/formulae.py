@@ -206,7 +206,11 @@ FORMULAE = {
         _TRANSFERS,
     ),
     "layernorm-unit": Formulae(
-        Cycles("from the last element of a row to the `valid` of its first output", _always(19)), _TRANSFERS
+        Cycles(
+            "from the last element of a row to the `valid` of its first output",
+            (Case("20", "entries == 192"), Case("19")),
+        ),
+        _TRANSFERS,
     ),
     "mx-quantizer": Formulae(
         Cycles("from the last transfer of a block to the `valid` of its first codes", _always("levels + 6")),
@@ -222,5 +226,9 @@ FORMULAE = {
             "term": (Case("3", "format == 'nvfp4'"), Case("2")),
             "sum": (Case("adder", "adder"), Case("3", "steps > 3"), Case("steps - 1", "steps > 1"), Case("1")),
         },
+    ),
+    "requantizer": Formulae(
+        Cycles("from a transfer of sums to the `valid` of its codes, where those of `residual` wait", _always(8)),
+        _TRANSFERS,
     ),
 }

@@ -159,6 +159,12 @@ def _rows(config):
     return {"i": _row(4, **mask) + _row(3, **mask)}, {}
 
 
+def _sums(config):
+    """A table of one word, and three transfers that use it."""
+    sums = [{"word": 0, "release": int(index == 2)} for index in range(3)]
+    return {"table": _row(config.lanes), "i": sums, "residual": [{}] * 3}, {}
+
+
 #: Name of a core to what gives, of its small configuration, the transfers of each stream and the other inputs.
 STIMULI = {
     "ovp-decoder": _codes(4),
@@ -181,4 +187,5 @@ STIMULI = {
     "layernorm-unit": _rows,
     "mx-quantizer": lambda config: ({"i": _row(2 * config.load)}, {}),
     "mx-tile": lambda config: ({"x": 2 * _row(config.steps), "w": 2 * _row(config.steps)}, {}),
+    "requantizer": _sums,
 }

@@ -25,6 +25,7 @@ _SMALL = {
     "lvc": ("lanes=2", "columns=2", "max_channels=512", "max_rank=16", "multiplier=blocks"),
     "mx-quantizer": ("lanes=8",),
     "mx-tile": ("rows=1", "cols=1", "lanes=4", "adder=5", "dot=2"),
+    "requantizer": ("lanes=4", "depth=128"),
 }
 
 _UP5K = _SMALL | {

@@ -6,8 +6,8 @@ __all__ = ["cycles", "latency"]
 
 #: Element, sums, products, distance, their product, increment of the spread.
 _SPREAD = 6
-#: Spread, leading one, select, multiply, add.
-_ROOT = 5
+#: Spread, leading one, select, multiply, add; by whether the table is in a memory, which takes one more.
+_ROOT = {False: 5, True: 6}
 #: Operands, product with the count, deviation, product, shift, output.
 _PRODUCT = 6
 
@@ -23,7 +23,7 @@ def cycles(config, lengths):
     Parameters
     ----------
     config : LayernormUnitConfig
-        Or anything with `max_length`.
+        Or anything with `max_length` and `fine`.
     lengths : sequence of int
         Of the rows.
 
@@ -33,7 +33,7 @@ def cycles(config, lengths):
         Of N equal rows of length L: latency + (N + 1) * L - 1.
     """
     elements, spreads = Buffer(config.max_length), Stages()
-    spread, root, product = Registers(_SPREAD), Registers(_ROOT), Registers(_PRODUCT)
+    spread, root, product = Registers(_SPREAD), Registers(_ROOT[config.fine]), Registers(_PRODUCT)
     begin, time, done = None, -1, -1
     for length in lengths:
         for index in range(length):

@@ -1,8 +1,9 @@
 """The vision transformer of `vit` in integers only: INT8 linear layers, dense or N:M sparse, and `integer_ops` between.
 
-Every scale is a power of two, one for a tensor, so that all there is between two layers is a shift that rounds half up
-and saturates (our choice). A scale s says that a code stands for ``code * 2**-s``. The sum of the residuals has 16
-bits; what LayerNorm takes of it, and all inputs of linear layers, 8 bits. Pixels are exact: 16 is white, at scale 4.
+Every scale is a power of two, one for a tensor, so that all there is between two layers is a requantizer of the machine
+that multiplies by a power of two (our choice). A scale s says that a code stands for ``code * 2**-s``. The sum of the
+residuals, which LayerNorm takes, has 16 bits; all inputs of linear layers have 8 bits. Pixels are exact: 16 is white,
+at scale 4.
 
 Weights are pruned in floating point, rounded, and selected once more, which gives the canonical slots: what was kept
 and became 0 is a slot of value 0.
@@ -14,13 +15,14 @@ import numpy as np
 
 from .. import archive, exact
 from ..checks import finite, named
-from ..gqa_lut import integer_ops, pwl
+from ..gqa_lut import integer_ops
+from ..machine.requantizer import dyadic, requantize
 from ..sat import sparse as nm_sparse
 from . import vit
 
 __all__ = ["IntegerVit", "Layer", "from_bytes", "linear", "quantize", "to_bytes"]
 
-_VERSION = 1
+_VERSION = 2
 _PIXEL_SCALE = 4
 # Four standard deviations; the largest of 16 or 64 values is rarely beyond.
 _NORM_SCALE = 5
@@ -72,8 +74,7 @@ class IntegerVit:
     position : ndarray of int64, shape (TOKENS, width)
         At the residual's scale.
     scales : dict of str to int
-        ``residual``; ``norm``, of what LayerNorm takes of it; for each block ``B.qkv``, ``B.logits``, ``B.up`` and
-        ``B.gelu``.
+        ``residual``; for each block ``B.qkv``, ``B.logits``, ``B.up`` and ``B.gelu``.
     """
 
     layers: dict
@@ -106,28 +107,27 @@ class IntegerVit:
 
         def add(x, name, inputs, scale):
             """The residual with a layer's outputs added."""
-            step = pwl.round_shift(sums(name, inputs), scale + self.layers[name].scale - scales["residual"])
-            return np.clip(x + step, -_INT16 - 1, _INT16)
+            return _codes(sums(name, inputs), scale + self.layers[name].scale - scales["residual"], 16, residual=x)
 
         def norm(x):
-            return integer_ops.layernorm(_int8(x, scales["residual"] - scales["norm"]), _NORM_SCALE)
+            return integer_ops.layernorm(x, _NORM_SCALE, input_bits=16)
 
         x = add(self.position, "embed", np.asarray(codes, np.int64), _PIXEL_SCALE)
         for block in range(sum(name.endswith(".qkv") for name in self.layers)):
             name = f"{block}.qkv"
             at = scales[name]
-            q, k, v = vit.heads(_int8(sums(name, norm(x)), _NORM_SCALE + self.layers[name].scale - at))
+            q, k, v = vit.heads(_codes(sums(name, norm(x)), _NORM_SCALE + self.layers[name].scale - at))
             logit = scales[f"{block}.logits"]
             weights = integer_ops.softmax(
-                _int8(q @ k.swapaxes(-1, -2), 2 * at + _ROOT_BITS - logit), logit, _SOFTMAX_BITS
+                _codes(q @ k.swapaxes(-1, -2), 2 * at + _ROOT_BITS - logit), logit, _SOFTMAX_BITS
             )
             # At the scale of the values: they are averaged.
-            x = add(x, f"{block}.out", vit.merged(_int8(weights @ v, _SOFTMAX_BITS)), at)
+            x = add(x, f"{block}.out", vit.merged(_codes(weights @ v, _SOFTMAX_BITS)), at)
             name = f"{block}.up"
-            up = _int8(sums(name, norm(x)), _NORM_SCALE + self.layers[name].scale - scales[name])
+            up = _codes(sums(name, norm(x)), _NORM_SCALE + self.layers[name].scale - scales[name])
             gelu = scales[f"{block}.gelu"]
             x = add(x, f"{block}.down", integer_ops.gelu(up, scales[name], gelu), gelu)
-        mean = _int8(norm(x).sum(axis=1), _MEAN_BITS)
+        mean = _codes(norm(x).sum(axis=1), _MEAN_BITS)
         return sums("head", mean)
 
     def predict(self, codes, product=None):
@@ -167,7 +167,7 @@ def quantize(parameters, codes, n=_GROUP, m=_GROUP):
     seen = {}
     vit.forward(parameters, codes, lambda name, x: seen.setdefault(name, []).append(x))
     sparse = vit.block_layers(parameters)
-    scales = {"residual": _largest_scale(seen["residual"], _INT16), "norm": _best_scale(seen["residual"])}
+    scales = {"residual": _largest_scale(seen["residual"], _INT16)}
     for name in sparse:
         block, layer = name.split(".")
         if layer == "qkv":
@@ -224,8 +224,9 @@ def from_bytes(data):
         raise ValueError(f"an integer vision transformer lacks {error}") from None
 
 
-def _int8(x, shift):
-    return np.clip(pwl.round_shift(x, shift), -_INT8 - 1, _INT8)
+def _codes(sums, shift, bits=8, residual=None):
+    """The requantizer's codes; it multiplies by a power of two."""
+    return requantize(sums, 0, *dyadic(2.0**-shift), bits, residual=residual)
 
 
 def _rounded(x, scale, top=_INT8):

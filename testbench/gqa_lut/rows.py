@@ -7,7 +7,6 @@ from ..stream import STALL_PAIRS, packed
 
 __all__ = ["kinds", "lengths", "payloads", "phases_of_rows", "tried"]
 
-_CODES = (-128, 127)
 _SHORT = 12  # up to which every length is tried
 
 
@@ -21,14 +20,19 @@ def lengths(rng, longest, total):
     return sizes
 
 
-def kinds(rng, length):
+def _limits(bits):
+    return -1 << (bits - 1), (1 << (bits - 1)) - 1
+
+
+def kinds(rng, length, bits=8):
     """A row of each kind: random, extremes of all sorts, constant, narrow, one that sticks out.
 
     Returns
     -------
     list of ndarray of int64
+        Of `bits` bits.
     """
-    low, high = _CODES
+    (low, high), unit = _limits(bits), 1 << (bits - 8)
     outlier = np.full(length, low)
     outlier[rng.integers(length)] = high
     alone = np.full(length, high)
@@ -42,7 +46,7 @@ def kinds(rng, length):
         outlier,
         alone,
         np.arange(length) % 3 - 1,
-        np.clip(np.rint(rng.normal(rng.integers(-60, 60), rng.integers(1, 40), length)), low, high),
+        np.clip(np.rint(unit * rng.normal(rng.integers(-60, 60), rng.integers(1, 40), length)), low, high),
     ]
     return [row.astype(np.int64) for row in rows]
 
@@ -74,7 +78,7 @@ def tried(longest):
     return {*range(1, min(_SHORT, longest) + 1), longest}
 
 
-def phases_of_rows(bench, longest, phase, ones):
+def phases_of_rows(bench, longest, phase, ones, bits=8):
     """Rows of all kinds; rows of equal and of mixed lengths, to the cycle; stalls after resets; rows that are too long.
 
     Parameters
@@ -88,19 +92,23 @@ def phases_of_rows(bench, longest, phase, ones):
         as many cycles as the model says; and `marked`: which rows have their `last`.
     ones : int
         Rows of one element that follow the longest row: more than can wait behind it.
+    bits : int
+        Of an element.
 
     Returns
     -------
     list of Phase
     """
     rng = bench.rng
-    low, high = _CODES
+    low, high = _limits(bits)
 
     def random_rows(wanted):
         return [rng.integers(low, high, length, endpoint=True) for length in wanted]
 
     phases = [
-        phase(f"rows of {length}", [row for _ in range(2 if length <= _SHORT else 1) for row in kinds(rng, length)])
+        phase(
+            f"rows of {length}", [row for _ in range(2 if length <= _SHORT else 1) for row in kinds(rng, length, bits)]
+        )
         for length in sorted(tried(longest))
     ]
     for length in sorted({min(length, longest) for length in (1, 2, 3, 7, longest)}):
@@ -115,7 +123,7 @@ def phases_of_rows(bench, longest, phase, ones):
         cut = int(rng.integers(1, 6 * min(longest, 100)))
         rows = random_rows(lengths(rng, longest, 600))
         phases.append(phase("left by a reset", rows, sink="heavy", cut=cut, reset=True))
-        rows = [rng.choice(np.array(kinds(rng, length))) for length in lengths(rng, longest, max(count, 1))]
+        rows = [rng.choice(np.array(kinds(rng, length, bits))) for length in lengths(rng, longest, max(count, 1))]
         name = f"random rows, stalls {source} in, {sink} out"
         phases.append(phase(name, rows, source=source, sink=sink, reset=True, vectors=count))
 

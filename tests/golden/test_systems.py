@@ -12,7 +12,7 @@ import pytest
 
 from bitloom import golden
 
-SYSTEMS = ("anda", "gqa_lut", "mx", "olive", "sat", "sevedo", "systolic")
+SYSTEMS = ("anda", "gqa_lut", "machine", "mx", "olive", "sat", "sevedo", "systolic")
 
 
 def system(name):

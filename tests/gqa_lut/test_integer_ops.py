@@ -1,18 +1,22 @@
 """golden.integer_ops against plain integers, written from the recipes; golden.integer_model on the real encoder."""
 
+import functools
 import json
 import math
+from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
 import pytest
+import toy_encoder
 from click.testing import CliRunner
 
 from bitloom.cli import program as cli
 from bitloom.golden.gqa_lut import integer_ops
+from bitloom.golden.gqa_lut.fine_root import fine_root
 from bitloom.golden.gqa_lut.integer_ops import exponentials, gelu, inverse_root, layernorm, reciprocal, softmax
 from bitloom.golden.gqa_lut.pwl import shipped
-from bitloom.golden.workloads import integer_model, transformer
+from bitloom.golden.workloads import integer_model, machine_losses, transformer
 from bitloom.golden.workloads.sentences import CALIBRATION, SENTENCES
 
 
@@ -46,13 +50,32 @@ def plain_softmax(row, s, out_bits, entries=8, mask=None):
     return [min(max(rsh(x * r, 13 + n - out_bits), 0), 2**out_bits - 1) for x in e]
 
 
-def plain_layernorm(row, out_shift, epsilon=1, entries=8):
-    table, count = shipped(f"rsqrt-normalized-{entries}")[6], len(row)
-    s1, s2 = sum(row), sum(q * q for q in row)
+def plain_layernorm(row, out_shift, epsilon=1, entries=8, bits=8):
+    count, s1, s2 = len(row), sum(row), sum(q * q for q in row)
     v = count * s2 - s1 * s1 + epsilon
     mm = (v.bit_length() - 1) >> 1
-    r = unit(shift_right(v, 2 * mm - 6), table, 6)
-    return [min(max(rsh((count * q - s1) * r, 12 + mm - out_shift), -128), 127) for q in row]
+    if entries == 192:
+        r, fraction = plain_root(shift_right(v, 2 * mm - 14)), 16
+    else:
+        r, fraction = unit(shift_right(v, 2 * mm - 6), shipped(f"rsqrt-normalized-{entries}")[6], 6), 12
+    low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    return [min(max(rsh((count * q - s1) * r, fraction + mm - out_shift), low), high) for q in row]
+
+
+@functools.cache
+def plain_segment(number):
+    """Value and drop of a segment of 1/sqrt(x), in decimal numbers of many digits."""
+
+    def root(x):
+        return Decimal(2**18) / (Decimal(x) / 128).sqrt()
+
+    begin, end, middle = root(2 * number), root(2 * number + 2), root(2 * number + 1)
+    return round(begin - ((begin + end) / 2 - middle) / 2), round(begin - end)
+
+
+def plain_root(code):
+    value, drop = plain_segment(code >> 8)
+    return rsh(value * 256 - drop * (code & 255), 10)
 
 
 def rows(rng, length, count=6):
@@ -218,6 +241,54 @@ def test_the_relative_errors_of_normalized_tables():
         assert np.abs(error).max() < largest and np.sqrt(np.mean(np.square(error))) < mean
 
 
+def wide_rows(rng, length, bits):
+    """Random rows of `bits` bits, narrow ones, and the extremes."""
+    low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    drawn = rng.integers(low, high, (4, length), endpoint=True)
+    narrow = rng.integers(-3, 4, length)
+    return np.array([*drawn, *(drawn >> 5), np.where(np.arange(length) % 2, low, high), np.full(length, low), narrow])
+
+
+@pytest.mark.parametrize("bits", [8, 9, 13, 16])
+@pytest.mark.parametrize("entries", [8, 192])
+def test_layernorm_of_more_bits_against_plain_integers(bits, entries):
+    rng = np.random.default_rng(bits)
+    root = {"fine": True} if entries == 192 else {}
+    for length in (1, 2, 3, 50):
+        for output_bits in (8, bits, 16):
+            q, out_shift = wide_rows(rng, length, bits), int(rng.integers(output_bits))
+            found = layernorm(q, out_shift, epsilon=3, input_bits=bits, output_bits=output_bits, **root)
+            assert found.tolist() == [plain_layernorm(row, out_shift, 3, entries, output_bits) for row in q.tolist()]
+
+
+def test_layernorm_of_the_longest_rows_is_exact():
+    """Sums that need all of 62 bits."""
+    for row in (np.full(1 << 16, -(1 << 15)), np.where(np.arange(1 << 16) % 2, -(1 << 15), (1 << 15) - 1)):
+        found = layernorm(row, 10, input_bits=16, output_bits=16, fine=True)
+        assert found[:2].tolist() == plain_layernorm(row.tolist(), 10, 1, 192, 16)[:2]
+
+
+def test_the_fine_root_is_within_0_0022_percent():
+    codes = np.arange(1 << 14, 1 << 16)
+    found = fine_root(codes)
+    assert found.min() == 1 << 15 and found.max() == (1 << 16) - 1
+    assert (np.diff(found) <= 0).all()
+    assert np.abs(found / 2.0**16 * np.sqrt(codes / 2.0**14) - 1).max() < 2.2e-5
+
+
+@pytest.mark.parametrize(
+    ("root", "rms", "largest"), [({}, (8, 15), (50, 300)), ({"fine": True}, (0.28, 0.3), (0.5, 2))], ids=["8", "192"]
+)
+def test_layernorm_in_16_bits_against_floating_point(root, rms, largest):
+    """In units of the last place: 8 entries are worth 9 bits, 192 all 16."""
+    x = np.random.default_rng(0).normal(size=(300, 384))
+    q = np.clip(np.rint(x * 5000), -(1 << 15), (1 << 15) - 1).astype(np.int64)
+    real = (q - q.mean(axis=-1, keepdims=True)) / q.std(axis=-1, keepdims=True) * (1 << 12)
+    error = layernorm(q, 12, input_bits=16, output_bits=16, **root) - real
+    assert rms[0] < np.sqrt(np.square(error).mean()) < rms[1]
+    assert largest[0] < np.abs(error).max() < largest[1]
+
+
 def test_layernorm_is_within_1_percent():
     rng = np.random.default_rng(2)
     for length in (64, 192, 768):
@@ -262,6 +333,14 @@ def test_bad_input():
         layernorm([1], 8)
     with pytest.raises(ValueError, match=r"^epsilon must be 1 to 2\*\*32, not 0$"):
         layernorm([1], epsilon=0)
+    with pytest.raises(ValueError, match=r"^output_bits must be 8 to 16, not 17$"):
+        layernorm([1], output_bits=17)
+    with pytest.raises(ValueError, match=r"^codes must be -512 to 511, they are 0 to 512$"):
+        layernorm([0, 512], input_bits=10)
+    with pytest.raises(ValueError, match=r"^layernorm needs rows of 1 to 2\*\*16 codes, not the shape \(65537,\)$"):
+        layernorm(np.zeros(65537, int), input_bits=16)
+    with pytest.raises(ValueError, match=r"^table must be None where the root is fine$"):
+        inverse_root(5, shipped("rsqrt-normalized-8")[6], fine=True)
     with pytest.raises(ValueError, match=r"^out_scale must be 0 to 15, not 16$"):
         gelu([1], 5, 16)
 
@@ -392,24 +471,48 @@ def test_bad_requests_to_the_model(scales):
 
 
 def test_command(monkeypatch, tmp_path):
-    row = {"exact": 0.99991, "8": 0.5, "16": 0.25}
+    row, loss = {"exact": 0.99991, "8": 0.5, "16": 0.25}, {"8": 0.99414, "16": 0.99466}
     scales = {"layer.0.attention.softmax": integer_model.Scales("softmax", 4, 8)}
     monkeypatch.setattr(integer_model, "compare", lambda *arguments: ({"softmax": row, "all": row}, scales))
-    monkeypatch.setattr(transformer.Encoder, "load", lambda: None)
-    file = tmp_path / "found.json"
-    result = CliRunner().invoke(cli.bitloom, ["evaluate", "integer-ops", "--json", str(file)])
+    monkeypatch.setattr(machine_losses, "compare", lambda *arguments: {"linear": loss, "all": loss})
+    folder, file = toy_encoder.write(tmp_path / "model"), tmp_path / "found.json"
+    words = ["evaluate", "integer-ops", "--model", str(folder), "--json", str(file)]
+    result = CliRunner().invoke(cli.bitloom, words)
     assert result.output.splitlines() == [
         "Mean cosine similarity of 24 sentence embeddings with those of FP32",
         "replaced  exact   8       16",
         "softmax   0.9999  0.5000  0.2500",
         "all       0.9999  0.5000  0.2500",
+        "",
+        "The integer encoder: one operation more a row",
+        "added   8       16",
+        "linear  0.9941  0.9947",
+        "all     0.9941  0.9947",
     ]
     assert json.loads(file.read_text()) == {
         "calibration_sentences": 8,
         "sentences": 24,
         "cosine": {"softmax": row, "all": row},
         "scales": {"layer.0.attention.softmax": {"kind": "softmax", "input": 4, "output": 8, "gamma": None}},
+        "encoder": {"linear": loss, "all": loss},
     }
     assert integer_ops.__all__ == sorted(integer_ops.__all__)
     with pytest.raises(cli.click.UsageError):
         CliRunner().invoke(cli.bitloom, ["evaluate", "other"], standalone_mode=False, catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    "sizes, message",
+    [
+        ({}, "no such folder, expected one with config.json and model.safetensors"),
+        ({"hidden": 36}, "hidden_size must be a multiple of 8 up to 65536, not 36"),
+    ],
+)
+def test_command_refuses_other_models_in_one_line(tmp_path, sizes, message):
+    folder, file = tmp_path / "model", tmp_path / "found.json"
+    if sizes:
+        toy_encoder.write(folder, **sizes)
+    words = ["evaluate", "integer-ops", "--model", str(folder), "--json", str(file)]
+    with pytest.raises(ValueError, match=message):
+        CliRunner().invoke(cli.bitloom, words, standalone_mode=False, catch_exceptions=False)
+    assert not file.exists()

@@ -14,12 +14,13 @@ from benches import passes
 
 from bitloom.cores.catalogue import lookup
 from bitloom.cores.generate import generate
-from bitloom.cores.gqa_lut.pwl_datapath import round_shift_saturate, select
+from bitloom.cores.gqa_lut.pwl_datapath import select
 from bitloom.cores.gqa_lut.pwl_unit import PwlUnit, PwlUnitConfig
 from bitloom.golden.gqa_lut import pwl
 from bitloom.golden.gqa_lut import pwl_unit as golden
 from bitloom.golden.gqa_lut.pwl import PwlTable
 from bitloom.hdl.integer.leading_one import align_leading_one
+from bitloom.hdl.integer.rounding import round_shift_saturate
 from bitloom.testbench.formal import StreamContract, prove, prove_emission, prove_no_path
 
 CORE = lookup("pwl-unit")

@@ -19,6 +19,7 @@ from click.testing import CliRunner
 
 from bitloom.cli import program as cli
 from bitloom.cores.catalogue import lookup
+from bitloom.golden import archive
 from bitloom.golden.gqa_lut import integer_ops
 from bitloom.golden.sat import sparse as nm_sparse
 from bitloom.golden.workloads import bdwp, vit, vit_integer
@@ -202,8 +203,7 @@ def slow_logits(model, codes):
         return [min(max(a + b, -32768), 32767) for a, b in zip(x, rounded, strict=True)]
 
     def norm(x):
-        codes = [code(a * Fraction(2) ** -scales["residual"], scales["norm"]) for a in x]
-        return integer_ops.layernorm(codes, 5).tolist()
+        return integer_ops.layernorm(x, 5, input_bits=16).tolist()
 
     x = [added(p, linear("embed", c, 4)) for p, c in zip(model.position.tolist(), codes.tolist(), strict=True)]
     for block in range(len(layers) // 4):
@@ -293,9 +293,13 @@ def test_a_trained_sparse_model_classifies_digits(trained):
         (lambda data: b"", "it is no integer vision transformer"),
         (lambda data: data[:-40], "it is no integer vision transformer"),
         (lambda data: data[:3000] + bytes([data[3000] ^ 1]) + data[3001:], "it is no integer vision transformer"),
-        (lambda data: bdwp.State.begin({}, {}).to_bytes(), "lacks 'weights'"),
+        (lambda data: archive.pack(2, {}, {}), "lacks 'weights'"),
+        (
+            lambda data: bdwp.State.begin({}, {}).to_bytes(),
+            "the version of the integer vision transformer must be 2, not 1",
+        ),
     ],
-    ids=["empty", "cut", "changed", "checkpoint"],
+    ids=["empty", "cut", "changed", "other", "version"],
 )
 def test_files_that_are_no_models_are_refused(change, message):
     data = (DATA / "bdwp-2-8-seed1.int8.npz").read_bytes()

@@ -1,0 +1,109 @@
+"""One lane of the requantizer: its part of the tables, and the arithmetic of one channel a cycle.
+
+33 bits times 16 are two products of 16 x 16 bits without sign, which is what one DSP block of any family takes, and a
+correction of the upper half for the sign. Of the product's lowest bits only the carry into the half of the least shift
+is of use, which is why the shifts begin at 8.
+"""
+
+from amaranth import Cat, Module, Mux, signed
+from amaranth.lib import data, memory
+from amaranth.lib.wiring import In, Out
+
+from ...golden.machine.requantizer import SHIFTS
+from ...hdl.emission.replicate import Replicable
+from ...hdl.floating.formats import stage, take
+from ...hdl.integer.rounding import round_saturate, shift_noting
+
+__all__ = ["ENTRY", "RequantizerLane"]
+
+#: What a table has of a channel: `bias`, `multiplier`; `shift`, less the least one.
+ENTRY = data.StructLayout({"bias": signed(32), "multiplier": 16, "shift": range(len(SHIFTS))})
+
+_HALF = 16  # bits of the lower half of a biased sum
+
+
+class RequantizerLane(Replicable):
+    """Scale a sum by the entry of its channel, in 7 cycles.
+
+    Parameters
+    ----------
+    bits : int
+        Of a code.
+    words : int
+        Entries that the memory holds.
+    residual : bool
+        Whether codes of 16 bits are added.
+
+    Attributes
+    ----------
+    write : in 1
+        Keep `entry` at `write_address`.
+    write_address : in
+    entry : in, `ENTRY`
+    en : in 1
+        All registers load where it is high.
+    read : in 1
+        Fetch the entry at `address`; only with `en`, and never from where `write` is.
+    address : in
+    sum : in signed(32)
+        For that entry.
+    residual : in signed(16)
+        For the sum of 6 enabled cycles before. Only with `residual`.
+    code : out
+        Of the sum of 7 enabled cycles before.
+    """
+
+    def __init__(self, bits, words, residual):
+        self.bits, self.words, self.adds = bits, words, residual
+        ports = {
+            "write": In(1),
+            "write_address": In(range(words)),
+            "entry": In(ENTRY),
+            "en": In(1),
+            "read": In(1),
+            "address": In(range(words)),
+            "sum": In(signed(32)),
+            "code": Out(signed(bits)),
+        }
+        super().__init__(ports | ({"residual": In(signed(16))} if residual else {}))
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.table = table = memory.Memory(shape=ENTRY, depth=self.words, init=[])
+        write, read = table.write_port(), table.read_port()
+        m.d.comb += [
+            write.en.eq(self.write),
+            write.addr.eq(self.write_address),
+            write.data.eq(self.entry),
+            read.en.eq(self.read),
+            read.addr.eq(self.address),
+        ]
+        taken = stage(m, "taken", self.en, sum=self.sum)
+        # A memory of an ECP5 takes half a cycle of 100 MHz to read.
+        entry = stage(m, "entry", self.en, sum=taken.sum, **{name: read.data[name] for name, _ in ENTRY})
+        biased = stage(m, "biased", self.en, value=entry.sum + entry.bias, **take(entry, "multiplier", "shift"))
+        # Of the leading bit, which counts below zero, the product is the multiplier itself.
+        value, multiplier = biased.value, biased.multiplier
+        products = stage(
+            m,
+            "products",
+            self.en,
+            low=value[:_HALF] * multiplier,
+            high=value[_HALF : 2 * _HALF] * multiplier,
+            leading=Mux(value[-1], -multiplier, 0),
+            shift=biased.shift,
+        )
+        # The lowest bit is the half of the least shift.
+        lowest = SHIFTS[0] - 1
+        upper = (Cat(products.low[_HALF:], products.leading).as_signed() + products.high)[: 49 - _HALF]
+        scaled = stage(
+            m, "scaled", self.en, value=Cat(products.low[lowest:_HALF], upper).as_signed(), **take(products, "shift")
+        )
+        # What is beyond 17 bits no residual code brings back into the range.
+        whole = 17 if self.adds else self.bits
+        moved, beyond = shift_noting(m, "shifted", scaled.value, scaled.shift, whole)
+        shifted = stage(m, "moved", self.en, value=moved, beyond=beyond, sign=scaled.value[-1])
+        total = shifted.value + (self.residual << 1) if self.adds else shifted.value
+        code = round_saturate(m, "code", total, shifted.beyond, shifted.sign, signed(self.bits))
+        m.d.comb += self.code.eq(stage(m, "output", self.en, code=code).code)
+        return m
