@@ -1,20 +1,22 @@
 """Sphinx: the table of a standard's clauses, where a page has a fence ```` ```{conformance} ````."""
 
 import json
+from pathlib import Path
 
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 from bitloom.cores.sheet import html
-from bitloom.cores.sheet.measured import FOLDER
+
+CLAUSES = Path(__file__).parents[1] / "systems" / "mx.json"
 
 
 class Conformance(SphinxDirective):
-    """The table of `docs/measurements/conformance.json`."""
+    """The table of `docs/systems/mx.json`."""
 
     def run(self):
         """The table as HTML."""
-        rows = json.loads((FOLDER / "conformance.json").read_text())
+        rows = json.loads(CLAUSES.read_text())
         cells = [(row["clause"], row["says"], row["word"], row["here"], f"`{row['test']}`") for row in rows]
         table = html.table(("clause", "it says", "word", "here", "test"), cells)
         return [nodes.raw("", table, format="html")]

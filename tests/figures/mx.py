@@ -15,7 +15,7 @@ from bitloom.synth.room import TooSmall
 
 from .tables import Table
 
-_CONFORMANCE = Path(__file__).parents[2] / "docs" / "measurements" / "conformance.json"
+_CLAUSES = Path(__file__).parents[2] / "docs" / "systems" / "mx.json"
 
 _GROUPS = {
     "hgq": {},
@@ -28,7 +28,7 @@ _PARTS = ("ice40-hx8k", "ecp5-25k")
 
 def conformance():
     """Each clause of the standard, what it says, what holds here, and the test that shows it."""
-    for row in json.loads(_CONFORMANCE.read_text()):
+    for row in json.loads(_CLAUSES.read_text()):
         yield row["clause"], row["word"], row["says"], row["here"], row["test"]
 
 
