@@ -39,7 +39,7 @@ class RequantizerConfig(Config):
 
     @property
     def sum_layout(self):
-        """Payload of the sums: `sums`; `word` of the table with their entries; `release`; `last`.
+        """Payload of the sums: `sums`, lane 0 lowest; `word` of the table with their entries; `release`; `last`.
 
         `release`: this is the last transfer that needs the table. `last` goes along.
         """
@@ -56,12 +56,12 @@ class RequantizerConfig(Config):
 
     @property
     def residual_layout(self):
-        """Payload of the residual codes: one for each lane, in units of the results."""
+        """Payload of the residual codes: one for each lane, lane 0 lowest, in units of the results."""
         return data.ArrayLayout(signed(16), self.lanes)
 
     @property
     def out_layout(self):
-        """Payload of the output: `codes`, the first lane's lowest; `last`, as it came with the sums."""
+        """Payload of the output: `codes`, lane 0 lowest; `last`, as it came with the sums."""
         return data.StructLayout({"codes": data.ArrayLayout(signed(self.output_bits), self.lanes), "last": 1})
 
 
