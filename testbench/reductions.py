@@ -22,10 +22,15 @@ class Draw:
     whole : int
         Transfers of a block.
     rng : numpy.random.Generator
+
+    Attributes
+    ----------
+    often : dict of str to int
+        Kinds of which more than one long reduction is drawn for their phase, and how many.
     """
 
     def __init__(self, kinds, whole, rng):
-        self.kinds, self.whole, self.rng = kinds, whole, rng
+        self.kinds, self.whole, self.rng, self.often = kinds, whole, rng, {}
 
     def steps(self):
         """Some number of transfers: around a block, so many that sums can cancel, or anything up to six blocks."""
@@ -101,7 +106,8 @@ async def run(bench, draw, fields, steady, describe):
         return Phase(name, **fields(reductions), **options)
 
     for kind in draw.kinds:
-        phases.append(phase(kind, [draw(steps, kind) for steps in (1, 2 * whole, 5 * whole + 1)]))
+        lengths = (1, 2 * whole, *[5 * whole + 1] * draw.often.get(kind, 1))
+        phases.append(phase(kind, [draw(steps, kind) for steps in lengths]))
     for steps in _lengths(whole):
         drawn = [draw(steps) for _ in range(3)]
         name = f"reductions of {steps} transfers"

@@ -10,9 +10,10 @@ from .. import reductions
 __all__ = ["FAR", "KINDS", "Draw", "Reduction", "cover"]
 
 #: Kinds of operands: any codes with scales near each other; all of one sign and the largest; few that are not zero;
-#: blocks that take back an earlier one; that take back the one before but for an element; sums that lie halfway between
-#: two FP32 numbers; scales that are NaN; quantized numbers.
-KINDS = ("any", "extreme", "zeros", "cancelling", "near", "ties", "nan", "numbers")
+#: blocks that take back an earlier one; that take back the one before but for an element; sums of pieces, of which the
+#: highest ones are taken back, and to which half of their last bit is added, or a little more or less; sums that lie
+#: halfway between two FP32 numbers; scales that are NaN; quantized numbers.
+KINDS = ("any", "extreme", "zeros", "cancelling", "near", "pieces", "ties", "nan", "numbers")
 #: Kinds of formats whose scales reach beyond FP32: terms and sums around the least normal number, and around the
 #: largest one, drawn and made.
 FAR = ("small", "least", "large", "most")
@@ -28,6 +29,8 @@ _TERMS = {
 }
 
 _LEAST = 2.0**-126
+#: Exponents of two scales together, and of one, that all formats have.
+_TOP, _LOWEST = 14, -9
 
 
 class Reduction:
@@ -129,6 +132,7 @@ class Draw(reductions.Draw):
 
     def __init__(self, config, rng):
         super().__init__(KINDS if config.fmt.two_level else (*KINDS, *FAR), config.steps, rng)
+        self.often = {"pieces": 30}
         self.config, self.fmt = config, config.fmt
 
     def make(self, steps, kind):
@@ -148,6 +152,8 @@ class Draw(reductions.Draw):
             for block in range(1, blocks, 2):
                 self._take_back(codes, scales, block, block - 1)
                 codes[0][:, block, 0] ^= rng.integers(0, 2, counts[0]).astype(np.uint8)
+        elif kind == "pieces":
+            self._pieces(codes, scales)
         elif kind in _TERMS:
             self._make_terms(codes, scales, _TERMS[kind])
         return Reduction(config, kind, *(self._tensor(*side, k) for side in zip(codes, scales, strict=True)))
@@ -208,6 +214,34 @@ class Draw(reductions.Draw):
         w[:, block] = w[:, earlier]
         for side in scales:
             side[:, block] = side[:, earlier]
+
+    def _pieces(self, codes, scales):
+        """Of five blocks each three of falling weight, the first one or nearly it taken back, and half of a last bit."""
+        rng, (x, w), element = self.rng, codes, self.fmt.element
+        # A power of two squared, and the least product: about a sixty-fourth of that.
+        power, least = int(2.0**element.emax), 2.0**-element.fraction_bits
+        x[:, :, 2:] = 0
+        fall, total = int(rng.integers(4, 17)), 0.0
+        for block in range(x.shape[1]):
+            place = block % 5
+            exponent = _TOP - fall * place
+            if place == 3:
+                exponent = _TOP
+                self._take_back(codes, scales, block, block - 3)
+                x[:, block, 1] ^= rng.integers(0, 2, len(x)).astype(np.uint8)
+            elif place == 4 and total:
+                # That of the first row and column.
+                exponent = int(np.frexp(total)[1]) - 25 - 2 * element.emax
+                x[:, block, 0], w[:, block, 0] = self._code_of(power * rng.choice([-1, 1])), self._code_of(power)
+                x[:, block, 1] = rng.choice([0, self._code_of(least), self._code_of(-least)], len(x))
+                w[:, block, 1] = self._code_of(least)
+            exponent = max(exponent, 2 * _LOWEST)
+            for side, half in zip(scales, (exponent // 2, -(-exponent // 2)), strict=True):
+                side[:, block] = self._scale_of(half)
+            values = [
+                np.ldexp(element.integers[side[0, block]].astype(float), -element.fraction_bits) for side in codes
+            ]
+            total += float(values[0] @ values[1]) * 2.0**exponent
 
     def _make_terms(self, codes, scales, terms):
         """The first blocks: one product each, of which the term is known; all of the other sign in every second one."""
