@@ -216,7 +216,7 @@ class Draw(reductions.Draw):
             side[:, block] = side[:, earlier]
 
     def _pieces(self, codes, scales):
-        """Of five blocks each three of falling weight, the first one or nearly it taken back, and half of a last bit."""
+        """Of five blocks each three of falling weight, the first or nearly it taken back, and half of a last bit."""
         rng, (x, w), element = self.rng, codes, self.fmt.element
         # A power of two squared, and the least product: about a sixty-fourth of that.
         power, least = int(2.0**element.emax), 2.0**-element.fraction_bits
