@@ -1,14 +1,16 @@
 """The piecewise-linear unit of GQA-LUT (DAC 2024), and what it is compared with.
 
 `int8` is the paper's: compare the code with all breakpoints, select slope and intercept, multiply, add the intercept
-shifted by the scale, shift, round, saturate. `int32` and `fp32` are the same with wider numbers, the baselines of the
+shifted by the scale, shift, round, saturate. `int16` is the same with numbers of 16 bits, for inputs that 8 bits are
+too few for, as GELU's in an encoder. `int32` and `fp32` are the same with wider numbers, the baselines of the
 paper's comparison; `fp32` has no shifters, as scales are in the numbers. `rom` is the exact function of every code, for
 one fixed scale: 256 bytes, half a block RAM of an iCE40, and smaller than any of them where a block RAM is free.
 
 What is called the paper's is known from summaries and from its public code, see `golden.gqa_lut.pwl`. The ranges of
 `wide`, by powers of 8 and 16, are derived; the loading of tables, all roundings and the ROM are our choice.
 
-Loaded tables cost registers: 8 * (3 * entries - 1) of them, twice what the rest of the `int8` unit has for 8 entries.
+Loaded tables cost registers: 8 * (3 * entries - 1) of them, twice what the rest of the `int8` unit has for 8 entries;
+those of `int16` twice as many.
 """
 
 from dataclasses import dataclass
@@ -29,7 +31,7 @@ from .pwl_ranges import largest_range, scaled
 __all__ = ["KINDS", "PwlUnit", "PwlUnitConfig"]
 
 #: Kind: bits of a number.
-KINDS = {"int8": 8, "rom": 8, "int32": 32, "fp32": 32}
+KINDS = {"int8": 8, "int16": 16, "rom": 8, "int32": 32, "fp32": 32}
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class PwlUnitConfig(Config):
         allowed = {}
         if self.kind == "rom":
             allowed["table"] = golden.SHIPPED, "for the kind rom, which holds its function"
-        if self.width == 32:
+        if self.width > 8:
             allowed["table"] = ("none",), of_kind
             allowed |= dict.fromkeys(("unsigned_input", "negate_input", "unsigned_output"), ((False,), of_kind))
         elif not self.loaded:

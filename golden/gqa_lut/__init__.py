@@ -28,6 +28,7 @@ from .pwl import (
     mse,
     multi_range,
     shipped,
+    widened,
 )
 from .pwl_functions import FUNCTIONS, Function, expression
 from .pwl_search import METHODS, Genetic, genetic, search
@@ -60,4 +61,5 @@ __all__ = [
     "search",
     "shipped",
     "softmax",
+    "widened",
 ]

@@ -50,6 +50,7 @@ __all__ = [
     "multi_range",
     "round_shift",
     "shipped",
+    "widened",
 ]
 
 #: Version of the file format.
@@ -308,6 +309,36 @@ def from_breakpoints(
     thresholds = [min(threshold, last) for threshold in thresholds[passed:]] + [last] * passed
     entries = entries[passed:] + entries[-1:] * passed
     return PwlTable(thresholds, *zip(*entries, strict=True), fraction_bits, negate_input, width)
+
+
+def widened(table, s, to):
+    """The same function of 16-bit codes: a table for the scale `to` of one of 8 bits for the scale `s`.
+
+    Segments, slopes and intercepts do not change. Of a segment that no code of 8 bits reaches, the codes begin where
+    those of 8 bits end.
+
+    Parameters
+    ----------
+    table : PwlTable
+        Of 8 bits.
+    s, to : int
+        Scales, 0 to 7 and `s` to ``s + 8``.
+
+    Returns
+    -------
+    PwlTable
+
+    Raises
+    ------
+    ValueError
+        For a scale or a table that cannot be.
+    """
+    if table.width != 8:
+        raise ValueError(f"the table's width must be 8, not {table.width}")
+    if not s <= to <= s + 8:
+        raise ValueError(f"the scale must be {s} to {s + 8}, not {to}")
+    thresholds = [(threshold + 1 << to - s) - 1 for threshold in table.thresholds]
+    return PwlTable(thresholds, table.slopes, table.intercepts, table.fraction_bits, table.negate_input, 16)
 
 
 def multi_range(z, table, function, fraction_bits=0):

@@ -100,13 +100,13 @@ class _Traffic:
 
 
 def _codes(config, rng, table=None):
-    """All codes of 8 bits; of 32 bits the extremes, those about the thresholds, and random ones."""
+    """All codes of 8 bits; of more bits the extremes, those about the thresholds, and random ones."""
     if config.width == 8:
         codes = np.arange(256)
         return rng.permutation(codes if config.unsigned_codes else (codes ^ 128) - 128)
-    low, high = -(1 << 31), (1 << 31) - 1
+    low, high = -(1 << (config.width - 1)), (1 << (config.width - 1)) - 1
     near = [t + d for t in (table.thresholds if table else ()) for d in (-1, 0, 1)]
-    random = rng.integers(low, high, 60, endpoint=True) >> rng.integers(0, 31, 60)
+    random = rng.integers(low, high, 60, endpoint=True) >> rng.integers(0, config.width - 1, 60)
     return rng.permutation(np.concatenate([np.clip(near, low, high), [low, high, -1, 0, 1], random]).astype(np.int64))
 
 
@@ -120,8 +120,8 @@ def _table(config, rng):
     parts = []
     for _ in range(2):
         values = rng.integers(low, high, config.entries, endpoint=True)
-        if config.width == 32:
-            values >>= rng.integers(0, 31, config.entries)
+        if config.width > 8:
+            values >>= rng.integers(0, config.width - 1, config.entries)
         extreme = rng.random(config.entries) < 1 / 8
         parts.append(np.where(extreme, rng.choice([low, high], config.entries), values).tolist())
     return pwl.PwlTable(thresholds.tolist(), *parts, 6, config.negate_input, config.width)
@@ -216,7 +216,7 @@ def _every_scale(bench):
     config, rng = bench.config, bench.rng
     traffic, table = _Tables(bench), _table(config, rng)
     scales = [(s, shift) for s in range(config.width) for shift in range(2 * config.width)]
-    if config.width == 32:
+    if config.width > 8:
         scales = [scales[index] for index in rng.permutation(len(scales))[:150]]
     traffic.load_table(table, 0, 0)
     for s, shift in scales:
@@ -244,8 +244,8 @@ def _no_tables(bench):
     words = golden.words(config, table, s, shift)
     bad = [[words[-1] >> half << half | wrong] for wrong in {config.width, (1 << half) - 1, 1 << (half - 1)}]
     phases = [_spoiled(bench, "scales out of range", [(part,) for part in bad])]
-    if config.width == 32:
-        bad = [[s | wrong << half] for wrong in (64, (1 << 16) - 1, 1 << 15)]
+    if config.width > 8:
+        bad = [[s | wrong << half] for wrong in (2 * config.width, (1 << half) - 1, 1 << (half - 1))]
         phases.append(_spoiled(bench, "shifts out of range", [(part,) for part in bad]))
     return [*phases, _spoiled(bench, "a table without an end", [(words[:1], False), (words[1:-1], False)])]
 

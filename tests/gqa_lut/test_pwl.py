@@ -17,6 +17,7 @@ from bitloom.golden.gqa_lut.pwl import (
     multi_range,
     round_shift,
     shipped,
+    widened,
 )
 from bitloom.golden.gqa_lut.pwl_functions import FUNCTIONS, expression, lookup
 from bitloom.golden.workloads import transformer
@@ -178,6 +179,44 @@ def test_from_breakpoints_is_the_comparison_with_rounded_breakpoints(seed):
                 entry = sum(x >= point for point in rounded)
                 expected.append(slopes[entry] * x + intercepts[entry] * 2**s)
             assert accumulate(np.array(codes), table, s).tolist() == expected
+
+
+@pytest.mark.parametrize("name", ["gelu-8", "gelu-16", "hswish-8", "exp-8"])
+def test_a_widened_table_is_the_same_at_the_codes_of_8_bits(name):
+    """And between them it goes on along the same lines."""
+    for s, table in shipped(name).items():
+        codes = np.array(UINT8 if name == "exp-8" else INT8)
+        for to in (s, s + 3, s + 8):
+            finer = to - s
+            wide = widened(table, s, to)
+            assert (accumulate(codes << finer, wide, to) == accumulate(codes, table, s) << finer).all()
+            between = (codes << finer) + (1 << finer >> 1)
+            assert accumulate(between, wide, to).tolist() == [unit(q, wide, to) for q in between.tolist()]
+            entries = [sum(q > t for t in table.thresholds) for q in codes.tolist()]
+            assert [sum(q > t for t in wide.thresholds) for q in between.tolist()] == entries
+
+
+def test_tables_that_cannot_be_widened():
+    with pytest.raises(ValueError, match=r"^the scale must be 5 to 13, not 14$"):
+        widened(shipped("gelu-8")[5], 5, 14)
+    with pytest.raises(ValueError, match=r"^the table's width must be 8, not 16$"):
+        widened(widened(shipped("gelu-8")[5], 5, 9), 5, 9)
+
+
+def test_gelu_of_16_bits_errs_less_than_of_any_8_bits():
+    """Of inputs up to 8 in magnitude: the scale 2**-4 is the finest that 8 bits have for them."""
+    x = np.random.default_rng(0).normal(-1, 1.5, 20_000).clip(-8, 127 / 16)
+    exact = FUNCTIONS["gelu"](x)
+
+    def rms(table, s, bits):
+        q = np.floor(x * 2.0**s + 0.5).astype(np.int64)
+        assert -1 << (bits - 1) <= q.min() and q.max() < 1 << (bits - 1)
+        return np.sqrt(np.square(accumulate(q, table, s) / 2.0 ** (s + table.fraction_bits) - exact).mean())
+
+    for entries, narrow, wide in ((8, 0.0108, 0.0063), (16, 0.0090, 0.0019)):
+        tables = shipped(f"gelu-{entries}")
+        assert narrow * 0.9 < rms(tables[4], 4, 8) < narrow * 1.1
+        assert wide * 0.9 < rms(widened(tables[5], 5, 12), 12, 16) < wide * 1.1
 
 
 def test_breakpoints_beyond_the_codes():

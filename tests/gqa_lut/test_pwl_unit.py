@@ -236,7 +236,8 @@ def test_wrong_requests_are_refused():
         ),
         ({"table": "div-8", "wide": 5, "fraction": 3}, "wide must be 6 or more with a fraction of 3 bits, not 5"),
         ({"fraction": 3}, "fraction must be 0 without a wide input, not 3"),
-        ({"kind": "int4"}, "kind must be one of int8, rom, int32, fp32, not 'int4'"),
+        ({"kind": "int16", "table": "gelu-8"}, "table must be none for the kind int16, not gelu-8"),
+        ({"kind": "int4"}, "kind must be one of int8, int16, rom, int32, fp32, not 'int4'"),
     ):
         with pytest.raises(ValueError, match=f"^{message}$"):
             PwlUnitConfig(**fields)
@@ -296,6 +297,7 @@ def check(parameters, vectors, seed=1):
     "parameters",
     (
         ["entries=8"],
+        ["kind=int16"],
         ["kind=fp32"],
         ["kind=rom", "table=exp-8", "out_scale=8", "unsigned_output=true"],
         ["table=div-8", "wide=20", "fraction=4"],
@@ -317,6 +319,7 @@ def test_unit_matches_its_golden_model(parameters):
         ["unsigned_input=true", "negate_input=true", "unsigned_output=true"],
         ["unsigned_input=true", "entries=16"],
         ["negate_input=true"],
+        ["kind=int16", "entries=16"],
         ["kind=int32"],
         ["kind=int32", "entries=16"],
         ["kind=fp32", "entries=16"],
