@@ -216,32 +216,41 @@ class Draw(reductions.Draw):
             side[:, block] = side[:, earlier]
 
     def _pieces(self, codes, scales):
-        """Of five blocks each three of falling weight, the first or nearly it taken back, and half of a last bit."""
+        """Of five blocks each three of falling weight, the first or nearly it taken back, and half of a last bit.
+
+        The first block of the next five is a little above what is left, so that the sum loses some of its bits. Weights
+        are those of the first row and column.
+        """
         rng, (x, w), element = self.rng, codes, self.fmt.element
         # A power of two squared, and the least product: about a sixty-fourth of that.
         power, least = int(2.0**element.emax), 2.0**-element.fraction_bits
         x[:, :, 2:] = 0
-        fall, total = int(rng.integers(4, 17)), 0.0
+        total, top, fall = 0.0, _TOP, 0
         for block in range(x.shape[1]):
-            place = block % 5
-            exponent = _TOP - fall * place
+            place, leading = block % 5, int(np.frexp(total)[1])
             if place == 3:
-                exponent = _TOP
                 self._take_back(codes, scales, block, block - 3)
                 x[:, block, 1] ^= rng.integers(0, 2, len(x)).astype(np.uint8)
-            elif place == 4 and total:
-                # That of the first row and column.
-                exponent = int(np.frexp(total)[1]) - 25 - 2 * element.emax
+            elif place == 4:
                 x[:, block, 0], w[:, block, 0] = self._code_of(power * rng.choice([-1, 1])), self._code_of(power)
                 x[:, block, 1] = rng.choice([0, self._code_of(least), self._code_of(-least)], len(x))
                 w[:, block, 1] = self._code_of(least)
+            product = self._product(codes, block)
+            if place == 0:
+                fall = int(rng.integers(4, 17))
+                if total:
+                    top = min(leading + int(rng.integers(0, 8)) - int(np.frexp(product)[1]), _TOP)
+            exponent = (top, top - fall, top - 2 * fall, top, leading - 25 - 2 * element.emax)[place]
             exponent = max(exponent, 2 * _LOWEST)
             for side, half in zip(scales, (exponent // 2, -(-exponent // 2)), strict=True):
                 side[:, block] = self._scale_of(half)
-            values = [
-                np.ldexp(element.integers[side[0, block]].astype(float), -element.fraction_bits) for side in codes
-            ]
-            total += float(values[0] @ values[1]) * 2.0**exponent
+            total += product * 2.0**exponent
+
+    def _product(self, codes, block):
+        """The sum of the products of a block of the first row and column, without scales."""
+        element = self.fmt.element
+        x, w = (np.ldexp(element.integers[side[0, block]].astype(float), -element.fraction_bits) for side in codes)
+        return float(x @ w)
 
     def _make_terms(self, codes, scales, terms):
         """The first blocks: one product each, of which the term is known; all of the other sign in every second one."""
