@@ -64,6 +64,9 @@ class Phase:
         Whether to reset the core before it, with whatever is inside.
     ports : dict of str to int
         Values of other input ports.
+    counting : sequence of bool, optional
+        For each item of the leading stream, whether the ports count with it; with the others they are anything. By
+        default they hold their values.
     cut : int or None
         Cycles after which to leave the phase with items inside; a reset must follow.
     capacity : int or None
@@ -90,6 +93,7 @@ class Phase:
     cycles: int | None = None
     reset: bool = False
     ports: dict = field(default_factory=dict)
+    counting: list = ()
     cut: int | None = None
     capacity: int | None = None
     vectors: int = 0
@@ -299,6 +303,8 @@ class Bench:
         ]
         # The consumer first: what it sees in a cycle does not come from what is taken in that cycle.
         sides = [side.__next__ for side in (consumer, *producers)]
+        if len(phase.counting):
+            sides.append(self._changing_ports(phase, leading).__next__)
         self._pending = True
         for side in sides:
             side()
@@ -320,6 +326,15 @@ class Bench:
                 )
         await self._cycles(sides, self.core.latency(self.config) + _DRAIN, lambda: True)
         return True
+
+    def _changing_ports(self, phase, leading):
+        """Drive the ports: their values while an item is offered with which they count, else any."""
+        wires = [(Wire(getattr(self._dut, name)), value) for name, value in phase.ports.items()]
+        while True:
+            counts = len(leading) >= len(phase.counting) or phase.counting[len(leading)]
+            for wire, value in wires:
+                wire.set(value if counts else int(self.rng.integers(1 << wire.width)))
+            yield
 
     async def _cycles(self, sides, count, wanted):
         """Run the sides for `count` cycles, or until no more are `wanted`."""

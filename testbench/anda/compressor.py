@@ -154,6 +154,8 @@ def _items(sets, sizes, mantissa, config, rng):
         "delay": np.tile(np.arange(mantissa), len(sets)).tolist(),
         "flags": np.repeat((exponents == _NONFINITE).any(axis=1), mantissa).tolist(),
         "offending": {"i": int(nonfinite.argmax())} if nonfinite.any() else {},
+        # The mantissa length counts with a set's first values.
+        "counting": np.tile(place == 0, len(sets))[given].tolist(),
     }
 
 

@@ -119,15 +119,19 @@ def _items(rows, n, config):
     """What goes in and what must come out of rows, each of shape (lanes, length), as fields of a `Phase`."""
     m = config.group
     inputs, outputs, after, delay = Collected(config.i_layout), Collected(config.o_layout), [], []
+    counting = []
     for row in rows:
         length = row.shape[1]
         at = np.arange(length)
         start = len(inputs)
         inputs.add(lanes=row.T, last=at == length - 1)
+        # The number of slots counts with a group's first weights.
+        counting += (at % m == 0).tolist()
         kept = nm_sparse.select(nm_sparse.pad(row, m), n, m)
         values, indices = (slots.reshape(config.lanes, -1).T for slots in kept)
         at = np.arange(len(values))
         outputs.add(**{"lanes.value": values, "lanes.index": indices}, last=at == at[-1])
         after += (start + np.minimum((at // n + 1) * m, length) - 1).tolist()
         delay += (at % n).tolist()
-    return {"inputs": inputs.payloads(), "outputs": outputs.payloads(), "after": after, "delay": delay}
+    items = {"inputs": inputs.payloads(), "outputs": outputs.payloads(), "after": after, "delay": delay}
+    return items | {"counting": counting}
