@@ -48,6 +48,8 @@ async def core(bench):
     def phase(name, jobs, legal=False, exact=True, **options):
         if exact:
             options["cycles"] = golden.cycles(jobs, config)
+        # Of operands that are kept, a whole panel goes into the tile before anything moves outside.
+        options["silent"] = max(job.steps for job in jobs) * config.operands[0].steps
         phases.append(Phase(name, **script.items(jobs, legal, "cut" in options), **options))
 
     # Legal operands alone first, for which the flag of illegal pairs must stay low.
