@@ -191,14 +191,7 @@ def compare(file, ranks, plot, json_file):
 
 @options.command("evaluate", "bitloom evaluate integer-ops")
 @click.argument("subject", metavar="integer-ops", type=click.Choice(["integer-ops"]))
-@click.option(
-    "--model",
-    "folder",
-    default="minilm",
-    show_default=True,
-    metavar="M",
-    help="minilm for the installed all-MiniLM-L6-v2, or a folder with config.json and model.safetensors.",
-)
+@options.encoder
 @options.json_file
 def evaluate(subject, folder, json_file):
     """Measure what integer operations do to a sentence encoder.

@@ -16,6 +16,7 @@ __all__ = [
     "board",
     "command",
     "core",
+    "encoder",
     "interface",
     "json_file",
     "json_flag",
@@ -59,6 +60,16 @@ interface = click.option(
 )
 baud = click.option(
     "--baud", type=Whole(1), default=115_200, show_default=True, metavar="N", help="Rate of a serial port."
+)
+
+
+encoder = click.option(
+    "--model",
+    "folder",
+    default="minilm",
+    show_default=True,
+    metavar="M",
+    help="minilm for the installed all-MiniLM-L6-v2, or a folder with config.json and model.safetensors.",
 )
 
 

@@ -20,14 +20,7 @@ def search():
 @search.command(
     "anda", epilog="\b\nExample:\n  bitloom search anda --model minilm --tolerance 0.01 -o minilm.anda.json"
 )
-@click.option(
-    "--model",
-    "folder",
-    default="minilm",
-    show_default=True,
-    metavar="M",
-    help="minilm for the installed all-MiniLM-L6-v2, or a folder with config.json and model.safetensors.",
-)
+@options.encoder
 @click.option(
     "--tolerance",
     type=Real(0, 1, max_open=True),

@@ -5,7 +5,20 @@ import operator
 
 import numpy as np
 
-__all__ = ["finite", "integer", "matrix", "named", "within"]
+__all__ = ["chosen", "finite", "integer", "matrix", "named", "within"]
+
+
+def chosen(name, values, allowed):
+    """Refuse a value that is not among those allowed.
+
+    Raises
+    ------
+    ValueError
+        For the first such value, naming it and what is allowed.
+    """
+    for value in values:
+        if value not in allowed:
+            raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
 
 
 def finite(x):

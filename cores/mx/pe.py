@@ -13,7 +13,7 @@ from amaranth.lib.wiring import In, Out
 from ...golden.mx import tile as golden
 from ...hdl.emission.replicate import Replicable
 from ...hdl.integer.columns import add_columns
-from ...hdl.integer.signed_sum import signed_sum
+from ...hdl.reduction.signed_sum import signed_sum
 
 __all__ = ["DotProduct", "decode", "operand_layout"]
 

@@ -16,7 +16,7 @@ from amaranth.lib.wiring import In, Out
 from ...golden.sevedo import hgq_tile as golden
 from ...hdl.emission.replicate import Replicable
 from ...hdl.integer.columns import add_columns
-from ...hdl.integer.signed_sum import signed_sum
+from ...hdl.reduction.signed_sum import signed_sum
 
 __all__ = ["MAGNITUDE", "DotProduct", "magnitudes"]
 

@@ -190,10 +190,8 @@ def gelu_table(s, entries):
     """
     if s not in GELU_SCALES:
         raise ValueError(f"the scale of GELU must be {GELU_SCALES[0]} to {GELU_SCALES[-1]}, not {s!r}")
-    table = pwl.shipped(f"gelu-{entries}")[GELU_SCALES[0]]
-    # A threshold is the last code before a breakpoint.
-    thresholds = [((threshold + 1) << (s - GELU_SCALES[0])) - 1 for threshold in table.thresholds]
-    return pwl.PwlTable(thresholds, table.slopes, table.intercepts, table.fraction_bits, width=WIDE)
+    first = GELU_SCALES[0]
+    return pwl.widened(pwl.shipped(f"gelu-{entries}")[first], first, s)
 
 
 def saturated(x):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .. import checks
 from ..gqa_lut import integer_ops, pwl
 from . import transformer
 from .evaluate import mean_cosine
@@ -127,9 +128,7 @@ def integer(scales, entries=8, kinds=KINDS):
     ValueError
         For other entries or kinds.
     """
-    for kind in kinds:
-        if kind not in KINDS:
-            raise ValueError(f"an operation must be one of {', '.join(KINDS)}, not {kind!r}")
+    checks.chosen("an operation", kinds, KINDS)
     if entries not in (None, *ENTRIES):
         raise ValueError(f"entries must be 8, 16 or None, not {entries!r}")
 

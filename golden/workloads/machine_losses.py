@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from .. import checks
 from ..machine import parts
 from . import machine_model, machine_steps
 from .evaluate import mean_cosine
@@ -47,9 +48,7 @@ def operations(model, steps, kinds=KINDS):
     ValueError
         For another kind.
     """
-    for kind in kinds:
-        if kind not in KINDS:
-            raise ValueError(f"an operation must be one of {', '.join(KINDS)}, not {kind!r}")
+    checks.chosen("an operation", kinds, KINDS)
 
     def linear(name, x, weight, bias):
         prefix, part = _split(name)

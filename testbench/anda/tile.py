@@ -11,8 +11,6 @@ from ..stream import STALL_PAIRS, Collected, describing
 
 __all__ = ["tile"]
 
-#: Stalls of the producers and of the consumer in the random phases.
-
 _BUSY = 0.99  # of the cycles back to back, in which a transfer must be taken
 
 #: Kinds of activations, and of scales, that a bench must have compared.

@@ -12,8 +12,6 @@ from ..stream import STALL_PAIRS, Collected, describing
 
 __all__ = ["selector"]
 
-#: Stalls of the producer and of the consumer in the random phases.
-
 #: Kinds of groups: any; one magnitude and its neighbours; extremes; mostly zeros.
 _KINDS = ("any", "near", "extreme", "zeros")
 

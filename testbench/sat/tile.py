@@ -13,8 +13,6 @@ from ..systolic.results import result_fields
 
 __all__ = ["tile"]
 
-#: Stalls of the producers and of the consumer in the random phases.
-
 _BUSY = 0.99  # of the cycles back to back, in which a slot must be taken
 _LONGEST = 1024  # slots of a reduction that is made to leave the accumulator's range
 

@@ -9,8 +9,6 @@ from ..stream import STALL_PAIRS, describing, packed
 
 __all__ = ["core", "payloads"]
 
-#: Stalls of the producers and of the consumer in the random phases.
-
 #: What a bench must have compared, by name; `_seen` says when it has.
 _CORNERS = (
     "a token of zeros",

@@ -12,8 +12,6 @@ from .results import result_fields
 
 __all__ = ["tile"]
 
-#: Stalls of the producers and of the consumer in the random phases.
-
 _BUSY = 0.99  # of the cycles back to back, in which the multipliers must be busy
 _LONGEST = 1024  # steps of a reduction that is made to leave the accumulator's range
 

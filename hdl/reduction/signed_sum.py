@@ -7,7 +7,7 @@ as there are negative ones. With their number all is corrected once.
 from amaranth import Cat, Const, Signal
 
 from ..floating.formats import stage
-from .columns import add_columns
+from ..integer.columns import add_columns
 
 __all__ = ["signed_sum"]
 
