@@ -1,4 +1,4 @@
-"""Formats on models: `quantize`, `compare`, `evaluate`."""
+"""Formats on models: `quantize`, `evaluate`."""
 
 import click
 
@@ -131,7 +131,15 @@ def _quantize_sevedo(file, output, rank, precision, sizes, json_file):
     click.echo(f"wrote {output}")
 
 
-@options.command("compare", "bitloom compare minilm --rank 32 --plot formats.png --json formats.json")
+@click.group("evaluate", epilog="\b\nExample:\n  bitloom evaluate integer-ops")
+def evaluate():
+    """Measure what a number format or an operation does to a model."""
+
+
+@evaluate.command(
+    "formats",
+    epilog="\b\nExample:\n  bitloom evaluate formats minilm --rank 32 --plot formats.png --json formats.json",
+)
 @click.argument("file", callback=options.weights)
 @click.option(
     "--rank",
@@ -145,7 +153,7 @@ def _quantize_sevedo(file, output, rank, precision, sizes, json_file):
 )
 @click.option("--plot", type=options.OUTPUT, metavar="F", help="Draw it (.png, .svg, .pdf).")
 @options.json_file
-def compare(file, ranks, plot, json_file):
+def evaluate_formats(file, ranks, plot, json_file):
     """Compare 4-bit formats on every linear layer of a model.
 
     FILE is a model's safetensors file, config.json and the tokenizer beside it, or the word minilm for the installed
@@ -164,7 +172,7 @@ def compare(file, ranks, plot, json_file):
 
     if plot:
         pictures.check_suffix(plot)
-    encoder = transformer.encoder_of(file, "compare")
+    encoder = transformer.encoder_of(file, "evaluate formats")
     check_writable(plot, json_file)
     ranks = sorted(set(ranks))
     with bar("measuring") as progress:
@@ -189,11 +197,10 @@ def compare(file, ranks, plot, json_file):
         click.echo(f"wrote {plot}")
 
 
-@options.command("evaluate", "bitloom evaluate integer-ops")
-@click.argument("subject", metavar="integer-ops", type=click.Choice(["integer-ops"]))
+@evaluate.command("integer-ops", epilog="\b\nExample:\n  bitloom evaluate integer-ops --json losses.json")
 @options.encoder
 @options.json_file
-def evaluate(subject, folder, json_file):
+def evaluate_integer_ops(folder, json_file):
     """Measure what integer operations do to a sentence encoder.
 
     Mean cosine similarity of sentence embeddings with those of the FP32 model; 8 and 16 are the entries of

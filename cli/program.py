@@ -14,7 +14,7 @@ import click
 from .. import __version__
 from ..tools import running
 from ..tools.missing import sentence
-from . import board, cores, demo, doctor, models, run, search, simulate, synthesize, terminal, train
+from . import board, compare, cores, demo, doctor, models, run, search, simulate, synthesize, terminal, train
 from .output import FAILED, complain
 
 __all__ = ["FAILED", "INTERRUPTED", "WRONG", "bitloom", "main"]
@@ -42,7 +42,7 @@ for _command in (
     board.selftest,
     run.run,
     models.quantize,
-    models.compare,
+    compare.compare,
     models.evaluate,
     search.search,
     train.train,

@@ -1,26 +1,17 @@
 """One core in many configurations, measured side by side.
 
-Each point is generated and synthesized in a worker process, as much of it is Python. The workers live as long as the
-sweep holds its end of a pipe: when the sweep is interrupted, fails or is killed, they end their tools and leave.
+Each point is generated and synthesized in a worker process, as much of it is Python.
 """
 
-import contextlib
 import itertools
-import multiprocessing
 import os
-import signal
-import sys
-import threading
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 from ..cores.catalogue import Core, lookup
 from ..cores.config import Config
 from ..cores.generate import generate
-from ..tools import running
+from ..tools import workers
 from . import liberty as libraries
 from .flow import check_request, synthesize
 from .report import Report
@@ -30,9 +21,6 @@ __all__ = ["DEFAULT_TARGET", "Figure", "Point", "Sweep", "plan", "run"]
 
 #: The part of a sweep that names none: the largest.
 DEFAULT_TARGET = "ecp5-85k"
-
-# A forked worker would inherit the threads' locks of whoever calls; a spawned one starts from nothing.
-_PROCESSES = multiprocessing.get_context("spawn")
 
 
 @dataclass(frozen=True)
@@ -248,82 +236,9 @@ def run(
         liberty = libraries.read(liberty)
     place = part or liberty.name
     request = {"part": part, "liberty": liberty, "freq": freq, "seed": seed}
-    ended, held = _PROCESSES.Pipe(duplex=False)
-    workers = min(jobs or os.cpu_count() or 1, len(points))
-    with ended, held, ProcessPoolExecutor(workers, _PROCESSES, _begin, (ended,)) as pool:
-        try:
-            with _interrupts_blocked():
-                futures = {pool.submit(_work, _measure, core.name, point.config, request): point for point in points}
-            for done, future in enumerate(as_completed(futures), 1):
-                _name(future, futures[future])
-                if progress:
-                    progress(done, len(points))
-            results = tuple(future.result() for future in futures)
-        except BaseException as error:
-            held.close()
-            pool.shutdown(cancel_futures=True)
-            if isinstance(error, BrokenProcessPool):
-                raise running.ToolFailed("a worker was killed, perhaps for want of memory: try --jobs 1") from None
-            raise
+    calls = {str(point): (core.name, point.config, request) for point in points}
+    results = tuple(workers.results(_measure, calls, jobs, progress))
     return Sweep(core.name, place, tuple(points), results, freq)
-
-
-def _name(future, point: Point) -> None:
-    """Raise what a point raised, the point named."""
-    try:
-        future.result()
-    except running.ToolFailed as error:
-        raise running.ToolFailed(f"{point}: {error}") from None
-    except ValueError as error:
-        raise ValueError(f"{point}: {error}") from None
-
-
-@contextlib.contextmanager
-def _interrupts_blocked():
-    """Put off Ctrl-C, and let the processes that are started here never see it: the sweep ends them itself."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-# -- in a worker -------------------------------------------------------------------------------------------------------
-
-_leaving = threading.Event()
-
-
-def _begin(ended) -> None:
-    """Leave when the sweep lets go of its end of the pipe."""
-    signal.signal(signal.SIGTERM, _leave)
-    threading.Thread(target=_watch, args=(ended,), daemon=True).start()
-
-
-def _watch(ended) -> None:
-    with contextlib.suppress(EOFError, OSError):
-        ended.recv()
-    # To the main thread by name, as only its own wait for a tool is broken by a signal; and again and again, as a
-    # signal just before a wait does not break it.
-    for _ in range(50):
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
-        time.sleep(0.2)
-    os._exit(1)
-
-
-def _leave(number, frame) -> None:
-    # Once: the second one would disturb what ends the tool.
-    if not _leaving.is_set():
-        _leaving.set()
-        sys.exit(1)
-
-
-def _work(measure: Callable, *arguments):
-    """Measure, and leave at the sweep's end: the executor would take that for a result and wait for the next point."""
-    try:
-        return measure(*arguments)
-    finally:
-        if _leaving.is_set():
-            os._exit(1)
 
 
 def _measure(core: str, config: Config, request: dict) -> Report | TooSmall:

@@ -13,7 +13,7 @@ The largest number of a block, 12, gives its scale 2**(128 - 127); the elements 
 """
 
 from .formats import FORMATS, Format, lookup
-from .product import matmul
+from .product import flush, matmul
 from .quantizer import SMALLEST_TOP, dequantize, quantize
 from .storage import MxTensor, block_bytes, pack, unpack
 
@@ -24,6 +24,7 @@ __all__ = [
     "MxTensor",
     "block_bytes",
     "dequantize",
+    "flush",
     "lookup",
     "matmul",
     "pack",

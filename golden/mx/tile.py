@@ -1,8 +1,11 @@
 """Widths and cycles of the MX tile. What it computes is `golden.mx.matmul`, without the scales of tensors."""
 
+import numpy as np
+
+from .. import reduction_tiles
 from ..reductions import Schedule
 
-__all__ = ["accumulator_bits", "cycles", "dot_bits", "product_bits", "schedule", "term"]
+__all__ = ["accumulator_bits", "cycles", "dot_bits", "product_bits", "schedule", "term", "transfers"]
 
 
 def product_bits(element):
@@ -53,6 +56,33 @@ def schedule(config):
 def cycles(config, m, k, n):
     """Cycles of an (M, K) x (K, N) product, without stalls: `Schedule.product_cycles` with parts of `config.lanes`."""
     return config.schedule.product_cycles(config, config.lanes, m, k, n)
+
+
+def transfers(x, w, config):
+    """What goes through the tile's streams for a matrix product; tiles as of `golden.reduction_tiles`.
+
+    Parameters
+    ----------
+    x : MxTensor, shape (M, K)
+        Activations.
+    w : MxTensor, shape (N, K)
+        Weights.
+    config : MxTileConfig
+
+    Returns
+    -------
+    dict of str to Transfers
+    """
+    return reduction_tiles.transfers(_parts(x, config.lanes), _parts(w, config.lanes), config)
+
+
+def _parts(t, lanes):
+    """Fields of parts of blocks, as far as there are values."""
+    steps = -(-t.k // lanes)
+    return {
+        "codes": t.codes[:, : steps * lanes].reshape(len(t.codes), steps, lanes),
+        "scale": np.repeat(t.scales, t.format.block // lanes, axis=1)[:, :steps],
+    }
 
 
 def _largest(element):

@@ -4,6 +4,9 @@ What they compute is `golden.sevedo.hgq.matmul`: with the scheme `hgq` of any te
 `golden.sevedo.hgq.flat` in groups as wide as a dot product, with `channel` of those of `golden.sevedo.hgq.per_channel`.
 """
 
+import numpy as np
+
+from .. import reduction_tiles
 from ..reductions import Schedule
 from .hgq import LARGEST_CODE
 from .hgq import accumulator_bits as hgq_accumulator_bits
@@ -19,6 +22,7 @@ __all__ = [
     "dot_bits",
     "float_operations",
     "schedule",
+    "transfers",
 ]
 
 #: Scales of coarse groups with shifts below them; a scale for each fine group; one scale for a whole row.
@@ -88,3 +92,31 @@ def float_operations(config, k):
     if config.scheme == "channel":
         return 1 / k
     return 2 * -(-k // (config.coarse if config.scheme == "hgq" else config.fine)) / k
+
+
+def transfers(x, w, config):
+    """What goes through the tile's streams for a matrix product; tiles as of `golden.reduction_tiles`.
+
+    Parameters
+    ----------
+    x : HgqTensor, shape (M, K)
+        Activations.
+    w : HgqTensor, shape (N, K)
+        Weights.
+    config : HgqTileConfig
+
+    Returns
+    -------
+    dict of str to Transfers
+    """
+    return reduction_tiles.transfers(_groups(x), _groups(w), config)
+
+
+def _groups(t):
+    """Fields of fine groups, as far as there are values."""
+    steps = -(-t.k // t.fine)
+    return {
+        "codes": t.codes[:, : steps * t.fine].reshape(len(t.codes), steps, t.fine),
+        "shift": t.shifts[:, :steps],
+        "scale": np.repeat(t.scales.view(np.uint16), t.coarse // t.fine, axis=1)[:, :steps],
+    }

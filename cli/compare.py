@@ -1,0 +1,67 @@
+"""A model through every system: `compare`."""
+
+import click
+
+from . import options
+from .numbers import Whole
+from .output import FAILED, check_writable, table, write_json
+from .progress import bar
+
+
+@options.command("compare", "bitloom compare minilm --rows int8,ovp-int4,mxfp4 --json rows.json")
+@click.argument("model")
+@click.option("--rows", "text", metavar="R1,R2,…", help="Rows; all by default.")
+@click.option(
+    "--on",
+    "way",
+    type=click.Choice(["golden", "rtl"]),
+    default="golden",
+    show_default=True,
+    help="rtl: every product goes through the row's Verilated core, too.",
+)
+@click.option("--inputs", type=Whole(1), metavar="N", help="Measure on the first N inputs only.")
+@click.option("--jobs", type=Whole(1), metavar="N", help="Rows at a time; by default one for each CPU.")
+@options.json_file
+def compare(model, text, way, inputs, jobs, json_file):
+    """Compare number formats and systems on a whole model.
+
+    MODEL is the word minilm for the installed all-MiniLM-L6-v2, or a folder with config.json, model.safetensors and the
+    tokenizer. Linear layers and both products of attention are computed as each system does, to the bit; all else
+    stays in floating point. Steps of activations that are set before the model runs are found on other inputs.
+
+    Bits are those of the linear layers' values in memory, scales of groups included. Cycles are those of all products
+    on one core of the row's size, one after the other. Utilization is the share of the multipliers' cycles that make
+    products. What was measured before is kept.
+    """
+    from ..compare.measure import measure
+    from ..golden.workloads.comparison import models, rows
+    from ..tools import workers
+
+    chosen = text.split(",") if text else [*rows.ROWS]
+    for name in chosen:
+        if name not in rows.ROWS:
+            raise ValueError(f"unknown row {name!r}: there are {', '.join(rows.ROWS)}")
+    models.subject(model, inputs)
+    check_writable(json_file)
+    with bar("rows") as progress:
+        records = workers.results(measure, {name: (model, name, inputs, way) for name in chosen}, jobs, progress)
+    if json_file:
+        write_json(json_file, {"model": model, "inputs": inputs, "rows": records})
+    measures = [*records[0]["scores"]]
+    columns = ["row", "core", *measures, "bits W", "bits A", "MB", "cycles", "busy", *(["RTL"] if way == "rtl" else [])]
+    table(columns, [_cells(record, measures) for record in records], title=f"{model}: every system")
+    for record in records:
+        for failure in record.get("rtl", {}).get("failures", ())[:1]:
+            click.echo(f"{record['row']}: {failure}")
+    if outside := [record["row"] for record in records if not record["attends"]]:
+        click.echo(f"attention is outside of the core, in floating point: {', '.join(outside)}")
+    return FAILED if any(record.get("rtl", {}).get("failures") for record in records) else 0
+
+
+def _cells(record, measures):
+    cells = [record["row"], record["core"], *(f"{record['scores'][name]:.4f}" for name in measures)]
+    cells += [f"{record['weight_bits']:.2f}", f"{record['activation_bits']:.2f}", f"{record['bytes'] / 1e6:.2f}"]
+    cells += [record["cycles"], f"{record['utilization']:.1%}"]
+    if rtl := record.get("rtl"):
+        cells.append("differs" if rtl["failures"] else f"{rtl['products']:,} equal")
+    return cells

@@ -1,0 +1,1 @@
+"""The comparison: whole models through every system, measured with the same tools on the same work."""

@@ -1,0 +1,97 @@
+"""One row of the comparison: a model in a system's arithmetic, and through its Verilated core."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from ..cores.catalogue import lookup
+from ..golden import strict_json
+from ..golden.workloads.comparison import account, apply, models, rows
+from ..testbench.comparison import Engine
+from ..tools import caches
+from ..tools.files import atomic_write
+
+__all__ = ["WAYS", "measure"]
+
+#: Whose products a row is made of.
+WAYS = ("golden", "rtl")
+
+
+def measure(model, name, inputs=None, way="golden"):
+    """Measure one row, or take what an earlier run kept.
+
+    Parameters
+    ----------
+    model : str
+        As of `models.subject`.
+    name : str
+        Of the row.
+    inputs : int, optional
+        As of `models.subject`.
+    way : str
+        One of `WAYS`. With `rtl` every product goes through the core, too, and is compared.
+
+    Returns
+    -------
+    dict
+        That JSON can hold: `row`, `summary`, `core`, `parameters`; `scores` by measure; `weight_bits` and
+        `activation_bits`, means over the values of linear layers; `bytes`, `products`, `cycles`, `utilization` of a
+        pass; `places`, a list of what `account.Entry` has. With `rtl` also `rtl`: `products` and their `cycles`,
+        `failures`, `seconds` of simulation.
+
+    Raises
+    ------
+    ValueError
+        For an unknown row or model, and numbers that the system cannot hold.
+    """
+    if name not in rows.ROWS:
+        raise ValueError(f"unknown row {name!r}: there are {', '.join(rows.ROWS)}")
+    row, subject = rows.ROWS[name], models.subject(model, inputs)
+    scheme = row.scheme()
+    config = lookup(scheme.core).config(**scheme.parameters | row.size)
+    key = [_code(), subject.fingerprint(), name, config.to_dict(), way]
+    entry = caches.cache_dir("compare") / f"{hashlib.sha256(strict_json.dumps(key).encode()).hexdigest()}.json"
+    if entry.is_file():
+        return json.loads(entry.read_text())
+    record = {"row": name, "summary": row.summary, "core": scheme.core, "parameters": config.assignments()}
+    record |= _measured(subject, scheme, config, way)
+    atomic_write(entry, strict_json.dumps(record))
+    return record
+
+
+def _measured(subject, scheme, config, way):
+    prepared = apply.prepare(subject, scheme)
+    scores, entries = account.account(subject, prepared, config)
+    layers = [entry for entry in entries if entry.weights]
+    busy = sum(entry.products / entry.peak for entry in entries)
+    found = {
+        "scores": scores,
+        "weight_bits": sum(entry.weight_bits for entry in layers) / sum(entry.weights for entry in layers),
+        "activation_bits": sum(e.activation_bits for e in layers) / sum(e.products / e.shape[2] for e in layers),
+        "bytes": round(sum(entry.weight_bits + entry.activation_bits for entry in entries) / 8),
+        "products": sum(entry.products for entry in entries),
+        "cycles": sum(entry.cycles for entry in entries),
+        "utilization": busy / sum(entry.cycles for entry in entries),
+        "attends": scheme.attends,
+        "places": [vars(entry) | {"shape": [*entry.shape], "utilization": entry.utilization} for entry in entries],
+    }
+    if way == "rtl":
+        engine = Engine(scheme, config)
+        through = subject.scores(apply.operations(subject, prepared, engine))
+        if through != scores and not engine.failures:
+            engine.failures.append(f"the scores are {through}, expected {scores}")
+        found["rtl"] = {
+            "products": len(engine.products),
+            "cycles": sum(product.cycles for product in engine.products),
+            "failures": engine.failures,
+            "seconds": sum(product.seconds for product in engine.products),
+        }
+    return found
+
+
+def _code():
+    """Hash of the code that decides a record: when it changes, what was kept is not used."""
+    root = Path(__file__).parents[1]
+    rooms = ("golden", "cores", "hdl", "testbench", "compare")
+    sources = sorted(path for room in rooms for path in (root / room).rglob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()

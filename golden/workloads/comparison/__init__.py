@@ -1,0 +1,1 @@
+"""The comparison: a model in the arithmetic of every system."""

@@ -1,0 +1,99 @@
+"""What a pass of a model costs in a scheme: products, bits and cycles, place by place."""
+
+from dataclasses import dataclass, field
+
+from .apply import operations
+
+__all__ = ["Account", "Entry", "account"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """All products of a place.
+
+    Attributes
+    ----------
+    place : str
+    shape : (int, int, int)
+        M, K and N of the first one.
+    products : int
+        Dense multiply-accumulates.
+    cycles : int
+        Of the core, without stalls; one product after the other.
+    peak : float
+        Products a cycle of a core that is busy all over.
+    weight_bits, activation_bits : float
+        Bits in memory of the second operand's and of the activations' values, once each.
+    weights : int
+        Values of the second operand that are weights; 0 in attention.
+    """
+
+    place: str
+    shape: tuple
+    products: int
+    cycles: int
+    peak: float
+    weight_bits: float
+    activation_bits: float
+    weights: int
+
+    @property
+    def utilization(self):
+        """Share of the multipliers' cycles that make products."""
+        return self.products / (self.cycles * self.peak)
+
+
+@dataclass
+class Account:
+    """Counts as `Scheme.product` works; for `operations`.
+
+    Parameters
+    ----------
+    prepared : Prepared
+    config
+        Of the scheme's core.
+
+    Attributes
+    ----------
+    entries : dict of str to Entry
+        By place, in the order of execution.
+    """
+
+    prepared: object
+    config: object
+    entries: dict = field(default_factory=dict)
+
+    def __call__(self, place, a, w):
+        scheme = self.prepared.scheme
+        result = scheme.product(a, w)
+        m, (n, k) = len(result), scheme.shape(w)
+        known, (second, first) = place in self.prepared.weights, scheme.bits(w)
+        if not known:
+            second = first
+        before = self.entries.get(place)
+        entry = Entry(
+            place,
+            before.shape if before else (m, k, n),
+            m * k * n + (before.products if before else 0),
+            scheme.cycles(self.config, m, w) + (before.cycles if before else 0),
+            scheme.peak(self.config, w),
+            n * k * second + (before.weight_bits if before and not known else 0),
+            m * k * first + (before.activation_bits if before else 0),
+            n * k if known else 0,
+        )
+        self.entries[place] = entry
+        return result
+
+
+def account(subject, prepared, config):
+    """Entries of one pass on the inputs that are measured.
+
+    Returns
+    -------
+    scores : dict
+        As of `Subject.scores`.
+    entries : list of Entry
+    """
+    counted = Account(prepared, config)
+    scores = subject.scores(operations(subject, prepared, counted))
+    return scores, list(counted.entries.values())

@@ -1,0 +1,70 @@
+"""The rows of the comparison: one entry a system and format."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .blocks import MxScheme
+from .floats import AndaScheme, HalfScheme
+from .groups import FlatScheme, HgqScheme
+from .integers import IntegerScheme, flint4
+from .lowrank import SevedoScheme
+from .sparse import SparseScheme
+
+__all__ = ["ROWS", "Row"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row.
+
+    Attributes
+    ----------
+    name : str
+    summary : str
+        One line.
+    scheme : callable
+        Makes the `Scheme`.
+    size : dict
+        Parameters of the core beside `Scheme.parameters`: how large it is.
+    """
+
+    name: str
+    summary: str
+    scheme: Callable
+    size: dict
+
+
+# 64 multipliers of each, but for Anda: 16 processing elements make 64 / (M + 1) products each in a cycle.
+_ARRAY = {"rows": 8, "cols": 8}
+_GROUPS = {"rows": 2, "cols": 2}
+_SERIAL = {"rows": 4, "cols": 4}
+_MERGED = {"rows": 2, "cols": 2, "max_channels": 2048, "max_outputs": 2048}
+
+
+def _integers(name, summary, tile_format):
+    return Row(name, summary, lambda: IntegerScheme(tile_format), _ARRAY)
+
+
+_ALL = (
+    Row("fp16", "FP16 activations, INT4 weights in groups of 128, FP32 sums, as on a GPU", HalfScheme, _SERIAL),
+    _integers("int8", "integers, a step an output channel and a tensor", "int8"),
+    _integers("int4", "the same with 4 bits", "int4"),
+    Row("int4-g128", "4-bit integers, an FP16 scale for 128", lambda: FlatScheme(128), _GROUPS),
+    Row("int4-g32", "4-bit integers, an FP16 scale for 32", lambda: FlatScheme(32), _GROUPS | {"adder": 1}),
+    Row("flint4", "flint4 without pairs (ANT's type)", lambda: IntegerScheme("ovp-flint4", flint4()), _ARRAY),
+    _integers("ovp-int4", "outlier-victim pairs of INT4 (OliVe)", "ovp-int4"),
+    _integers("ovp-flint4", "outlier-victim pairs of flint4 (OliVe)", "ovp-flint4"),
+    _integers("ovp-int8", "outlier-victim pairs of INT8 (OliVe)", "ovp-int8"),
+    Row("anda-4", "mantissas of 4 bits, INT4 weights in groups of 128 (Anda)", lambda: AndaScheme(4), _SERIAL),
+    Row("anda-8", "mantissas of 8 bits, INT4 weights in groups of 128 (Anda)", lambda: AndaScheme(8), _SERIAL),
+    Row("hgq", "hierarchical groups of 128 and 16 (SeVeDo)", HgqScheme, _GROUPS),
+    Row("sevedo", "hierarchical groups beside a low-rank path of rank 32, SVD-MP (SeVeDo)", SevedoScheme, _MERGED),
+    Row("2:4", "INT8, 2 of 4 weights kept, without training (SAT)", lambda: SparseScheme(2, 4), _ARRAY),
+    Row("2:8", "INT8, 2 of 8 weights kept, without training (SAT)", lambda: SparseScheme(2, 8), _ARRAY),
+    Row("mxfp4", "OCP Microscaling, E2M1", lambda: MxScheme("mxfp4"), _GROUPS),
+    Row("mxint8", "OCP Microscaling, 8-bit integers", lambda: MxScheme("mxint8"), _GROUPS),
+    Row("nvfp4", "NVFP4", lambda: MxScheme("nvfp4"), _GROUPS),
+)
+
+#: The rows by name.
+ROWS = {row.name: row for row in _ALL}

@@ -1,0 +1,123 @@
+"""What a system does with the products of a model: how operands become codes, and codes the numbers that a core takes.
+
+A product has activations ``a`` of shape (M, K) and a second operand of shape (N, K), both along K: weights, which are
+known before, or, in attention, activations too. Its result has shape (M, N).
+"""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+__all__ = ["Scheme"]
+
+
+class Scheme(ABC):
+    """The arithmetic of one system.
+
+    Between `encode` and `restore` stands what the hardware does: `product` takes codes and gives what the core named by
+    `core` gives for them, to the bit. So a product of a simulated core can take its place.
+
+    Attributes
+    ----------
+    core : str
+        Name in the catalogue.
+    attends : bool
+        Whether the core takes products of two activations.
+    weight_bits, activation_bits : float
+        Bits of a value in memory, scales in groups included; a scale of a whole row or tensor is left out.
+    """
+
+    core: str
+    attends = True
+    weight_bits: float
+    activation_bits: float
+
+    def step(self, x):
+        """What is known of activations before the model runs: from calibration, one number or None (nothing).
+
+        Parameters
+        ----------
+        x : ndarray of float32, shape (..., K)
+            Activations of calibration inputs.
+        """
+        return None
+
+    @abstractmethod
+    def weights(self, weight, seen, kind):
+        """Weights as second operand.
+
+        Parameters
+        ----------
+        weight : ndarray of float32, shape (N, K)
+        seen : ndarray of float32, shape (tokens, K)
+            Activations that calibration met in this place.
+        kind : str
+            Of the layer, as of `transformer.Linear`.
+
+        Returns
+        -------
+        object
+            As `product` takes it.
+        """
+
+    def operand(self, b, step):
+        """Activations as second operand, shape (N, K); `step` is that of `step`. Only where `attends`."""
+        raise NotImplementedError(f"{self.core} takes no product of two activations")
+
+    @abstractmethod
+    def encode(self, x, step):
+        """Activations as first operand, shape (M, K); `step` is that of `step`."""
+
+    @abstractmethod
+    def product(self, a, w):
+        """What the core gives, as the golden model has it: one ndarray of shape (M, N)."""
+
+    @abstractmethod
+    def restore(self, raw, a, w):
+        """The product as float32: what is left to do with the core's results, such as to multiply by steps."""
+
+    @abstractmethod
+    def transfers(self, a, w, config):
+        """What goes through the core's streams: dict of str to `golden.transfers.Transfers`."""
+
+    @abstractmethod
+    def results(self, fields, m, w, config):
+        """What `product` gives, out of the fields of all payloads of the core's stream `o`."""
+
+    @abstractmethod
+    def result_count(self, m, w, config):
+        """Payloads of the stream `o`."""
+
+    def ports(self, w):
+        """Values of the core's inputs that are no streams."""
+        return {}
+
+    @abstractmethod
+    def peak(self, config, w):
+        """Products of a dense (M, K) x (K, N) product in a cycle in which the core is busy all over."""
+
+    @abstractmethod
+    def cycles(self, config, m, w):
+        """Cycles of a product without stalls.
+
+        Parameters
+        ----------
+        config
+            Of the core.
+        m : int
+            Rows of the activations.
+        w
+            Second operand, as `weights` and `operand` give it.
+        """
+
+    def right_cycles(self, taken, config, m, w):
+        """Whether a run may have taken so many cycles."""
+        return taken == self.cycles(config, m, w)
+
+    def bits(self, w):
+        """Bits of a value of the second operand, and of the activations that meet it."""
+        return self.weight_bits, self.activation_bits
+
+    def shape(self, w):
+        """(N, K) of a second operand."""
+        return np.shape(w.codes)
