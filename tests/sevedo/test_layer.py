@@ -828,14 +828,14 @@ def test_quantize_to_sevedo_and_compare_on_the_command_line(tmp_path, encoder, m
     assert not (tmp_path / "no.npz").exists()
 
     plot, measured = tmp_path / "c.png", tmp_path / "c.json"
-    text = bitloom("compare", "minilm", "--rank", "8", "--plot", plot, "--json", measured)
+    text = bitloom("evaluate", "formats", "minilm", "--rank", "8", "--plot", plot, "--json", measured)
     assert "r8 MP" in text and "layer.0.feed_forward.down" in text and "attention_output" in text
     found = json.loads(measured.read_text())
     assert [row["name"] for row in found["layers"]] == list(encoder.linears)
     assert [row["method"] for row in found["means"]] == list(found["layers"][0]["sqnr_db"])
     assert plot.read_bytes().startswith(b"\x89PNG")
     assert "a plot must end in .png, .svg, .pdf, not 'c.jpg'" in bitloom(
-        "compare", "minilm", "--plot", "c.jpg", status=2
+        "evaluate", "formats", "minilm", "--plot", "c.jpg", status=2
     )
 
     names = {name: name for name in found["layers"][0]["sqnr_db"]}
