@@ -27,7 +27,8 @@ def compare(model, text, way, inputs, jobs, json_file):
 
     MODEL is the word minilm for the installed all-MiniLM-L6-v2, or a folder with config.json, model.safetensors and the
     tokenizer. Linear layers and both products of attention are computed as each system does, to the bit; all else
-    stays in floating point. Steps of activations that are set before the model runs are found on other inputs.
+    stays in floating point; with softmax, GELU and LayerNorm on the integer units of GQA-LUT the measure is that of
+    the column "integer". Steps of activations that are set before the model runs are found on other inputs.
 
     Bits are those of the linear layers' values in memory, scales of groups included. Cycles are those of all products
     on one core of the row's size, one after the other. Utilization is the share of the multipliers' cycles that make
@@ -48,7 +49,19 @@ def compare(model, text, way, inputs, jobs, json_file):
     if json_file:
         write_json(json_file, {"model": model, "inputs": inputs, "rows": records})
     measures = [*records[0]["scores"]]
-    columns = ["row", "core", *measures, "bits W", "bits A", "MB", "cycles", "busy", *(["RTL"] if way == "rtl" else [])]
+    integer = records[0]["integer_scores"] is not None
+    columns = [
+        "row",
+        "core",
+        *measures,
+        *(f"{name}, integer" for name in measures if integer),
+        "bits W",
+        "bits A",
+        "MB",
+        "cycles",
+        "busy",
+        *(["RTL"] if way == "rtl" else []),
+    ]
     table(columns, [_cells(record, measures) for record in records], title=f"{model}: every system")
     for record in records:
         for failure in record.get("rtl", {}).get("failures", ())[:1]:
@@ -60,6 +73,7 @@ def compare(model, text, way, inputs, jobs, json_file):
 
 def _cells(record, measures):
     cells = [record["row"], record["core"], *(f"{record['scores'][name]:.4f}" for name in measures)]
+    cells += [f"{value:.4f}" for value in (record["integer_scores"] or {}).values()]
     cells += [f"{record['weight_bits']:.2f}", f"{record['activation_bits']:.2f}", f"{record['bytes'] / 1e6:.2f}"]
     cells += [record["cycles"], f"{record['utilization']:.1%}"]
     if rtl := record.get("rtl"):

@@ -34,7 +34,8 @@ def measure(model, name, inputs=None, way="golden"):
     Returns
     -------
     dict
-        That JSON can hold: `row`, `summary`, `core`, `parameters`; `scores` by measure; `weight_bits` and
+        That JSON can hold: `row`, `summary`, `core`, `parameters`; `scores` by measure; `integer_scores`, the same with
+        softmax, GELU and LayerNorm on the integer units of GQA-LUT, None where these cannot do them; `weight_bits` and
         `activation_bits`, means over the values of linear layers; `bytes`, `products`, `cycles`, `utilization` of a
         pass; `places`, a list of what `account.Entry` has. With `rtl` also `rtl`: `products` and their `cycles`,
         `failures`, `seconds` of simulation.
@@ -62,10 +63,12 @@ def measure(model, name, inputs=None, way="golden"):
 def _measured(subject, scheme, config, way):
     prepared = apply.prepare(subject, scheme)
     scores, entries = account.account(subject, prepared, config)
+    integer = subject.integer(apply.operations(subject, prepared))
     layers = [entry for entry in entries if entry.weights]
     busy = sum(entry.products / entry.peak for entry in entries)
     found = {
         "scores": scores,
+        "integer_scores": subject.scores(integer) if integer else None,
         "weight_bits": sum(entry.weight_bits for entry in layers) / sum(entry.weights for entry in layers),
         "activation_bits": sum(e.activation_bits for e in layers) / sum(e.products / e.shape[2] for e in layers),
         "bytes": round(sum(entry.weight_bits + entry.activation_bits for entry in entries) / 8),

@@ -2,14 +2,19 @@
 
 import hashlib
 from abc import ABC, abstractmethod
+from dataclasses import replace
 
 import numpy as np
 
-from .. import sentences
+from .. import machine_losses, machine_model, machine_steps, sentences
 from ..evaluate import mean_cosine
 from ..transformer import Linear, Ops
 
 __all__ = ["Linear", "Sentences", "Subject"]
+
+
+#: Entries of the tables of the integer units.
+_ENTRIES = 16
 
 
 class Subject(ABC):
@@ -44,6 +49,10 @@ class Subject(ABC):
     def calibrate(self, ops):
         """Run on the calibration inputs, for what `ops` sees."""
 
+    def integer(self, ops):
+        """`ops` with softmax, GELU and LayerNorm on the integer units of GQA-LUT; None where these cannot do them."""
+        return None
+
     @abstractmethod
     def scores(self, ops):
         """Run on the inputs to measure on.
@@ -67,7 +76,7 @@ class Sentences(Subject):
     def __init__(self, encoder, texts=sentences.SENTENCES, calibration=sentences.CALIBRATION):
         self.encoder, self.texts, self.calibration = encoder, texts, calibration
         self.linears = encoder.linears
-        self._reference = None
+        self._reference = self._units = None
 
     def limited(self, inputs):
         if inputs is None:
@@ -87,6 +96,17 @@ class Sentences(Subject):
 
     def calibrate(self, ops):
         self.encoder.embed(self.calibration, ops, batch=len(self.calibration))
+
+    def integer(self, ops):
+        if self._units is None:
+            try:
+                machine_model.check(self.encoder)
+            except ValueError:
+                return None
+            steps = machine_steps.calibrate(self.encoder, self.calibration)
+            model = machine_model.quantize(self.encoder, steps, _ENTRIES)
+            self._units = machine_losses.operations(model, steps, machine_losses.TABLED)
+        return replace(ops, softmax=self._units.softmax, gelu=self._units.gelu, layernorm=self._units.layernorm)
 
     def scores(self, ops):
         if self._reference is None:
