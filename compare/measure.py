@@ -17,7 +17,7 @@ __all__ = ["WAYS", "measure"]
 WAYS = ("golden", "rtl")
 
 
-def measure(model, name, inputs=None, way="golden"):
+def measure(model, name, inputs=None, tokens=None, way="golden"):
     """Measure one row, or take what an earlier run kept.
 
     Parameters
@@ -26,7 +26,7 @@ def measure(model, name, inputs=None, way="golden"):
         As of `models.subject`.
     name : str
         Of the row.
-    inputs : int, optional
+    inputs, tokens : int, optional
         As of `models.subject`.
     way : str
         One of `WAYS`. With `rtl` every product goes through the core, too, and is compared.
@@ -47,7 +47,7 @@ def measure(model, name, inputs=None, way="golden"):
     """
     if name not in rows.ROWS:
         raise ValueError(f"unknown row {name!r}: there are {', '.join(rows.ROWS)}")
-    row, subject = rows.ROWS[name], models.subject(model, inputs)
+    row, subject = rows.ROWS[name], models.subject(model, inputs, tokens)
     scheme = row.scheme()
     config = lookup(scheme.core).config(**scheme.parameters | row.size)
     key = [_code(), subject.fingerprint(), name, config.to_dict(), way]

@@ -33,7 +33,7 @@ usual = measuring.caches.cache_dir
 
 
 def test_a_row_through_its_core(folder, small, monkeypatch):
-    record = measure(folder, small, 2, "rtl")
+    record = measure(folder, small, 2, way="rtl")
     places = [place["place"] for place in record["places"]]
     assert len(places) == 2 * (6 + 2) and places[:5] == [
         *(f"layer.0.attention.{part}" for part in ("query", "key", "value", "scores", "context"))
@@ -46,14 +46,14 @@ def test_a_row_through_its_core(folder, small, monkeypatch):
     assert 0 < record["utilization"] <= 1 and 0.3 < record["scores"]["cosine"] < 1
     # It is kept, and for another way or number of inputs it is not.
     monkeypatch.setattr(measuring, "_measured", lambda *arguments: {"again": 1})
-    assert measure(folder, small, 2, "rtl") == record
-    assert measure(folder, small, 2)["again"] == measure(folder, small, 3, "rtl")["again"] == 1
+    assert measure(folder, small, 2, way="rtl") == record
+    assert measure(folder, small, 2)["again"] == measure(folder, small, 3, way="rtl")["again"] == 1
 
 
 def test_a_core_that_differs_is_told(folder, small, monkeypatch):
     scheme = ROWS[small].scheme()
     monkeypatch.setattr(type(scheme), "cycles", lambda self, config, m, w: 7)
-    failures = measure(folder, small, 1, "rtl")["rtl"]["failures"]
+    failures = measure(folder, small, 1, way="rtl")["rtl"]["failures"]
     assert failures[0].startswith("layer.0.attention.query: it took ") and failures[0].endswith(" cycles, expected 7")
 
 
@@ -69,8 +69,8 @@ def test_command(folder, tmp_path):
     ("words", "message"),
     [
         (["minilm", "--rows", "int8,int5"], "unknown row 'int5': there are fp16, int8"),
-        (["gpt"], "no model 'gpt': give minilm, or a folder with config.json"),
-        (["minilm", "--inputs", "25"], "inputs must be 1 to 24 for this model, not 25"),
+        (["gpt"], "no model 'gpt': give minilm, smollm2, vit-s, a folder with config.json, a .gguf or"),
+        (["minilm", "--inputs", "25"], "inputs must be 1 to 24, not 25"),
     ],
     ids=str,
 )

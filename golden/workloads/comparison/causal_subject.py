@@ -1,0 +1,53 @@
+"""A causal language model as a subject of the comparison: how well it foretells a text."""
+
+import hashlib
+
+import numpy as np
+
+from ...checks import integer
+from .. import causal, lee
+from .subject import Subject
+
+__all__ = ["CausalSubject"]
+
+#: Windows of the text that is measured on, and tokens of one.
+WINDOWS, LENGTH = 8, 512
+
+
+class CausalSubject(Subject):
+    """A language model: its perplexity on windows of a text, and how far its loss is from its own in float32.
+
+    The text is gensim's `lee_background.cor`; steps are found on one window of other documents, `lee.cor`.
+
+    Parameters
+    ----------
+    model : CausalModel
+    windows, length : int
+        As of `CausalModel.loss`.
+    """
+
+    ops = causal.Ops
+
+    def __init__(self, model, windows=WINDOWS, length=LENGTH):
+        self.model, self.windows, self.length = model, windows, length
+        self.linears = {name: model.linears[name] for name in model.compared}
+        self.text = model.tokenizer.encode(lee.background())
+        self.calibration = model.tokenizer.encode("\n".join(lee.documents()))[:LENGTH]
+
+    def limited(self, inputs, tokens):
+        windows = integer("inputs", inputs or self.windows, 1, WINDOWS)
+        return CausalSubject(self.model, windows, integer("tokens", tokens or self.length, 2, self.model.longest))
+
+    def fingerprint(self):
+        digest = hashlib.sha256(repr((self.windows, self.length)).encode())
+        for ids in (self.text, self.calibration):
+            digest.update(np.ascontiguousarray(ids, "<i8"))
+        digest.update(self.model.file.path.read_bytes())
+        return digest.hexdigest()
+
+    def calibrate(self, ops):
+        self.model(self.calibration, ops)
+
+    def scores(self, ops):
+        loss = self.model.loss(self.text, self.windows, self.length, ops)
+        return {"perplexity": loss.perplexity, "nats": loss.nats}

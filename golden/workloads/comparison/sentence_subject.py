@@ -1,0 +1,73 @@
+"""A sentence encoder as a subject of the comparison: where its embeddings point."""
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+
+from ...checks import integer
+from .. import lee, machine_losses, machine_model, machine_steps, sentences
+from ..evaluate import mean_cosine
+from .subject import Subject
+
+__all__ = ["Sentences"]
+
+#: Entries of the tables of the integer units.
+_ENTRIES = 16
+
+
+class Sentences(Subject):
+    """A sentence encoder: mean cosine similarity of its embeddings with its own in float32.
+
+    On all inputs, there is also the correlation of its similarities of documents with people's, as of `lee.pearson`.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    texts, calibration : sequence of str, optional
+    rated : bool
+        Whether the documents that people have rated are among the inputs.
+    """
+
+    def __init__(self, encoder, texts=sentences.SENTENCES, calibration=sentences.CALIBRATION, rated=True):
+        self.rated = rated
+        self.encoder, self.texts, self.calibration = encoder, texts, calibration
+        self.linears = encoder.linears
+        self._reference = self._units = None
+
+    def limited(self, inputs, tokens):
+        if tokens is not None:
+            raise ValueError("tokens are for language models: a sentence has as many as it has")
+        count = integer("inputs", inputs or len(self.texts), 1, len(self.texts))
+        return Sentences(self.encoder, self.texts[:count], self.calibration, rated=inputs is None)
+
+    def fingerprint(self):
+        digest = hashlib.sha256(repr((self.texts, self.calibration, self.rated, self.encoder.heads, self.encoder.eps)).encode())
+        tables = [self.encoder.words, self.encoder.positions]
+        tables += [part for layer in self.encoder.linears.values() for part in (layer.weight, layer.bias)]
+        tables += [part for norm in self.encoder.norms.values() for part in (norm.gamma, norm.beta)]
+        for part in tables:
+            digest.update(np.ascontiguousarray(part))
+        return digest.hexdigest()
+
+    def calibrate(self, ops):
+        self.encoder.embed(self.calibration, ops, batch=len(self.calibration))
+
+    def integer(self, ops):
+        if self._units is None:
+            try:
+                machine_model.check(self.encoder)
+            except ValueError:
+                return None
+            steps = machine_steps.calibrate(self.encoder, self.calibration)
+            model = machine_model.quantize(self.encoder, steps, _ENTRIES)
+            self._units = machine_losses.operations(model, steps, machine_losses.TABLED)
+        return replace(ops, softmax=self._units.softmax, gelu=self._units.gelu, layernorm=self._units.layernorm)
+
+    def scores(self, ops):
+        if self._reference is None:
+            self._reference = self.encoder.embed(self.texts)
+        found = {"cosine": mean_cosine(self._reference, self.encoder.embed(self.texts, ops))}
+        if self.rated:
+            found["lee"] = lee.pearson(self.encoder.embed(lee.documents(), ops))
+        return found
