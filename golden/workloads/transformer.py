@@ -61,9 +61,10 @@ _LOG_TAIL = (
 
 
 def linear(name, x, weight, bias):
-    """``x @ weight.T + bias``."""
+    """``x @ weight.T + bias``; a bias of None adds nothing."""
     y = x @ weight.T
-    y += bias
+    if bias is not None:
+        y += bias
     return y
 
 
