@@ -151,12 +151,12 @@ class Graph:
             raise ValueError(f"{self.path}: another architecture: {value!r} is not {role}")
         return names
 
-    def attribute(self, value, name):
-        """An attribute of the operation that gives a value; ValueError if it has none of that name."""
-        attributes = self._nodes[self._origin(value)].attributes
-        if name not in attributes:
-            raise ValueError(f"{self.path}: the operation of {value!r} has no attribute {name}")
-        return attributes[name]
+    def number(self, value, name):
+        """An attribute of the operation that gives a value; ValueError unless it is a number."""
+        number = self._nodes[self._origin(value)].attributes.get(name)
+        if not isinstance(number, int | float):
+            raise ValueError(f"{self.path}: the operation of {value!r} has no number as its attribute {name}")
+        return number
 
     def tensor(self, value, *shape):
         """A constant.

@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from ..checks import named, within
 from . import resampling
 from .onnx_graph import Graph
 from .saliency_head import KERNEL, PAD, STEP, Head, Stage
@@ -143,7 +144,7 @@ def _head(graph, value):
     bias, stages, channels = graph.tensor(names["bias"], 1)[0], [], len(weight)
     while active := graph.find(names["x"], ("Relu", "normed")):
         names = graph.expect(active["normed"], _STAGE, "a stage of the head")
-        stages.insert(0, _stage(graph, names, graph.attribute(active["normed"], "epsilon"), channels))
+        stages.insert(0, _stage(graph, names, graph.number(active["normed"], "epsilon"), channels))
         channels = len(stages[0].weight)
     if not stages:
         raise ValueError(f"{graph.path}: another architecture: the head has no stage")
@@ -156,10 +157,12 @@ def _stage(graph, names, epsilon, channels):
     bias, gamma, beta, mean, variance = (
         graph.tensor(names[name], channels).astype(np.float64) for name in ("bias", "gamma", "beta", "mean", "var")
     )
-    if variance.min() + epsilon <= 0:
+    if not variance.min() + epsilon > 0:
         raise ValueError(f"{graph.path}: tensor {names['var']!r} must hold variances, not {variance.min():.4g}")
     scale = gamma / np.sqrt(variance + epsilon)
     weight, bias = weight * scale[:, None, None], (bias - mean) * scale + beta
+    with named(f"{graph.path}: tensor {names['weight']!r}, normalised"):
+        within(np.append(weight, bias), 0, np.finfo(np.float32).max)
     return Stage(weight.astype(np.float32), bias.astype(np.float32))
 
 
@@ -210,9 +213,10 @@ def _linear(graph, names, name, kind, inputs, outputs):
 def _heads_of(graph, names, width):
     """Number of heads; their width must fit, and attention must divide by its root."""
     shapes = {graph.numbers(names[f"attention.{part}.shape"])[-2:] for part in ("query", "key", "value")}
-    heads, size = shapes.pop() if len(shapes) == 1 else (0, 0)
-    if heads < 1 or heads * size != width:
+    cut = shapes.pop()
+    if shapes or len(cut) != 2 or cut[0] < 1 or math.prod(cut) != width:
         raise ValueError(f"{graph.path}: another architecture: attention does not cut {width} channels into heads")
+    heads, size = cut
     factor = float(graph.tensor(names["query.factor"])) * float(graph.tensor(names["key.factor"]))
     if not math.isclose(factor, 1 / math.sqrt(size), rel_tol=1e-5):
         raise ValueError(f"{graph.path}: another architecture: attention's factor is {factor}, not 1 / sqrt({size})")

@@ -50,7 +50,7 @@ def test_a_formula_names_its_values(tmp_path):
     assert g.find("z", ("Sub", ("Softmax", "y", {"axis": -1}), "s")) == {"y": "y", "s": "s"}
     assert g.find("z", ("Sub", "x", "x")) == {"x": "s"}
     assert g.find("sum", DENSE, {"x": "image"}) is not None
-    assert g.attribute("s", "axis") == -1
+    assert g.number("s", "axis") == -1
 
 
 @pytest.mark.parametrize(
@@ -133,8 +133,8 @@ def test_values_out_of_nothing_are_refused(tmp_path):
 
 
 def test_an_attribute_that_is_missing_is_named(tmp_path):
-    with pytest.raises(ValueError, match="the operation of 's' has no attribute epsilon"):
-        graph(tmp_path, message()).attribute("s", "epsilon")
+    with pytest.raises(ValueError, match="the operation of 's' has no number as its attribute epsilon"):
+        graph(tmp_path, message()).number("s", "epsilon")
 
 
 @pytest.mark.parametrize("data", [b"", b"no graph at all", message().SerializeToString()[:-100]])

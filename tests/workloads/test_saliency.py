@@ -168,6 +168,14 @@ def other_input(kind, place, value, index=0):
     return change
 
 
+def other_heads(message):
+    """Their number is worked out, and not stated."""
+    for node in nodes(message, "Reshape"):
+        shape = next(item for item in message.graph.node if item.output[0] == node.input[1])
+        if len(shape.input) == 3 and shape.op_type == "Concat":
+            shape.op_type = "Max"
+
+
 def other_image(message):
     message.graph.input[0].type.tensor_type.shape.dim[3].dim_value = 24
 
@@ -184,6 +192,7 @@ IS_NOT = ARCHITECTURE + "'/[^']*' is not "
         (other_operation("Relu", "Elu", 2), ARCHITECTURE + "the head has no stage"),
         (other_attribute("ConvTranspose", "strides", [1, 1]), IS_NOT + "a stage of the head"),
         (other_input("BatchNormalization", 4, -1), "tensor 'onnx::[0-9]+' must hold variances, not -1"),
+        (other_input("BatchNormalization", 1, 3e38), "tensor 'onnx::[0-9]+', normalised: .* must be at most .*"),
         (other_input("Slice", 1, 0, -3), IS_NOT + "the last LayerNorm's, without the first token"),
         (other_attribute("ReduceMean", "axes", [1]), IS_NOT + "a LayerNorm's difference to the mean"),
         (other_input("Pow", 1, 4), IS_NOT + "a LayerNorm"),
@@ -192,6 +201,7 @@ IS_NOT = ARCHITECTURE + "'/[^']*' is not "
         (other_attribute("Transpose", "perm", [0, 2, 1, 3], 5), IS_NOT + "a block's attention with its residual"),
         (other_input("Mul", 1, 1, 1), ARCHITECTURE + r"attention's factor is 0\.70710\d*, not 1 / sqrt\(4\)"),
         (other_input("Concat", 1, 4, 5), ARCHITECTURE + "attention does not cut 12 channels into heads"),
+        (other_heads, ARCHITECTURE + "attention does not cut 12 channels into heads"),
         (other_input("Add", 1, 0.5, 1), ARCHITECTURE + r"LayerNorm's '/Constant_\d+' is 0.5, not 0.001\d*"),
         (other_attribute("Conv", "strides", [2, 2]), IS_NOT + "a convolution of patches without overlap"),
         (other_image, ARCHITECTURE + r"no input of shape \(images, 3, side, side\)"),
