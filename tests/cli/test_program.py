@@ -9,7 +9,10 @@ import pytest
 from bitloom.cli.program import bitloom
 
 #: What only some commands need, and takes long to import or is not installed by all.
-LATE = ("cocotb", "cocotb_tools", "matplotlib", "serial", "z3", "amaranth_boards", "sklearn", "torch", "tokenizers")
+LATE = (
+    *("cocotb", "cocotb_tools", "matplotlib", "serial", "z3", "amaranth_boards", "sklearn", "torch", "tokenizers"),
+    *("onnx", "PIL"),
+)
 #: Rooms of which `bitloom list` needs nothing.
 ROOMS = ("bitloom.fpga", "bitloom.testbench", "bitloom.synth", "bitloom.golden.workloads")
 
