@@ -49,8 +49,9 @@ def compare(model, text, way, inputs, tokens, jobs, json_file):
             raise ValueError(f"unknown row {name!r}: there are {', '.join(rows.ROWS)}")
     models.subject(model, inputs, tokens)
     check_writable(json_file)
+    calls = {name: (model, name, inputs, tokens, way) for name in chosen}
     with bar("rows") as progress:
-        records = workers.results(measure, {name: (model, name, inputs, tokens, way) for name in chosen}, jobs, progress)
+        records = workers.results(measure, calls, jobs, progress)
     if json_file:
         write_json(json_file, {"model": model, "inputs": inputs, "tokens": tokens, "rows": records})
     measures = [*records[0]["scores"]]

@@ -1,4 +1,4 @@
-"""A vision transformer as a subject of the comparison: how far its maps of photographs agree with its own in float32."""
+"""A vision transformer as a subject of the comparison: whether its maps are those of float32."""
 
 import hashlib
 

@@ -42,7 +42,8 @@ class Sentences(Subject):
         return Sentences(self.encoder, self.texts[:count], self.calibration, rated=inputs is None)
 
     def fingerprint(self):
-        digest = hashlib.sha256(repr((self.texts, self.calibration, self.rated, self.encoder.heads, self.encoder.eps)).encode())
+        inputs = self.texts, self.calibration, self.rated
+        digest = hashlib.sha256(repr((*inputs, self.encoder.heads, self.encoder.eps)).encode())
         tables = [self.encoder.words, self.encoder.positions]
         tables += [part for layer in self.encoder.linears.values() for part in (layer.weight, layer.bias)]
         tables += [part for norm in self.encoder.norms.values() for part in (norm.gamma, norm.beta)]
