@@ -132,9 +132,11 @@ class HgqQuantizer(wiring.Component):
         m = Module()
         config = self.config
         m.submodules.values = values = memory.Memory(shape=16 * config.lanes, depth=config.depth, init=[])
-        m.submodules.narrow = narrow = memory.Memory(shape=MAGNITUDE, depth=_entries(config, config.parts), init=[])
+        # Of a fine group that is being read, some words may have gone already: beside it there may be as many others.
+        fine_groups, coarse_groups = -(-config.depth // config.parts), config.depth // config.load
+        m.submodules.narrow = narrow = memory.Memory(shape=MAGNITUDE, depth=_ring(fine_groups), init=[])
         wide_layout = data.StructLayout({"largest": MAGNITUDE, "last": 1})
-        m.submodules.wide = wide = memory.Memory(shape=wide_layout, depth=_entries(config, config.load), init=[])
+        m.submodules.wide = wide = memory.Memory(shape=wide_layout, depth=_ring(coarse_groups), init=[])
         taken, completed = Signal(), Signal()
         self._store(m, values.write_port(), narrow.write_port(), wide.write_port(), taken, completed)
         self._convert(m, values.read_port(), narrow.read_port(), wide.read_port(), taken, completed)
@@ -279,6 +281,6 @@ class HgqQuantizer(wiring.Component):
             ]
 
 
-def _entries(config, transfers):
-    """Words of a memory with one for every so many transfers, those that have come completely."""
-    return max(2, 1 << ceil_log2(config.depth // transfers))
+def _ring(entries):
+    """Words of a ring of at least so many entries: a power of two, as addresses run over."""
+    return max(2, 1 << ceil_log2(entries))

@@ -245,7 +245,16 @@ def check_bench(parameters, vectors):
     assert result.coverage["codes"] == [1 << 16, 1 << 16]
 
 
-@pytest.mark.parametrize("parameters", [("coarse=32", "lanes=8"), ("coarse=4", "fine=2", "lanes=1")], ids=" ".join)
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        ("coarse=32", "lanes=8"),
+        ("coarse=4", "fine=2", "lanes=1"),
+        # The memory holds no whole number of groups: beside whole ones there are some words of another.
+        ("coarse=13", "fine=13", "lanes=1"),
+    ],
+    ids=" ".join,
+)
 def test_quantizer_matches_its_golden_model(parameters):
     check_bench(parameters, 1000)
 
@@ -262,6 +271,8 @@ def test_rehearsal(vectors):
         ("coarse=1", "fine=1", "lanes=1", "shift_bits=0"),
         (),
         ("coarse=64", "shift_bits=3", "threshold=7"),
+        ("coarse=26", "fine=13", "lanes=1"),
+        ("coarse=58", "fine=58", "lanes=2", "shift_bits=1", "threshold=4"),
         ("coarse=16", "shift_bits=1", "threshold=4"),
         ("coarse=16", "shift_bits=0"),
         ("coarse=48", "fine=12", "lanes=4", "threshold=6"),
