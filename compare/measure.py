@@ -66,7 +66,7 @@ def _measured(subject, scheme, config, way):
     integer = subject.integer(apply.operations(subject, prepared))
     layers = [entry for entry in entries if entry.weights]
     busy = sum(entry.products / entry.peak for entry in entries)
-    found = {
+    record = {
         "scores": scores,
         "integer_scores": subject.scores(integer) if integer else None,
         "weight_bits": sum(entry.weight_bits for entry in layers) / sum(entry.weights for entry in layers),
@@ -83,13 +83,13 @@ def _measured(subject, scheme, config, way):
         through = subject.scores(apply.operations(subject, prepared, engine))
         if through != scores and not engine.failures:
             engine.failures.append(f"the scores are {through}, expected {scores}")
-        found["rtl"] = {
+        record["rtl"] = {
             "products": len(engine.products),
             "cycles": sum(product.cycles for product in engine.products),
             "failures": engine.failures,
             "seconds": sum(product.seconds for product in engine.products),
         }
-    return found
+    return record
 
 
 def _code():

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from checkout import ROOT, TRACKED, in_a_checkout
 
-ROOMS = ("cli", "cores", "fpga", "golden", "hdl", "synth", "testbench", "tools")
+ROOMS = ("cli", "compare", "cores", "fpga", "golden", "hdl", "synth", "testbench", "tools")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 

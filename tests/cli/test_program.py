@@ -14,7 +14,7 @@ LATE = (
     *("onnx", "PIL"),
 )
 #: Rooms of which `bitloom list` needs nothing.
-ROOMS = ("bitloom.fpga", "bitloom.testbench", "bitloom.synth", "bitloom.golden.workloads")
+ROOMS = ("bitloom.compare", "bitloom.fpga", "bitloom.testbench", "bitloom.synth", "bitloom.golden.workloads")
 
 
 def test_list_imports_neither_simulators_nor_plots():

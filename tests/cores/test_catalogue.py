@@ -15,7 +15,7 @@ from bitloom.cores.config import Config
 from bitloom.cores.olive import ovp
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("cli", "cores", "fpga", "golden", "hdl", "synth", "testbench", "tools")
+PACKAGES = ("cli", "compare", "cores", "fpga", "golden", "hdl", "synth", "testbench", "tools")
 #: Cores whose golden model has another name than they have: that of the format which several of them share.
 STATED_MODELS = {
     "anda/buffer": "planes",

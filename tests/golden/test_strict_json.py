@@ -36,7 +36,7 @@ def test_a_number_that_is_not_finite_is_refused_by_name(value, message):
 
 
 def test_there_is_no_other_writer_of_json():
-    for package in ("", "cores", "fpga", "golden", "hdl", "synth", "testbench"):
+    for package in ("", "compare", "cores", "fpga", "golden", "hdl", "synth", "testbench"):
         for path in (ROOT / package).glob("*.py"):
             if path.name != "strict_json.py":
                 assert not re.search(r"\bjson\.dumps?\b", path.read_text(encoding="utf-8")), path

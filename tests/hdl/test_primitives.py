@@ -225,7 +225,7 @@ def compare(portable, vendor, models, folder, icarus, every=False):
     assert running.run(["vvp", "-n", "bench.vvp"], folder).stdout.strip() == "EQUAL"
 
 
-ROOMS = ("cli", "cores", "fpga", "golden", "hdl", "synth", "testbench", "tools")
+ROOMS = ("cli", "compare", "cores", "fpga", "golden", "hdl", "synth", "testbench", "tools")
 
 #: What is said of a family, once for its hardware and once for its programs.
 HOMES = ("hdl/primitives/", "tools/flows.py")

@@ -183,7 +183,7 @@ def test_a_liberty_file_is_read_once_so_it_may_be_a_pipe(fake, monkeypatch, tmp_
 
 
 def test_the_request_is_checked_before_anything_runs(monkeypatch, tmp_path):
-    monkeypatch.setattr(sweep, "ProcessPoolExecutor", None)
+    monkeypatch.setattr(sweep, "workers", None)
     points = sweep.plan(CORE, [], ["pairs=1,2"])
     (tmp_path / "no.lib").write_text("no library")
     for arguments, said in (

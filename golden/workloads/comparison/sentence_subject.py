@@ -68,7 +68,7 @@ class Sentences(Subject):
     def scores(self, ops):
         if self._reference is None:
             self._reference = self.encoder.embed(self.texts)
-        found = {"cosine": mean_cosine(self._reference, self.encoder.embed(self.texts, ops))}
+        measured = {"cosine": mean_cosine(self._reference, self.encoder.embed(self.texts, ops))}
         if self.rated:
-            found["lee"] = lee.pearson(self.encoder.embed(lee.documents(), ops))
-        return found
+            measured["lee"] = lee.pearson(self.encoder.embed(lee.documents(), ops))
+        return measured
