@@ -1,5 +1,7 @@
 """A model through every system: `compare`."""
 
+from pathlib import Path
+
 import click
 
 from . import options
@@ -8,7 +10,7 @@ from .output import FAILED, check_writable, table, write_json
 from .progress import bar
 
 
-@options.command("compare", "bitloom compare minilm --rows int8,ovp-int4,mxfp4 --json rows.json")
+@options.command("compare", "bitloom compare minilm --rows int8,ovp-int4,mxfp4 -o report")
 @click.argument("model")
 @click.option("--rows", "text", metavar="R1,R2,…", help="Rows; all by default.")
 @click.option(
@@ -22,8 +24,16 @@ from .progress import bar
 @click.option("--inputs", type=Whole(1), metavar="N", help="Measure on the first N inputs only.")
 @click.option("--tokens", type=Whole(2), metavar="N", help="Of a window of a language model's text; 512.")
 @click.option("--jobs", type=Whole(1), metavar="N", help="Rows at a time; by default one for each CPU.")
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="D",
+    help="Write a report to look at: index.html, rows.csv and rows.json.",
+)
 @options.json_file
-def compare(model, text, way, inputs, tokens, jobs, json_file):
+def compare(model, text, way, inputs, tokens, jobs, folder, json_file):
     """Compare number formats and systems on a whole model.
 
     MODEL is minilm, smollm2 or vit-s for the model of an installed wheel, or a sentence encoder's folder, a language
@@ -39,6 +49,7 @@ def compare(model, text, way, inputs, tokens, jobs, json_file):
     on one core of the row's size, one after the other. Utilization is the share of the multipliers' cycles that make
     products. What was measured before is kept.
     """
+    from ..compare import report
     from ..compare.measure import measure
     from ..golden.workloads.comparison import models, rows
     from ..tools import workers
@@ -49,11 +60,16 @@ def compare(model, text, way, inputs, tokens, jobs, json_file):
             raise ValueError(f"unknown row {name!r}: there are {', '.join(rows.ROWS)}")
     models.subject(model, inputs, tokens)
     check_writable(json_file)
+    if folder:
+        report.check_writable(folder)
     calls = {name: (model, name, inputs, tokens, way) for name in chosen}
     with bar("rows") as progress:
         records = workers.results(measure, calls, jobs, progress)
+    run = {"model": model, "inputs": inputs, "tokens": tokens, "rows": records}
     if json_file:
-        write_json(json_file, {"model": model, "inputs": inputs, "tokens": tokens, "rows": records})
+        write_json(json_file, run)
+    if folder:
+        report.write(folder, run)
     measures = [*records[0]["scores"]]
     integer = records[0]["integer_scores"] is not None
     columns = [
@@ -74,6 +90,8 @@ def compare(model, text, way, inputs, tokens, jobs, json_file):
             click.echo(f"{record['row']}: {failure}")
     if outside := [record["row"] for record in records if not record["attends"]]:
         click.echo(f"attention is outside of the core, in floating point: {', '.join(outside)}")
+    if folder:
+        click.echo(f"wrote {folder / report.FILES[0]}")
     return FAILED if any(record.get("rtl", {}).get("failures") for record in records) else 0
 
 
