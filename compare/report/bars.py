@@ -9,9 +9,9 @@ from .axis import axis
 
 __all__ = ["cycles", "histogram", "kinds", "ratios"]
 
-_WIDTH = 520
-_LABEL, _ROW = 190, 20
-_LEFT, _TOP, _HIGH = 64, 24, 130
+_WIDTH = 436
+_LABEL, _ROW = 144, 20
+_LEFT, _TOP, _HIGH = 48, 24, 130
 
 
 def kinds(places):
@@ -40,7 +40,7 @@ def cycles(row, places):
     total, longest = sum(sums.values()), max(sums.values())
     shapes = []
     for number, (kind, count) in enumerate(sums.items()):
-        top, length = _ROW * number, (_WIDTH - _LABEL - 150) * count / longest
+        top, length = _ROW * number, (_WIDTH - _LABEL - 132) * count / longest
         told = f"{count:,} ({count / total:.1%})"
         shapes += [
             svg.text(_LABEL - 8, top + 14, kind, anchor="end"),
@@ -55,7 +55,7 @@ def ratios(row, places):
     """A point for each place that has a ratio of signal to noise, in the order of execution."""
     known = [(number, place) for number, place in enumerate(places) if place.get("sqnr_db") is not None]
     up = axis([0, *(place["sqnr_db"] for _, place in known)], _TOP + _HIGH, _TOP)
-    shapes = [svg.text(_LEFT - 48, 12, "SQNR, dB", anchor="start")]
+    shapes = [svg.text(0, 12, "SQNR, dB", anchor="start")]
     shapes += [_line(round(up(value), 1), words) for value, words in up.ticks()]
     for number, place in known:
         x = _LEFT + (_WIDTH - _LEFT - 8) * (number + 0.5) / len(places)
@@ -69,17 +69,15 @@ def ratios(row, places):
 
 
 def histogram(row, codes):
-    """A bar for each value of a code, side by side in their order; the counts are logarithmic."""
+    """A bar for each value of a code, side by side in their order; heights are roots, so that rare ones are seen."""
     total = sum(count for _, count in codes)
-    decades = max(1, math.ceil(math.log10(max(count for _, count in codes))))
-    wide = (_WIDTH - _LEFT - 8) / len(codes)
-    bottom = _TOP + _HIGH
-    shapes = [svg.text(_LEFT - 48, 12, "weights, logarithmic", anchor="start")]
-    for decade in range(0, decades + 1, 1 if decades < 4 else 2):
-        shapes.append(_line(round(bottom - _HIGH * decade / decades, 1), f"{10**decade:,}"))
+    top = max(count for _, count in codes) / total
+    wide, bottom = (_WIDTH - _LEFT - 8) / len(codes), _TOP + _HIGH
+    shapes = [svg.text(0, 12, "share of weights, as its square root", anchor="start")]
+    shapes += [_line(round(bottom - _HIGH * math.sqrt(share / top), 1), f"{share:.0%}") for share in _shares(top)]
     for number, (value, count) in enumerate(codes):
         # A value that occurs once has a bar, too.
-        high = max(1.0, _HIGH * math.log10(count) / decades)
+        high = max(1.0, _HIGH * math.sqrt(count / total / top))
         x, gap = _LEFT + wide * number, min(1, wide / 5)
         shapes.append(
             f"<rect class='bar' x='{x:.2f}' y='{bottom - high:.1f}' width='{wide - gap:.2f}' height='{high:.1f}'>"
@@ -90,6 +88,12 @@ def histogram(row, codes):
     return svg.picture(f"Codes of the weights of {row}", _WIDTH, bottom + 36, shapes)
 
 
+def _shares(top):
+    """Shares that have a line: round ones, the larger of which leave room for the smaller."""
+    shares = [share for share in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1) if share <= top]
+    return [0, *(share for share in shares if math.sqrt(share / top) > 0.1)]
+
+
 def _line(y, words):
     line = f"<path class='grid' d='M{_LEFT},{y} H{_WIDTH - 8}'/>"
     return line + svg.text(_LEFT - 6, y + 4, words, anchor="end", small=True)
@@ -98,6 +102,6 @@ def _line(y, words):
 def _values(codes, wide):
     """Values that are written below their bars: the middle one and others at even distances."""
     middle = min(range(len(codes)), key=lambda number: abs(codes[number][0]))
-    every = max(1, math.ceil(34 / wide))
+    every = next(step for step in (1, 2, 5, 10, 20, 25, 50) if step * wide >= 30 or step == 50)
     for number in range(middle % every, len(codes), every):
         yield _LEFT + wide * (number + 0.5), codes[number][0]

@@ -87,7 +87,7 @@ def measured(records):
             "a pass",
             "share of the multipliers' cycles that make products",
             lambda r: r["utilization"],
-            _fixed(1, 0.01, " %"),
+            "{:.1%}".format,
         ),
         *_through(records),
         *_part(records),
@@ -115,9 +115,9 @@ def _score(key, name):
 def _through(records):
     if not any("rtl" in record for record in records):
         return
-    about = "products that went through the Verilated core and equal the golden model's"
-    yield Column("rtl_products", "products equal", "RTL", about, lambda r: (r.get("rtl") or {}).get("products"), whole)
-    yield Column("rtl_failures", "differ", "RTL", "products that do not", _failures, whole)
+    about = "products that went through the Verilated core and were compared with the golden model"
+    yield Column("rtl_products", "products", "RTL", about, lambda r: (r.get("rtl") or {}).get("products"), whole)
+    yield Column("rtl_failures", "differ", "RTL", "products whose results or cycles differ", _failures, whole)
 
 
 def _failures(record):

@@ -51,8 +51,10 @@ def notes(run):
 def _work(records):
     yield (
         "Linear layers and both products of attention are computed as each system does, to the bit; all else stays in "
-        "floating point. In the columns of integer units softmax, GELU and LayerNorm are those of GQA-LUT."
+        "floating point."
     )
+    if any(record.get("integer_scores") for record in records):
+        yield "In the columns of integer units softmax, GELU and LayerNorm are those of GQA-LUT."
     yield "Cycles are those of one core of the row's size, one product after the other, without stalls."
     if outside := [record["row"] for record in records if not record["attends"]]:
         yield (

@@ -31,7 +31,7 @@ def section(record, anchor):
         f"<h3>{escape(row)} <a class='up' href='#rows'>back to the table</a></h3>",
         f"<p>{escape(record['summary'])}.</p>",
         _facts(record),
-        f"<div class='pictures'>{''.join(pictures)}</div>",
+        f"<div class='pictures small'>{''.join(pictures)}</div>",
         f"<details><summary>{len(record['places'])} places of the model, one by one</summary>",
         _places(record["places"]),
         "</details>",
@@ -63,13 +63,14 @@ def _facts(record):
 
 def _places(places):
     heads = ("place", "M × K × N of the first", "products", "cycles", "busy", "SQNR, dB")
+    kind = " class='number'"
     lines = [
         f"<tr><th scope='row'>{escape(place['place'])}</th>"
-        + "".join(f"<td class='number'>{text}</td>" for text in _cells(place))
+        + "".join(f"<td{kind}>{text}</td>" for text in _cells(place))
         + "</tr>"
         for place in places
     ]
-    head = "".join(f"<th scope='col'>{name}</th>" for name in heads)
+    head = "".join(f"<th scope='col'{'' if name == 'place' else kind}>{name}</th>" for name in heads)
     return (
         f"<div class='wide'>\n<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n"
         + "\n".join(lines)
