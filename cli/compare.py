@@ -1,5 +1,7 @@
 """A model through every system: `compare`."""
 
+from pathlib import Path
+
 import click
 
 from . import options
@@ -21,9 +23,22 @@ from .progress import bar
 )
 @click.option("--inputs", type=Whole(1), metavar="N", help="Measure on the first N inputs only.")
 @click.option("--tokens", type=Whole(2), metavar="N", help="Of a window of a language model's text; 512.")
+@click.option("--part", metavar="P", help="Measure the rows' cores on this part, such as ecp5-85k.")
+@click.option(
+    "--liberty",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="F",
+    help="Measure their area in this cell library.",
+)
+@click.option(
+    "--more",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="F",
+    help="A Python file with a list ROWS of further rows.",
+)
 @click.option("--jobs", type=Whole(1), metavar="N", help="Rows at a time; by default one for each CPU.")
 @options.json_file
-def compare(model, text, way, inputs, tokens, jobs, json_file):
+def compare(model, text, way, inputs, tokens, part, liberty, more, jobs, json_file):
     """Compare number formats and systems on a whole model.
 
     MODEL is minilm, smollm2 or vit-s for the model of an installed wheel, or a sentence encoder's folder, a language
@@ -39,28 +54,39 @@ def compare(model, text, way, inputs, tokens, jobs, json_file):
     on one core of the row's size, one after the other. Utilization is the share of the multipliers' cycles that make
     products. What was measured before is kept.
     """
+    from ..compare import cost
     from ..compare.measure import measure
     from ..golden.workloads.comparison import models, rows
+    from ..synth import flow
     from ..tools import workers
 
-    chosen = text.split(",") if text else [*rows.ROWS]
+    known = rows.table(more)
+    chosen = text.split(",") if text else [*known]
     for name in chosen:
-        if name not in rows.ROWS:
-            raise ValueError(f"unknown row {name!r}: there are {', '.join(rows.ROWS)}")
+        if name not in known:
+            raise ValueError(f"unknown row {name!r}: there are {', '.join(known)}")
+    for request in ({"part": part}, {"liberty": liberty}):
+        if any(request.values()):
+            flow.check_request(**{"part": None, "liberty": None} | request, freq=None, seed=1)
     models.subject(model, inputs, tokens)
     check_writable(json_file)
-    calls = {name: (model, name, inputs, tokens, way) for name in chosen}
     with bar("rows") as progress:
+        calls = {name: (model, name, inputs, tokens, way, more) for name in chosen}
         records = workers.results(measure, calls, jobs, progress)
+    for key, function, place in (("fpga", cost.fpga, part), ("area", cost.area, liberty)):
+        if place:
+            with bar(f"costs on {place}") as progress:
+                costs = workers.results(function, {name: (name, place, more) for name in chosen}, jobs, progress)
+            records = [record | {key: found} for record, found in zip(records, costs, strict=True)]
     if json_file:
         write_json(json_file, {"model": model, "inputs": inputs, "tokens": tokens, "rows": records})
     measures = [*records[0]["scores"]]
-    integer = records[0]["integer_scores"] is not None
+    integer = records[0]["integer_scores"] or {}
     columns = [
         "row",
         "core",
         *measures,
-        *(f"{name}, integer" for name in measures if integer),
+        *(f"{name}, integer" for name in integer),
         "bits W",
         "bits A",
         "MB",
@@ -68,6 +94,7 @@ def compare(model, text, way, inputs, tokens, jobs, json_file):
         "busy",
         *(["RTL"] if way == "rtl" else []),
     ]
+    columns += [*(["LUT4", "DSP", "MHz", "passes/s"] if part else []), *(["area"] if liberty else [])]
     table(columns, [_cells(record, measures) for record in records], title=f"{model}: every system")
     for record in records:
         for failure in record.get("rtl", {}).get("failures", ())[:1]:
@@ -84,4 +111,15 @@ def _cells(record, measures):
     cells += [record["cycles"], f"{record['utilization']:.1%}"]
     if rtl := record.get("rtl"):
         cells.append("differs" if rtl["failures"] else f"{rtl['products']:,} equal")
+    if fpga := record.get("fpga"):
+        cells += _speed(record["cycles"], fpga)
+    if area := record.get("area"):
+        cells.append(round(area["area"]))
     return cells
+
+
+def _speed(cycles, fpga):
+    """Resources, clock, and how often a second the measured inputs go through; "too large" where there is no room."""
+    if "why" in fpga:
+        return ["too large", None, None, None]
+    return [fpga["uses"]["LUT4"], fpga["uses"]["DSP"], round(fpga["fmax_mhz"]), fpga["fmax_mhz"] * 1e6 / cycles]
