@@ -10,7 +10,7 @@ from .output import FAILED, check_writable, table, write_json
 from .progress import bar
 
 
-@options.command("compare", "bitloom compare minilm --rows int8,ovp-int4,mxfp4 --json rows.json")
+@options.command("compare", "bitloom compare minilm --rows int8,ovp-int4,mxfp4 -o report")
 @click.argument("model")
 @click.option("--rows", "text", metavar="R1,R2,…", help="Rows; all by default.")
 @click.option(
@@ -37,8 +37,16 @@ from .progress import bar
     help="A Python file with a list ROWS of further rows.",
 )
 @click.option("--jobs", type=Whole(1), metavar="N", help="Rows at a time; by default one for each CPU.")
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="D",
+    help="Write a report to look at: index.html, rows.csv and rows.json.",
+)
 @options.json_file
-def compare(model, text, way, inputs, tokens, part, liberty, more, jobs, json_file):
+def compare(model, text, way, inputs, tokens, part, liberty, more, jobs, folder, json_file):
     """Compare number formats and systems on a whole model.
 
     MODEL is minilm, smollm2 or vit-s for the model of an installed wheel, or a sentence encoder's folder, a language
@@ -54,32 +62,26 @@ def compare(model, text, way, inputs, tokens, part, liberty, more, jobs, json_fi
     on one core of the row's size, one after the other. Utilization is the share of the multipliers' cycles that make
     products. What was measured before is kept.
     """
-    from ..compare import cost
-    from ..compare.measure import measure
-    from ..golden.workloads.comparison import models, rows
-    from ..synth import flow
-    from ..tools import workers
+    from ..compare import report
+    from ..compare.run import Request
 
-    known = rows.table(more)
-    chosen = text.split(",") if text else [*known]
-    for name in chosen:
-        if name not in known:
-            raise ValueError(f"unknown row {name!r}: there are {', '.join(known)}")
-    for request in ({"part": part}, {"liberty": liberty}):
-        if any(request.values()):
-            flow.check_request(**{"part": None, "liberty": None} | request, freq=None, seed=1)
-    models.subject(model, inputs, tokens)
+    names = tuple(text.split(",")) if text else None
+    request = Request(model, names, way, inputs, tokens, part, liberty, more)
     check_writable(json_file)
-    with bar("rows") as progress:
-        calls = {name: (model, name, inputs, tokens, way, more) for name in chosen}
-        records = workers.results(measure, calls, jobs, progress)
-    for key, function, place in (("fpga", cost.fpga, part), ("area", cost.area, liberty)):
-        if place:
-            with bar(f"costs on {place}") as progress:
-                costs = workers.results(function, {name: (name, place, more) for name in chosen}, jobs, progress)
-            records = [record | {key: found} for record, found in zip(records, costs, strict=True)]
+    if folder:
+        report.check_writable(folder)
+    run = request.run(jobs, bar)
     if json_file:
-        write_json(json_file, {"model": model, "inputs": inputs, "tokens": tokens, "rows": records})
+        write_json(json_file, run)
+    if folder:
+        report.write(folder, run)
+    _print(run["rows"], model, request)
+    if folder:
+        click.echo(f"wrote {folder / report.FILES[0]}")
+    return FAILED if any(record.get("rtl", {}).get("failures") for record in run["rows"]) else 0
+
+
+def _print(records, model, request):
     measures = [*records[0]["scores"]]
     integer = records[0]["integer_scores"] or {}
     columns = [
@@ -92,16 +94,15 @@ def compare(model, text, way, inputs, tokens, part, liberty, more, jobs, json_fi
         "MB",
         "cycles",
         "busy",
-        *(["RTL"] if way == "rtl" else []),
+        *(["RTL"] if request.way == "rtl" else []),
     ]
-    columns += [*(["LUT4", "DSP", "MHz", "passes/s"] if part else []), *(["area"] if liberty else [])]
+    columns += [*(["LUT4", "DSP", "MHz", "passes/s"] if request.part else []), *(["area"] if request.liberty else [])]
     table(columns, [_cells(record, measures) for record in records], title=f"{model}: every system")
     for record in records:
         for failure in record.get("rtl", {}).get("failures", ())[:1]:
             click.echo(f"{record['row']}: {failure}")
     if outside := [record["row"] for record in records if not record["attends"]]:
         click.echo(f"attention is outside of the core, in floating point: {', '.join(outside)}")
-    return FAILED if any(record.get("rtl", {}).get("failures") for record in records) else 0
 
 
 def _cells(record, measures):

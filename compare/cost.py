@@ -88,5 +88,5 @@ def area(name, liberty, more=None):
     """
     row = rows.table(more)[name]
     report = flow.synthesize(generate(lookup(row.scheme().core), configuration(row)), liberty=liberty)
-    found = report.area
-    return {"library": found.library, "area": found.area, "nand2": found.nand2_equivalents, "tools": report.tools}
+    cells = report.area
+    return {"library": cells.library, "area": cells.area, "nand2": cells.nand2_equivalents, "tools": report.tools}

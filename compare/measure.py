@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from ..golden import strict_json
-from ..golden.workloads.comparison import account, apply, models, rows
+from ..golden.workloads.comparison import account, apply, histogram, models, rows
 from ..testbench.comparison import Engine
 from ..tools import caches
 from ..tools.files import atomic_write
@@ -39,8 +39,10 @@ def measure(model, name, inputs=None, tokens=None, way="golden", more=None):
         That JSON can hold: `row`, `summary`, `core`, `parameters`; `scores` by measure; `integer_scores`, the same with
         softmax, GELU and LayerNorm on the integer units of GQA-LUT, None where these cannot do them; `weight_bits` and
         `activation_bits`, means over the values of linear layers; `bytes`, `products`, `cycles`, `utilization` of a
-        pass; `places`, a list of what `account.Entry` has. With `rtl` also `rtl`: `products` and their `cycles`,
-        `failures`, `seconds` of simulation.
+        pass; `attends`, whether the core takes attention's products; `places`, a list of what `account.Entry` has, with
+        `utilization` and `sqnr_db`, which is None where `noise` or `signal` is 0; `weight_codes`, pairs of a code's
+        value and how many weights have it, as of `histogram.histogram`. With `rtl` also `rtl`: `products` and their
+        `cycles`, `failures`, `seconds` of simulation.
 
     Raises
     ------
@@ -81,7 +83,8 @@ def _measured(subject, scheme, config, way):
         "cycles": sum(entry.cycles for entry in entries),
         "utilization": busy / sum(entry.cycles for entry in entries),
         "attends": scheme.attends,
-        "places": [vars(entry) | {"shape": [*entry.shape], "utilization": entry.utilization} for entry in entries],
+        "places": [_place(entry) for entry in entries],
+        "weight_codes": [[*pair] for pair in histogram.histogram(prepared)],
     }
     if way == "rtl":
         engine = Engine(scheme, config)
@@ -95,6 +98,11 @@ def _measured(subject, scheme, config, way):
             "seconds": sum(product.seconds for product in engine.products),
         }
     return record
+
+
+def _place(entry):
+    told = {"shape": [*entry.shape], "utilization": entry.utilization, "sqnr_db": entry.sqnr_db}
+    return vars(entry) | told
 
 
 def _code(more):

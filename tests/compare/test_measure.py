@@ -43,6 +43,10 @@ def test_a_row_through_its_core(folder, small, monkeypatch):
     assert record["rtl"]["failures"] == [] and record["rtl"]["cycles"] == record["cycles"]
     assert record["weight_bits"] == record["activation_bits"] == 4
     assert record["products"] == sum(place["products"] for place in record["places"])
+    # What stands on the way is told, too: every weight's code, and the noise of every place.
+    layers = sum(place["weights"] for place in record["places"])
+    assert layers == sum(count for _, count in record["weight_codes"]) == 2 * (4 * 32 * 32 + 2 * 32 * 48)
+    assert all(5 < place["sqnr_db"] < 60 for place in record["places"])
     assert 0 < record["utilization"] <= 1 and 0.3 < record["scores"]["cosine"] < 1
     # It is kept, and for another way or number of inputs it is not.
     monkeypatch.setattr(measuring, "_measured", lambda *arguments: {"again": 1})

@@ -1,5 +1,7 @@
 """The arithmetic of every row against plain products of the numbers that its codes stand for, and what a pass costs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,8 @@ from bitloom.golden.anda import tile as anda_tile
 from bitloom.golden.olive import ovp
 from bitloom.golden.sevedo import hgq, lvc
 from bitloom.golden.sevedo import layer as sevedo
-from bitloom.golden.workloads.comparison import account, apply, rows, subject
+from bitloom.golden.workloads.comparison import account, apply, histogram, rows, subject
+from bitloom.golden.workloads.quantize import sqnr_db
 from bitloom.golden.workloads.transformer import Ops
 
 RNG = np.random.default_rng(12)
@@ -67,6 +70,40 @@ def test_products_are_those_of_the_numbers(name, shape):
         assert y.dtype == np.float32 and y.shape == (shape[0], shape[2])
         assert (np.abs(y - exact) <= allowed + 2.0**-20 * size).all()
         assert scheme.shape(w) == (shape[2], shape[1])
+
+
+@pytest.mark.parametrize("name", [name for name in rows.ROWS if name != "sevedo"])
+def test_code_values_are_the_numbers_without_their_scales(name):
+    scheme = rows.ROWS[name].scheme()
+    x, weight = drawn(3, 130, 9)
+    w = scheme.weights(weight, x, "qkv")
+    values, numbers = scheme.code_values(w) * scheme.unit, right(w, scheme)[:, :130]
+    assert values.shape == (9, 130) and ((values == 0) == (numbers == 0)).all()
+    # What is left is the same in all of a row, or of each group along K.
+    size = {"systolic-tile": 130, "nm-tile": 130, "anda-tile": 128, "hgq-tile": 16}.get(scheme.core)
+    size = size or scheme.format.block
+    for start in range(0, 130, size):
+        top = np.abs(values[:, start : start + size]).max(axis=1)
+        scales = np.abs(numbers[:, start : start + size]).max(axis=1) / np.maximum(top, 1e-9)
+        part = np.abs(values[:, start : start + size] * scales[:, None])
+        # Dequantized weights of fp16 are rounded.
+        allowed = 2.0**-10 if name == "fp16" else 1e-6
+        assert np.allclose(part, np.abs(numbers[:, start : start + size]), rtol=allowed, atol=0)
+
+
+def test_histogram_counts_every_weight_and_keeps_the_small_values():
+    class Wide:
+        unit = 0.5
+
+        def code_values(self, w):
+            return w
+
+    values = np.concatenate([np.arange(-200, 201), [-1000, 1000, 1000]])
+    prepared = apply.Prepared(Wide(), {"first": values[:100].reshape(2, 50), "second": values[100:][None]}, {})
+    bins = histogram.histogram(prepared)
+    assert [value for value, _ in bins] == [value / 2 for value in range(-128, 128)]
+    assert [bins[0], bins[-1]] == [(-64.0, 74), (63.5, 76)] and {count for _, count in bins[1:-1]} == {1}
+    assert histogram.histogram(apply.Prepared(Wide(), {}, {})) == []
 
 
 def test_sevedo_is_its_own_layer_and_without_ranks_plain_groups():
@@ -127,6 +164,18 @@ class Layers(subject.Subject):
         return {"mean": float(np.mean(self.seen))}
 
 
+def one(scheme, prepared, place, x):
+    """A layer's product in a scheme."""
+    a, w = scheme.encode(x, prepared.steps[place][0]), prepared.weights[place]
+    return scheme.restore(scheme.product(a, w), a, w)
+
+
+def test_a_product_without_noise_has_no_finite_ratio():
+    entry = account.Entry("first", (1, 1, 1), 1, 1, 1, 8, 8, 1, signal=2.0, noise=0.0)
+    assert entry.sqnr_db is None
+    assert replace(entry, noise=0.02).sqnr_db == pytest.approx(20)
+
+
 @pytest.mark.parametrize("name", ["int8", "hgq", "fp16", "2:8"])
 def test_a_model_in_a_scheme_and_what_it_costs(name):
     scheme, model = rows.ROWS[name].scheme(), Layers()
@@ -149,6 +198,13 @@ def test_a_model_in_a_scheme_and_what_it_costs(name):
     assert model.scores(apply.operations(model, prepared)) == scores
     exact, got = model.run(Ops()), model.seen
     assert 0 < np.linalg.norm(got - exact) < (2 if name == "2:8" else 0.5) * np.linalg.norm(exact)
+    # Noise is that of the products alone: the first one's, and, of attention, over both heads.
+    first = model.linears["first"]
+    plain, y = model.inputs @ first.weight.T, one(scheme, prepared, "first", model.inputs)
+    assert by_place["first"].sqnr_db == pytest.approx(sqnr_db(np.sum(plain**2), np.sum((y - plain) ** 2)))
+    if scheme.attends:
+        heads = (y + model.bias).reshape(10, 2, 12).transpose(1, 0, 2)
+        assert by_place["scores"].signal == pytest.approx(np.sum((heads @ heads.transpose(0, 2, 1)) ** 2))
 
 
 def test_a_product_may_be_made_by_somebody_else():

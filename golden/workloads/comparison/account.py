@@ -1,8 +1,10 @@
 """What a pass of a model costs in a scheme: products, bits and cycles, place by place."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from ..quantize import sqnr_db
 from .apply import operations
+from .powers import Powers
 
 __all__ = ["Account", "Entry", "account"]
 
@@ -26,6 +28,8 @@ class Entry:
         Bits in memory of the second operand's and of the activations' values, once each.
     weights : int
         Values of the second operand that are weights; 0 in attention.
+    signal, noise : float
+        As of `powers.Powers`.
     """
 
     place: str
@@ -36,6 +40,13 @@ class Entry:
     weight_bits: float
     activation_bits: float
     weights: int
+    signal: float = 0.0
+    noise: float = 0.0
+
+    @property
+    def sqnr_db(self):
+        """Signal to quantization noise ratio of all products, as `quantize.sqnr_db`."""
+        return sqnr_db(self.signal, self.noise)
 
     @property
     def utilization(self):
@@ -94,6 +105,7 @@ def account(subject, prepared, config):
         As of `Subject.scores`.
     entries : list of Entry
     """
-    counted = Account(prepared, config)
-    scores = subject.scores(operations(subject, prepared, counted))
-    return scores, list(counted.entries.values())
+    counted, powers = Account(prepared, config), Powers()
+    scores = subject.scores(operations(subject, prepared, counted, powers))
+    entries = counted.entries.values()
+    return scores, [replace(e, signal=powers.signal[e.place], noise=powers.noise[e.place]) for e in entries]

@@ -62,7 +62,7 @@ def prepare(subject, scheme, progress=lambda done, total, text: None):
     return Prepared(scheme, weights, steps)
 
 
-def operations(subject, prepared, product=None):
+def operations(subject, prepared, product=None, watch=None):
     """Operations of a forward pass in a scheme's arithmetic.
 
     Parameters
@@ -72,6 +72,9 @@ def operations(subject, prepared, product=None):
     product : callable, optional
         Called with (place, a, w) for each product, as `Scheme.product` after the place; by default that one. A core
         that is simulated, or whoever counts, stands here.
+    watch : callable, optional
+        Called with (place, x, w, y) for each product: the operands in floating point, (M, K) and (N, K), and what the
+        scheme makes of them, (M, N).
 
     Returns
     -------
@@ -88,6 +91,8 @@ def operations(subject, prepared, product=None):
         with named(f"activations of {name}"):
             a, w = scheme.encode(x, prepared.steps[name][0]), prepared.weights[name]
         y = scheme.restore(compute(name, a, w), a, w)
+        if watch:
+            watch(name, x, weight, y)
         return y if bias is None else y + bias
 
     def matmul(name, a, b):
@@ -99,6 +104,8 @@ def operations(subject, prepared, product=None):
             with named(f"activations of {name}"):
                 codes, w = scheme.encode(left, first), scheme.operand(right.T, second)
             result[head] = scheme.restore(compute(name, codes, w), codes, w)
+            if watch:
+                watch(name, left, right.T, result[head])
         return result
 
     return subject.ops(linear=linear, matmul=matmul)

@@ -20,6 +20,7 @@ class MxScheme(GridScheme):
         self.format = mx.FORMATS[name]
         self.parameters = {"format": name}
         self.weight_bits = self.activation_bits = self.format.element.bits + 8 / self.format.block
+        self.unit = 2.0**-self.format.element.fraction_bits
 
     def weights(self, weight, seen, kind):
         return mx.quantize(weight, self.format)
@@ -41,6 +42,9 @@ class MxScheme(GridScheme):
 
     def transfers(self, a, w, config):
         return tile.transfers(_unscaled(a), _unscaled(w), config)
+
+    def code_values(self, w):
+        return self.format.element.integers[super().code_values(w)]
 
     def peak(self, config, w):
         return config.rows * config.cols * config.lanes

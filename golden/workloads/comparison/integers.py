@@ -74,6 +74,9 @@ class IntegerScheme(Scheme):
     def shape(self, w):
         return w.shape
 
+    def code_values(self, w):
+        return self.fmt.decode(w.codes)[:, : w.shape[1]]
+
     def transfers(self, a, w, config):
         return tiling.transfers(a.codes, w.codes, config)
 

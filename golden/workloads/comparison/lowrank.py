@@ -57,6 +57,10 @@ class SevedoScheme(Scheme):
     def shape(self, w):
         return w.shape
 
+    def code_values(self, w):
+        # Of the residual path: the tables of the low-rank path are integers of 8 bits.
+        return w.residual.codes[:, : w.shape[1]]
+
     def transfers(self, a, w, config):
         return core.transfers(w, a, config)
 

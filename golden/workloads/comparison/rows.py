@@ -51,8 +51,8 @@ def _integers(name, summary, tile_format):
 
 _ALL = (
     Row("fp16", "FP16 activations, INT4 weights in groups of 128, FP32 sums, as on a GPU", HalfScheme, _SERIAL),
-    _integers("int8", "integers, a step an output channel and a tensor", "int8"),
-    _integers("int4", "the same with 4 bits", "int4"),
+    _integers("int8", "8-bit integers, a step an output channel and a tensor", "int8"),
+    _integers("int4", "4-bit integers, a step an output channel and a tensor", "int4"),
     Row("int4-g128", "4-bit integers, an FP16 scale for 128", lambda: FlatScheme(128), _GROUPS),
     Row("int4-g32", "4-bit integers, an FP16 scale for 32", lambda: FlatScheme(32, 8), _SHORT),
     Row("flint4", "flint4 without pairs (ANT's type)", lambda: IntegerScheme("ovp-flint4", flint4()), _ARRAY),

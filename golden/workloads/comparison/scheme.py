@@ -25,12 +25,15 @@ class Scheme(ABC):
         Whether the core takes products of two activations.
     weight_bits, activation_bits : float
         Bits of a value in memory, scales in groups included; a scale of a whole row or tensor is left out.
+    unit : float
+        What 1 in `code_values` is in units of the step or scale.
     """
 
     core: str
     attends = True
     weight_bits: float
     activation_bits: float
+    unit = 1
 
     def step(self, x):
         """What is known of activations before the model runs: from calibration, one number or None (nothing).
@@ -121,3 +124,7 @@ class Scheme(ABC):
     def shape(self, w):
         """(N, K) of a second operand."""
         return np.shape(w.codes)
+
+    def code_values(self, w):
+        """What the codes of a second operand stand for, without steps and scales: integers, shape (N, K)."""
+        return w.codes[:, : self.shape(w)[1]]

@@ -61,5 +61,5 @@ class Subject(ABC):
         Returns
         -------
         dict of str to float
-            By measure; the first one is the one that rows are judged by, more is better.
+            By measure; the first one is the one that rows are judged by.
         """

@@ -1,0 +1,121 @@
+"""How the numbers were made, what they leave out, and how to make them again."""
+
+import shlex
+from pathlib import Path
+
+from ...golden.workloads.comparison.rows import ROWS
+from . import figures
+
+__all__ = ["command", "model", "notes", "through", "tools"]
+
+
+def model(run):
+    """What the model is called: of a file or folder its name alone, wherever it is."""
+    return Path(run["model"]).name
+
+
+def through(run):
+    """The records of rows that went through their cores."""
+    return [record for record in run["rows"] if record.get("rtl")]
+
+
+def command(run):
+    """The command line that makes the report again."""
+    words = ["bitloom", "compare", model(run)]
+    names = [record["row"] for record in run["rows"]]
+    if names != [*ROWS]:
+        words += ["--rows", ",".join(names)]
+    if through(run):
+        words += ["--on", "rtl"]
+    for option in ("inputs", "tokens"):
+        if run.get(option) is not None:
+            words += [f"--{option}", str(run[option])]
+    return shlex.join([*words, "-o", "report"])
+
+
+def tools(run):
+    """Tools and versions that the records name, one text each."""
+    told = {}
+    for record in run["rows"]:
+        for part in ("fpga", "area", "energy"):
+            named = (record.get(part) or {}).get("tools") or {}
+            told |= named if isinstance(named, dict) else dict.fromkeys([str(named)], "")
+    return [f"{name} {version}".strip() for name, version in told.items()]
+
+
+def notes(run):
+    """Sentences, in which words between backquotes are code."""
+    return [*_work(run["rows"]), *_simulated(run), *_estimates(run["rows"]), *_missing(run["rows"])]
+
+
+def _work(records):
+    yield (
+        "Linear layers and both products of attention are computed as each system does, to the bit; all else stays in "
+        "floating point. In the columns of integer units softmax, GELU and LayerNorm are those of GQA-LUT."
+    )
+    yield "Cycles are those of one core of the row's size, one product after the other, without stalls."
+    if outside := [record["row"] for record in records if not record["attends"]]:
+        yield (
+            f"The core of {_list(outside)} takes no product of two activations: attention is outside of it, in "
+            "floating point, and neither its cycles nor its bytes are counted."
+        )
+    if bound := [record["row"] for record in records if record["core"] == "sevedo-core"]:
+        yield (
+            f"Cycles of {_list(bound)} are a bound that the core does not go below: its parts wait for each other. Its "
+            "codes are those of the residual path."
+        )
+    yield (
+        "Bits are those of the values in memory, scales of groups included; a scale of a whole row or tensor is left "
+        "out. Megabytes are all operands of a pass, once each."
+    )
+
+
+def _simulated(run):
+    records = through(run)
+    if not records:
+        yield "No product went through a simulated core in this run: `--on rtl` does that."
+        return
+    equal = [record for record in records if not record["rtl"]["failures"]]
+    count = sum(record["rtl"]["products"] for record in equal)
+    if equal:
+        yield (
+            f"All {count:,} matrix products of {_rows(len(equal))} went through the Verilated cores: every result is "
+            "the golden model's to the bit, and the cycles are what its formula, or bound, says."
+        )
+    for record in records:
+        for failure in record["rtl"]["failures"][:1]:
+            yield f"{record['row']} differs from the golden model: {failure}"
+
+
+def _estimates(records):
+    if any(figures.clock(record) for record in records):
+        yield (
+            "Look-up tables and clocks are estimates of Yosys and nextpnr for the core alone, without pins and "
+            "neighbours; no board was measured."
+        )
+    if any(figures.area(record) for record in records):
+        yield (
+            "Areas are sums of Yosys' cells in the library's unit, for sky130 square micrometres, without wires. This "
+            "flow gives no clock: what is divided by area has the clock of the FPGA."
+        )
+    if any(figures.energy(record) for record in records):
+        yield (
+            "Energies are estimates of what input pins of cells take as they switch, without wires, glitches, leakage "
+            "and memories: they compare rows, and are no power of a chip."
+        )
+
+
+def _missing(records):
+    for name, part in (("clock and size on an FPGA", "fpga"), ("area of cells", "area"), ("energy", "energy")):
+        rows = [record["row"] for record in records if not record.get(part)]
+        if rows:
+            where = "any row" if len(rows) == len(records) else _list(rows)
+            yield f"Not measured: {name} of {where}."
+
+
+def _rows(count):
+    return "1 row" if count == 1 else f"{count} rows"
+
+
+def _list(names):
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
