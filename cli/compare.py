@@ -23,6 +23,19 @@ from .progress import bar
 )
 @click.option("--inputs", type=Whole(1), metavar="N", help="Measure on the first N inputs only.")
 @click.option("--tokens", type=Whole(2), metavar="N", help="Of a window of a language model's text; 512.")
+@click.option("--part", metavar="P", help="Measure the rows' cores on this part, such as ecp5-85k.")
+@click.option(
+    "--liberty",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="F",
+    help="Measure their area in this cell library.",
+)
+@click.option(
+    "--more",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="F",
+    help="A Python file with a list ROWS of further rows.",
+)
 @click.option("--jobs", type=Whole(1), metavar="N", help="Rows at a time; by default one for each CPU.")
 @click.option(
     "-o",
@@ -33,7 +46,7 @@ from .progress import bar
     help="Write a report to look at: index.html, rows.csv and rows.json.",
 )
 @options.json_file
-def compare(model, text, way, inputs, tokens, jobs, folder, json_file):
+def compare(model, text, way, inputs, tokens, part, liberty, more, jobs, folder, json_file):
     """Compare number formats and systems on a whole model.
 
     MODEL is minilm, smollm2 or vit-s for the model of an installed wheel, or a sentence encoder's folder, a language
@@ -50,49 +63,46 @@ def compare(model, text, way, inputs, tokens, jobs, folder, json_file):
     products. What was measured before is kept.
     """
     from ..compare import report
-    from ..compare.measure import measure
-    from ..golden.workloads.comparison import models, rows
-    from ..tools import workers
+    from ..compare.run import Request
 
-    chosen = text.split(",") if text else [*rows.ROWS]
-    for name in chosen:
-        if name not in rows.ROWS:
-            raise ValueError(f"unknown row {name!r}: there are {', '.join(rows.ROWS)}")
-    models.subject(model, inputs, tokens)
+    names = tuple(text.split(",")) if text else None
+    request = Request(model, names, way, inputs, tokens, part, liberty, more)
     check_writable(json_file)
     if folder:
         report.check_writable(folder)
-    calls = {name: (model, name, inputs, tokens, way) for name in chosen}
-    with bar("rows") as progress:
-        records = workers.results(measure, calls, jobs, progress)
-    run = {"model": model, "inputs": inputs, "tokens": tokens, "rows": records}
+    run = request.run(jobs, bar)
     if json_file:
         write_json(json_file, run)
     if folder:
         report.write(folder, run)
+    _print(run["rows"], model, request)
+    if folder:
+        click.echo(f"wrote {folder / report.FILES[0]}")
+    return FAILED if any(record.get("rtl", {}).get("failures") for record in run["rows"]) else 0
+
+
+def _print(records, model, request):
     measures = [*records[0]["scores"]]
-    integer = records[0]["integer_scores"] is not None
+    integer = records[0]["integer_scores"] or {}
     columns = [
         "row",
         "core",
         *measures,
-        *(f"{name}, integer" for name in measures if integer),
+        *(f"{name}, integer" for name in integer),
         "bits W",
         "bits A",
         "MB",
         "cycles",
         "busy",
-        *(["RTL"] if way == "rtl" else []),
+        *(["RTL"] if request.way == "rtl" else []),
     ]
+    columns += [*(["LUT4", "DSP", "MHz", "passes/s"] if request.part else []), *(["area"] if request.liberty else [])]
     table(columns, [_cells(record, measures) for record in records], title=f"{model}: every system")
     for record in records:
         for failure in record.get("rtl", {}).get("failures", ())[:1]:
             click.echo(f"{record['row']}: {failure}")
     if outside := [record["row"] for record in records if not record["attends"]]:
         click.echo(f"attention is outside of the core, in floating point: {', '.join(outside)}")
-    if folder:
-        click.echo(f"wrote {folder / report.FILES[0]}")
-    return FAILED if any(record.get("rtl", {}).get("failures") for record in records) else 0
 
 
 def _cells(record, measures):
@@ -102,4 +112,15 @@ def _cells(record, measures):
     cells += [record["cycles"], f"{record['utilization']:.1%}"]
     if rtl := record.get("rtl"):
         cells.append("differs" if rtl["failures"] else f"{rtl['products']:,} equal")
+    if fpga := record.get("fpga"):
+        cells += _speed(record["cycles"], fpga)
+    if area := record.get("area"):
+        cells.append(round(area["area"]))
     return cells
+
+
+def _speed(cycles, fpga):
+    """Resources, clock, and how often a second the measured inputs go through; "too large" where there is no room."""
+    if "why" in fpga:
+        return ["too large", None, None, None]
+    return [fpga["uses"]["LUT4"], fpga["uses"]["DSP"], round(fpga["fmax_mhz"]), fpga["fmax_mhz"] * 1e6 / cycles]

@@ -4,12 +4,12 @@ import hashlib
 import json
 from pathlib import Path
 
-from ..cores.catalogue import lookup
 from ..golden import strict_json
 from ..golden.workloads.comparison import account, apply, histogram, models, rows
 from ..testbench.comparison import Engine
 from ..tools import caches
 from ..tools.files import atomic_write
+from . import cost
 
 __all__ = ["WAYS", "measure"]
 
@@ -17,7 +17,7 @@ __all__ = ["WAYS", "measure"]
 WAYS = ("golden", "rtl")
 
 
-def measure(model, name, inputs=None, tokens=None, way="golden"):
+def measure(model, name, inputs=None, tokens=None, way="golden", more=None):
     """Measure one row, or take what an earlier run kept.
 
     Parameters
@@ -30,6 +30,8 @@ def measure(model, name, inputs=None, tokens=None, way="golden"):
         As of `models.subject`.
     way : str
         One of `WAYS`. With `rtl` every product goes through the core, too, and is compared.
+    more : path, optional
+        As of `rows.table`.
 
     Returns
     -------
@@ -47,12 +49,13 @@ def measure(model, name, inputs=None, tokens=None, way="golden"):
     ValueError
         For an unknown row or model, and numbers that the system cannot hold.
     """
-    if name not in rows.ROWS:
-        raise ValueError(f"unknown row {name!r}: there are {', '.join(rows.ROWS)}")
-    row, subject = rows.ROWS[name], models.subject(model, inputs, tokens)
+    known = rows.table(more)
+    if name not in known:
+        raise ValueError(f"unknown row {name!r}: there are {', '.join(known)}")
+    row, subject = known[name], models.subject(model, inputs, tokens)
     scheme = row.scheme()
-    config = lookup(scheme.core).config(**scheme.parameters | row.size)
-    key = [_code(), subject.fingerprint(), name, config.to_dict(), way]
+    config = cost.configuration(row)
+    key = [_code(more), subject.fingerprint(), name, config.to_dict(), way]
     entry = caches.cache_dir("compare") / f"{hashlib.sha256(strict_json.dumps(key).encode()).hexdigest()}.json"
     if entry.is_file():
         return json.loads(entry.read_text())
@@ -64,13 +67,15 @@ def measure(model, name, inputs=None, tokens=None, way="golden"):
 
 def _measured(subject, scheme, config, way):
     prepared = apply.prepare(subject, scheme)
-    scores, entries = account.account(subject, prepared, config)
-    integer = subject.integer(apply.operations(subject, prepared))
+    judged = subject.judged()
+    first, entries = account.account(judged, prepared, config)
+    scores = first if judged is subject else subject.scores(apply.operations(subject, prepared))
+    integer = judged.integer(apply.operations(judged, prepared))
     layers = [entry for entry in entries if entry.weights]
     busy = sum(entry.products / entry.peak for entry in entries)
     record = {
         "scores": scores,
-        "integer_scores": subject.scores(integer) if integer else None,
+        "integer_scores": judged.scores(integer) if integer else None,
         "weight_bits": sum(entry.weight_bits for entry in layers) / sum(entry.weights for entry in layers),
         "activation_bits": sum(e.activation_bits for e in layers) / sum(e.products / e.shape[2] for e in layers),
         "bytes": round(sum(entry.weight_bits + entry.activation_bits for entry in entries) / 8),
@@ -83,9 +88,9 @@ def _measured(subject, scheme, config, way):
     }
     if way == "rtl":
         engine = Engine(scheme, config)
-        through = subject.scores(apply.operations(subject, prepared, engine))
-        if through != scores and not engine.failures:
-            engine.failures.append(f"the scores are {through}, expected {scores}")
+        through = judged.scores(apply.operations(judged, prepared, engine))
+        if through != first and not engine.failures:
+            engine.failures.append(f"the scores are {through}, expected {first}")
         record["rtl"] = {
             "products": len(engine.products),
             "cycles": sum(product.cycles for product in engine.products),
@@ -100,9 +105,10 @@ def _place(entry):
     return vars(entry) | told
 
 
-def _code():
+def _code(more):
     """Hash of the code that decides a record: when it changes, what was kept is not used."""
     root = Path(__file__).parents[1]
     rooms = ("golden", "cores", "hdl", "testbench", "compare")
     sources = sorted(path for room in rooms for path in (root / room).rglob("*.py"))
+    sources += [Path(more)] if more else []
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()

@@ -55,7 +55,7 @@ CANNOT = {
 
 #: Commands that take many seconds, or need the files of such a one: run by `make test-long`.
 SLOW = (
-    r"^bitloom (build|demo|evaluate|flash|mutate|quantize|search|synth|train)\b",
+    r"^bitloom (build|compare|demo|evaluate|flash|mutate|quantize|search|synth|train)\b",
     r"^bitloom run (matmul|layer)\b",
     r"^bitloom sim (hgq-tile|sevedo-core)\b",
     r"^bitloom generate sevedo-core\b",

@@ -49,7 +49,7 @@ class HgqScheme(GridScheme):
 
 
 class FlatScheme(HgqScheme):
-    """Groups with a scale alone: on the HGQ tile, in dot products of 16, all of whose shifts are 0."""
+    """Groups with a scale alone: on the HGQ tile, in dot products of `fine`, all of whose shifts are 0."""
 
-    def __init__(self, group):
-        super().__init__(group, min(group, hgq.FINE), 0)
+    def __init__(self, group, fine=hgq.FINE):
+        super().__init__(group, fine, 0)

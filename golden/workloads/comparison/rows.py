@@ -1,5 +1,6 @@
 """The rows of the comparison: one entry a system and format."""
 
+import runpy
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from .integers import IntegerScheme, flint4
 from .lowrank import SevedoScheme
 from .sparse import SparseScheme
 
-__all__ = ["ROWS", "Row"]
+__all__ = ["ROWS", "Row", "table"]
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,14 @@ class Row:
     size: dict
 
 
-# 64 multipliers of each, but for Anda: 16 processing elements make 64 / (M + 1) products each in a cycle.
+# 64 multipliers of each, but for Anda: 16 processing elements make 64 / (M + 1) products each in a cycle. Additions in
+# floating point take as many cycles as blocks leave them, and dot products are pipelined: for clocks of FPGAs.
 _ARRAY = {"rows": 8, "cols": 8}
-_GROUPS = {"rows": 2, "cols": 2}
+_GROUPS = {"rows": 2, "cols": 2, "dot": 2, "adder": 5}
+_SHORT = {"rows": 4, "cols": 2, "dot": 2, "adder": 3}
+_BLOCKS = {"rows": 4, "cols": 4, "lanes": 4, "dot": 2}
 _SERIAL = {"rows": 4, "cols": 4}
-_MERGED = {"rows": 2, "cols": 2, "max_channels": 2048, "max_outputs": 2048}
+_MERGED = {"rows": 2, "cols": 2, "dot": 2, "adder": 5, "multiplier": "blocks"}
 
 
 def _integers(name, summary, tile_format):
@@ -50,7 +54,7 @@ _ALL = (
     _integers("int8", "8-bit integers, a step an output channel and a tensor", "int8"),
     _integers("int4", "4-bit integers, a step an output channel and a tensor", "int4"),
     Row("int4-g128", "4-bit integers, an FP16 scale for 128", lambda: FlatScheme(128), _GROUPS),
-    Row("int4-g32", "4-bit integers, an FP16 scale for 32", lambda: FlatScheme(32), _GROUPS | {"adder": 1}),
+    Row("int4-g32", "4-bit integers, an FP16 scale for 32", lambda: FlatScheme(32, 8), _SHORT),
     Row("flint4", "flint4 without pairs (ANT's type)", lambda: IntegerScheme("ovp-flint4", flint4()), _ARRAY),
     _integers("ovp-int4", "outlier-victim pairs of INT4 (OliVe)", "ovp-int4"),
     _integers("ovp-flint4", "outlier-victim pairs of flint4 (OliVe)", "ovp-flint4"),
@@ -61,10 +65,40 @@ _ALL = (
     Row("sevedo", "hierarchical groups beside a low-rank path of rank 32, SVD-MP (SeVeDo)", SevedoScheme, _MERGED),
     Row("2:4", "INT8, 2 of 4 weights kept, without training (SAT)", lambda: SparseScheme(2, 4), _ARRAY),
     Row("2:8", "INT8, 2 of 8 weights kept, without training (SAT)", lambda: SparseScheme(2, 8), _ARRAY),
-    Row("mxfp4", "OCP Microscaling, E2M1", lambda: MxScheme("mxfp4"), _GROUPS),
-    Row("mxint8", "OCP Microscaling, 8-bit integers", lambda: MxScheme("mxint8"), _GROUPS),
-    Row("nvfp4", "NVFP4", lambda: MxScheme("nvfp4"), _GROUPS),
+    Row("mxfp4", "OCP Microscaling, E2M1", lambda: MxScheme("mxfp4"), _BLOCKS | {"adder": 5}),
+    Row("mxint8", "OCP Microscaling, 8-bit integers", lambda: MxScheme("mxint8"), _BLOCKS | {"adder": 5}),
+    Row("nvfp4", "NVFP4", lambda: MxScheme("nvfp4"), _BLOCKS | {"adder": 3}),
 )
 
 #: The rows by name.
 ROWS = {row.name: row for row in _ALL}
+
+
+def table(more=None):
+    """All rows by name.
+
+    Parameters
+    ----------
+    more : str or Path, optional
+        A user's Python file with a list `ROWS` of `Row`; it is run. A name that there is already stands for the user's.
+
+    Returns
+    -------
+    dict of str to Row
+
+    Raises
+    ------
+    ValueError
+        When the file has no such list, or fails; names it.
+    """
+    if more is None:
+        return ROWS
+    try:
+        rows = runpy.run_path(str(more))["ROWS"]
+        return ROWS | {row.name: row for row in rows}
+    except OSError:
+        raise
+    except KeyError:
+        raise ValueError(f"{more} has no list ROWS of rows") from None
+    except Exception as error:
+        raise ValueError(f"{more}: {type(error).__name__}: {error}") from None

@@ -41,6 +41,9 @@ class Sentences(Subject):
         count = integer("inputs", inputs or len(self.texts), 1, len(self.texts))
         return Sentences(self.encoder, self.texts[:count], self.calibration, rated=inputs is None)
 
+    def judged(self):
+        return Sentences(self.encoder, self.texts, self.calibration, rated=False) if self.rated else self
+
     def fingerprint(self):
         inputs = self.texts, self.calibration, self.rated
         digest = hashlib.sha256(repr((*inputs, self.encoder.heads, self.encoder.eps)).encode())

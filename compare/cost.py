@@ -1,0 +1,92 @@
+"""What the core of a row costs: on an FPGA, and in a library of standard cells. Estimates of Yosys and nextpnr."""
+
+from dataclasses import replace
+
+from ..cores.catalogue import lookup
+from ..cores.generate import generate
+from ..golden.workloads.comparison import rows
+from ..hdl.primitives import FAMILIES
+from ..synth import flow, parts
+from ..synth.room import TooSmall
+
+__all__ = ["area", "configuration", "fpga"]
+
+
+def configuration(row):
+    """The configuration of a row's core.
+
+    Parameters
+    ----------
+    row : Row
+
+    Returns
+    -------
+    Config
+    """
+    scheme = row.scheme()
+    return lookup(scheme.core).config(**scheme.parameters | row.size)
+
+
+def fpga(name, part, more=None):
+    """Resources and clock of a row's core.
+
+    Where a core can name the part's own blocks, it does; that changes no cycle.
+
+    Parameters
+    ----------
+    name : str
+        Of the row.
+    part : str
+        As of `synth.parts.PARTS`.
+    more : path, optional
+        As of `rows.table`.
+
+    Returns
+    -------
+    dict
+        `part`; `uses`, by resource; `fmax_mhz`, of seed 1, out of context; `tools`, names and versions. A core
+        that does not fit has `why` in place of the last three.
+
+    Raises
+    ------
+    ValueError, ToolMissing, ToolFailed
+        As `flow.synthesize`.
+    """
+    row = rows.table(more)[name]
+    config, family = configuration(row), parts.lookup(part).flow.family
+    if hasattr(config, "target") and family in FAMILIES:
+        config = replace(config, target=family)
+    try:
+        report = flow.synthesize(generate(lookup(row.scheme().core), config), part)
+    except TooSmall as error:
+        return {"part": part, "why": str(error)}
+    uses = {use.name: use.used for use in report.uses}
+    return {"part": part, "uses": uses, "fmax_mhz": report.fmax_mhz, "tools": report.tools}
+
+
+def area(name, liberty, more=None):
+    """Area of a row's core, memories as flip-flops.
+
+    Parameters
+    ----------
+    name : str
+        Of the row.
+    liberty : path
+        A Liberty file.
+    more : path, optional
+        As of `rows.table`.
+
+    Returns
+    -------
+    dict
+        `library`; `area`, in the library's units, and in its NAND2 gates, `nand2`; `tools`.
+
+    Raises
+    ------
+    ValueError, ToolMissing, ToolFailed
+        As `flow.synthesize`.
+    """
+    row = rows.table(more)[name]
+    report = flow.synthesize(generate(lookup(row.scheme().core), configuration(row)), liberty=liberty)
+    cells = report.area
+    return {"library": cells.library, "area": cells.area, "nand2": cells.nand2_equivalents, "tools": report.tools}
