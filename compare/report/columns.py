@@ -126,7 +126,7 @@ def _failures(record):
 
 def _part(records):
     names = dict.fromkeys(name for record in records for name in (record.get("fpga") or {}).get("uses") or {})
-    group = _one(records, "fpga", "part") or "FPGA"
+    group = figures.one(records, "fpga", "part") or "FPGA"
     yield Column("part", "part", group, "FPGA", lambda r: (r.get("fpga") or {}).get("part"), page=False)
     for name in names or ("LUT4",):
         plain = name.lower().replace(" ", "_")
@@ -139,7 +139,7 @@ def _use(name):
 
 
 def _cells(records):
-    library = _one(records, "area", "library") or "cells"
+    library = figures.one(records, "area", "library") or "cells"
     yield Column(
         "area_library", "library", library, "cells", lambda r: (r.get("area") or {}).get("library"), page=False
     )
@@ -148,12 +148,6 @@ def _cells(records):
     )
     yield Column("energy_per_product_fj", "fJ", "energy", "switching energy of a product", figures.energy, three)
     yield Column("energy_per_pass_uj", "µJ a pass", "energy", "of all products", figures.pass_energy, three)
-
-
-def _one(records, part, key):
-    """What all records that tell it say, if they say the same."""
-    told = {(record.get(part) or {}).get(key) for record in records} - {None}
-    return next(iter(told)) if len(told) == 1 else None
 
 
 def comparing(records):

@@ -6,6 +6,7 @@ __all__ = [
     "cost",
     "energy",
     "luts",
+    "one",
     "pass_energy",
     "passes",
     "product_rate",
@@ -75,6 +76,12 @@ def cost(record, base, size):
     share = ratio(passes(base), passes(record))
     value = size(record)
     return None if share is None or value is None else value * share
+
+
+def one(records, part, key):
+    """What all records that tell it say, if they say the same."""
+    told = {_of(record, part, key) for record in records} - {None}
+    return next(iter(told)) if len(told) == 1 else None
 
 
 def _of(record, part, key, default=None):

@@ -30,6 +30,12 @@ def command(run):
     for option in ("inputs", "tokens"):
         if run.get(option) is not None:
             words += [f"--{option}", str(run[option])]
+    if part := figures.one(run["rows"], "fpga", "part"):
+        words += ["--part", part]
+    if library := figures.one(run["rows"], "area", "library"):
+        words += ["--liberty", f"{library}.lib"]
+    if {*names} - {*ROWS}:
+        words += ["--more", "rows.py"]
     return shlex.join([*words, "-o", "report"])
 
 
@@ -40,7 +46,7 @@ def tools(run):
         for part in ("fpga", "area", "energy"):
             named = (record.get(part) or {}).get("tools") or {}
             told |= named if isinstance(named, dict) else dict.fromkeys([str(named)], "")
-    return [f"{name} {version}".strip() for name, version in told.items()]
+    return [f"{'Yosys' if name == 'yosys' else name} {version}".strip() for name, version in told.items()]
 
 
 def notes(run):
@@ -55,7 +61,12 @@ def _work(records):
     )
     if any(record.get("integer_scores") for record in records):
         yield "In the columns of integer units softmax, GELU and LayerNorm are those of GQA-LUT."
-    yield "Cycles are those of one core of the row's size, one product after the other, without stalls."
+    if own := [record["row"] for record in records if record["row"] not in ROWS]:
+        yield f"Of a file of the user's own: {_list(own)}."
+    yield (
+        "A pass is all inputs of the first measure. Its cycles are those of one core of the row's size, one product "
+        "after the other, without stalls."
+    )
     if outside := [record["row"] for record in records if not record["attends"]]:
         yield (
             f"The core of {_list(outside)} takes no product of two activations: attention is outside of it, in "
@@ -95,6 +106,9 @@ def _estimates(records):
             "Look-up tables and clocks are estimates of Yosys and nextpnr for the core alone, without pins and "
             "neighbours; no board was measured."
         )
+    for record in records:
+        if why := (record.get("fpga") or {}).get("why"):
+            yield f"The core of {record['row']} does not fit on the part: {why}"
     if any(figures.area(record) for record in records):
         yield (
             "Areas are sums of Yosys' cells in the library's unit, for sky130 square micrometres, without wires. This "

@@ -49,10 +49,12 @@ def _facts(record):
     ]
     if fpga := record.get("fpga"):
         uses = [f"{whole(count)} {name}" for name, count in (fpga.get("uses") or {}).items()]
-        clock = f"{fpga['fmax_mhz']:.1f} MHz" if fpga.get("fmax_mhz") else "no clock"
+        clock = f"{fpga['fmax_mhz']:.1f} MHz" if fpga.get("fmax_mhz") else fpga.get("why", "no clock")
         facts.append((str(fpga.get("part", "FPGA")), ", ".join([*uses, clock])))
     if (area := figures.area(record)) is not None:
-        facts.append(("area", f"{area:,.0f} in {record['area'].get('library', 'cells')}"))
+        gates = record["area"].get("nand2")
+        told = f"{area:,.0f} in {record['area'].get('library', 'cells')}"
+        facts.append(("area", told if gates is None else f"{told}, {gates:,.0f} NAND2"))
     if (energy := figures.energy(record)) is not None:
         facts.append(("energy", f"{energy:,.4g} fJ a product, {figures.pass_energy(record):,.4g} µJ a pass"))
     if rtl := record.get("rtl"):

@@ -139,6 +139,13 @@ def test_what_is_missing_is_a_dash(rows):
     assert "Not measured: energy of any row." in bare
 
 
+def test_a_core_that_does_not_fit_is_told():
+    large = made_up.record("int8", 0.5, fpga={"part": "ice40-up5k", "why": "9,000 LUT4 of 5,280"})
+    text = page.page(made_up.run(large, made_up.record("int4", 0.4, **made_up.hardware())))
+    assert "The core of int8 does not fit on the part: 9,000 LUT4 of 5,280" in text
+    assert tables(text)["rows"][0][heads(text, "rows").index("LUT4")] == ("-", "")
+
+
 def test_a_cost_of_zero_divides_nothing():
     zero = made_up.record("int8", 0.5, **made_up.hardware(luts=0, mhz=0.0, area=0.0, femtojoules=0.0))
     other = made_up.record("other", 0.5, **made_up.hardware())
@@ -221,7 +228,9 @@ def test_kinds_of_layers():
 
 
 def test_command_line_that_makes_it_again(rows):
-    assert notes.command(rows) == "bitloom compare minilm --rows 'int8,<b>&\"'\"'\"',2:4,2.4' --inputs 3 -o report"
+    words = "bitloom compare minilm --rows 'int8,<b>&\"'\"'\"',2:4,2.4' --inputs 3 "
+    words += "--part ecp5-85k --liberty sky130_fd_sc_hd.lib --more rows.py -o report"
+    assert notes.command(rows) == words
     rtl = {"products": 1, "cycles": 1, "failures": [], "seconds": 1}
     every = [made_up.record(name, 0.5, rtl=rtl) for name in ROWS]
     run = made_up.run(*every, model="/somewhere/model.gguf", inputs=None, tokens=16)
