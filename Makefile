@@ -37,12 +37,15 @@ $(VENV)/.installed: pyproject.toml
 demo: install
 	$(BIN)/bitloom demo
 
+# Hundreds of tests start Python: what it has compiled is kept, whatever the environment says.
+PYTEST_2 := PYTHONWARNINGS=error PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: install
-	PYTHONWARNINGS=error $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long" $(PYTEST)
+	$(PYTEST_2) -m "not long" $(PYTEST)
 
 test-long: install
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[train]'
-	PYTHONWARNINGS=error $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m long $(PYTEST)
+	$(PYTEST_2) -m long $(PYTEST)
 
 bench: install
 	$(BIN)/python tests/figures $(LIBERTY)

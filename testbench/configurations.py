@@ -7,12 +7,13 @@ configuration itself decides, which refuses what is wrong: drawing goes on until
 import dataclasses
 import math
 
-from amaranth.hdl import Fragment, Shape
+from amaranth.hdl import Fragment, Instance, Shape
 
 from ..hdl.emission.private import assigned_signals, memory_shape, unwarned
+from ..hdl.emission.replicate import Modules
 from ..hdl.emission.verilog import signature_ports
 
-__all__ = ["draw", "draw_illegal", "legal", "propose"]
+__all__ = ["draw", "draw_illegal", "legal", "propose", "signal_bits"]
 
 #: What makes a design too large to be compiled and simulated in seconds: bits of its ports, of the signals that its
 #: statements assign, and of its memories.
@@ -25,7 +26,7 @@ _ENDS = (0, 0, 0, 0, 1, 1, -2, -1, -1)
 _PATIENCE = 100
 
 
-def draw(core, rng):
+def draw(core, rng, most=MOST_SIGNAL_BITS):
     """A legal configuration of a core, small enough to be simulated in seconds.
 
     Parameters
@@ -34,6 +35,8 @@ def draw(core, rng):
         Entry of the catalogue.
     rng : numpy.random.Generator
         The only source of chance.
+    most : int
+        Bits of signals that it may have; the time that its design takes grows with them.
 
     Returns
     -------
@@ -42,8 +45,13 @@ def draw(core, rng):
     """
     while True:
         config = legal(core.config, rng)
-        if config is not None and _is_small(core.component(config)):
+        if config is not None and _is_small(core.component(config), most):
             return config
+
+
+def signal_bits(component):
+    """Bits of the signals that the statements of a component and of all inside assign."""
+    return _bits(Fragment.get(unwarned(component), _Sizes()))[0]
 
 
 def draw_illegal(core, rng):
@@ -146,17 +154,41 @@ def _integer(low, high, others, ends, rng):
     return min(max(int(value), low), high)
 
 
-def _is_small(component):
+def _is_small(component, most):
     """Whether a component is small enough to be simulated in seconds."""
     # These first: elaboration takes long where they are many.
     if sum(len(value) for value, _ in signature_ports(unwarned(component)).values()) > MOST_PORT_BITS:
         return False
-    signals, memories = _bits(Fragment.get(component, None))
-    return signals <= MOST_SIGNAL_BITS and memories <= MOST_MEMORY_BITS
+    signals, memories = _bits(Fragment.get(component, _Sizes()))
+    return signals <= most and memories <= MOST_MEMORY_BITS
+
+
+class _Part(Instance):
+    """Stands for a replica of which the bits are known."""
+
+    def __init__(self, bits):
+        super().__init__("part")
+        self.bits = bits
+
+
+class _Sizes(Modules):
+    """Counts the bits of what is built alike once."""
+
+    def __init__(self):
+        super().__init__("", None, None)
+        self._bits = {}
+
+    def instance(self, component):
+        key = unwarned(component).replication_key()
+        if key not in self._bits:
+            self._bits[key] = _bits(Fragment.get(component, self))
+        return _Part(self._bits[key])
 
 
 def _bits(fragment):
     """Bits of the signals that a fragment and those inside assign, and of their memories."""
+    if isinstance(fragment, _Part):
+        return fragment.bits
     if memory := memory_shape(fragment):
         depth, word = memory
         return 0, depth * Shape.cast(word).width

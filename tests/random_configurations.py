@@ -23,7 +23,7 @@ import numpy as np
 from bitloom.cores.catalogue import CATALOGUE, lookup
 from bitloom.cores.generate import INTERFACES, generate
 from bitloom.testbench import verilator
-from bitloom.testbench.configurations import draw
+from bitloom.testbench.configurations import MOST_SIGNAL_BITS, draw
 from bitloom.testbench.runner import simulate
 from bitloom.tools import finding
 from bitloom.tools.flows import FLOWS
@@ -91,10 +91,10 @@ def run(core, config, seed, vectors=VECTORS):
     return [] if message is None else [Failure("sim", message[:500], shlex.join(command))]
 
 
-def drawn(name, seed):
-    """The configuration and the simulation's seed that a core and a seed give."""
+def drawn(name, seed, most=MOST_SIGNAL_BITS):
+    """The configuration, of at most so many bits of signals, and the simulation's seed that a core and a seed give."""
     rng = np.random.default_rng(seed)
-    config = draw(lookup(name), rng)
+    config = draw(lookup(name), rng, most)
     return config, int(rng.integers(1 << 31))
 
 

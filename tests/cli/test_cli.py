@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import toy_encoder
 from click.testing import CliRunner
 from command_line import bitloom, complaint
 
@@ -51,7 +52,7 @@ def test_every_help_has_an_example(name):
 
 
 #: Commands whose examples take minutes.
-SLOW = ("build", "compare", "demo", "mutate", "quantize", "search", "train")
+SLOW = ("build", "compare", "demo", "evaluate", "mutate", "quantize", "search", "train")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.long] * (n in SLOW)) for n in COMMANDS])
@@ -63,6 +64,15 @@ def test_the_example_in_the_help_works_when_pasted(name, tmp_path):
     done = subprocess.run([sys.executable, "-m", *example], cwd=tmp_path, capture_output=True, text=True)
     missing_board_tool = name == "flash" and "bitstream" in done.stderr
     assert done.returncode == 0 or missing_board_tool, done.stderr
+
+
+def test_evaluate_tells_every_operation_of_a_small_encoder(tmp_path):
+    folder, report = toy_encoder.write(tmp_path / "model", layers=1), tmp_path / "e.json"
+    output, _ = bitloom("evaluate", "integer-ops", "--model", folder, "--json", report)
+    told = json.loads(report.read_text())
+    assert told["sentences"] > told["calibration_sentences"] > 0 and told["scales"]
+    for row, cosines in {**told["cosine"], **told["encoder"]}.items():
+        assert row in output and all(f"{value:.4f}" in output and value > 0.8 for value in cosines.values())
 
 
 def test_generate_makes_missing_folders_and_names_what_it_wrote(tmp_path):

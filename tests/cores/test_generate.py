@@ -13,9 +13,15 @@ from bitloom import __version__
 from bitloom.cores.catalogue import CATALOGUE, lookup
 from bitloom.cores.generate import INTERFACES, generate, write
 
+#: Of every core its AXI4-Stream wrapper, which holds the core with plain streams; of one also the core alone.
+REQUESTS = [
+    pytest.param(name, interface, marks=[pytest.mark.long] * (interface == "stream" and name != "systolic-tile"))
+    for name in CATALOGUE
+    for interface in INTERFACES
+]
 
-@pytest.mark.parametrize("interface", INTERFACES)
-@pytest.mark.parametrize("name", CATALOGUE)
+
+@pytest.mark.parametrize(("name", "interface"), REQUESTS)
 def test_the_command_in_the_header_writes_the_same_bytes(name, interface, tmp_path):
     core = lookup(name)
     design = generate(core, core.config.parse(core.small), interface)

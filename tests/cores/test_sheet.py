@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import bitloom, complaint
+from command_line import bitloom, complaint, printed
 
 from bitloom.cores.catalogue import CATALOGUE, lookup
 from bitloom.cores.config import Config
@@ -249,7 +249,7 @@ def test_info_writes_a_sheet(tmp_path):
     assert output == f"wrote {path}\n"
     core = lookup("ovp-decoder")
     assert path.read_text() == page.html(core, core.config(pairs=2), "axis")
-    assert bitloom(*words, "-o", "-")[0] == path.read_text()
+    assert printed(*words, "-o", "-") == path.read_text()
 
 
 def test_info_refuses_what_has_no_sheet(tmp_path):

@@ -5,9 +5,9 @@ import json
 import re
 import shlex
 import subprocess
-import sys
 
 import pytest
+from command_line import bitloom, printed
 
 from bitloom.cores.catalogue import CATALOGUE, lookup
 from bitloom.cores.generate import INTERFACES, default_name, files, generate, write
@@ -124,17 +124,15 @@ def test_a_long_list_of_parameters_becomes_a_digest():
 
 
 def test_a_name_that_is_given(tmp_path):
-    command = [sys.executable, "-m", "bitloom", "generate", "ovp-decoder", "--name", "dec", "--interface", "axis"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    bitloom("generate", "ovp-decoder", "--name", "dec", "--interface", "axis", cwd=tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"dec.v", "dec.json", "dec.core"}
     verilog = (tmp_path / "dec.v").read_text()
     assert set(re.findall(r"^module (\w+)", verilog, flags=re.M)) >= {"dec", "dec__core"}
     assert json.loads((tmp_path / "dec.json").read_text())["top"] == "dec"
     assert "name: bitloom:cores:dec:" in (tmp_path / "dec.core").read_text()
     # The command in the header writes it again.
-    command = shlex.split(verilog.splitlines()[2].removeprefix("//"))
-    again = subprocess.run([sys.executable, "-m", *command, "-o", "-"], check=True, capture_output=True, text=True)
-    assert again.stdout == verilog
+    program, *words = shlex.split(verilog.splitlines()[2].removeprefix("//"))
+    assert (program, printed(*words, "-o", "-")) == ("bitloom", verilog)
 
 
 def test_the_default_name_may_be_given_too():

@@ -16,7 +16,7 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from bitloom.cores.catalogue import CATALOGUE
-from bitloom.cores.generate import INTERFACES, generate
+from bitloom.cores.generate import generate
 from bitloom.hdl.emission.verilog import emit, emit_rtlil
 from bitloom.hdl.stream.stages import Stage
 from bitloom.tools import finding, running
@@ -41,15 +41,27 @@ MORE = {
 }
 #: Each core's small configuration, which is what is put behind AXI4-Stream.
 SMALL = {name: core.config.parse(core.small).to_dict() for name, core in CATALOGUE.items()}
-#: Each core's default, but of those that take seconds to make and minutes to check.
-BASE = {name: SMALL[name] if name in ("anda-decompressor", "lvc", "sevedo-core") else {} for name in CATALOGUE}
+#: Cores of which the default takes seconds to make and to check; two of them, minutes.
+LARGE = ("anda-decompressor", "anda-tile", "lvc", "mx-tile", "sevedo-core")
+#: Each core's default, but of those; and other configurations.
 REQUESTS = [
-    (name, interface, parameters)
+    (name, "stream", parameters)
     for name in CATALOGUE
-    for interface in INTERFACES
-    for parameters in ((SMALL if interface == "axis" else BASE)[name], *MORE.get(name, ()))
+    for parameters in (SMALL[name] if name in LARGE else {}, *MORE.get(name, ()))
 ]
-IDS = [f"{name}-{interface}-{'-'.join(map(str, parameters.values()))}" for name, interface, parameters in REQUESTS]
+REQUESTS += [(name, "axis", SMALL[name]) for name in CATALOGUE]
+#: Other configurations behind AXI4-Stream too, and defaults that take seconds.
+LONG = [(name, "axis", parameters) for name in MORE for parameters in MORE[name]]
+LONG += [(name, "stream", {}) for name in ("anda-tile", "mx-tile")]
+ALL = [*REQUESTS, *LONG]
+EACH = [
+    pytest.param(
+        index,
+        id=f"{name}-{interface}-{'-'.join(map(str, parameters.values()))}",
+        marks=[pytest.mark.long] * (index >= len(REQUESTS)),
+    )
+    for index, (name, interface, parameters) in enumerate(ALL)
+]
 
 
 def design_of(request):
@@ -60,10 +72,10 @@ def design_of(request):
 
 @functools.cache
 def made(index):
-    return design_of(REQUESTS[index])
+    return design_of(ALL[index])
 
 
-@pytest.fixture(params=range(len(REQUESTS)), ids=IDS)
+@pytest.fixture(params=EACH)
 def design(request):
     return made(request.param)
 

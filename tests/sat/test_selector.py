@@ -170,6 +170,12 @@ def small():
     return NmSelector(NmSelectorConfig(1, 4, "int4"))
 
 
+def test_selector_keeps_the_contract_for_two_groups():
+    """They come in, and the first slot of the second one goes out, within these cycles."""
+    prove(SelectorContract(small()), "nm-selector", mode="bmc", depth=12)
+
+
+@pytest.mark.long
 def test_selector_keeps_the_contract():
     prove(SelectorContract(small()), "nm-selector")
 

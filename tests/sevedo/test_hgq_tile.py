@@ -12,7 +12,7 @@ from bitloom.cores.sevedo.hgq_tile import HgqTile, HgqTileConfig
 from bitloom.golden.sevedo import hgq
 from bitloom.golden.sevedo import hgq_tile as golden
 from bitloom.testbench.drive import drive
-from bitloom.testbench.formal import prove, prove_no_path
+from bitloom.testbench.formal import ProofFailed, prove, prove_no_path
 from bitloom.testbench.reduction_contract import ReductionContract
 from bitloom.testbench.runner import simulate
 
@@ -162,10 +162,21 @@ def test_bench_at_the_edge(parameters):
     assert result.latency == core.latency(config)
 
 
-@pytest.mark.parametrize("dot", [1, pytest.param(2, marks=pytest.mark.long)])
+def contract(dot, room=0):
+    return ReductionContract(HgqTile(HgqTileConfig(**TINY, dot=dot)), "xw", room or 10 + dot)
+
+
+def test_contract_up_to_the_second_result():
+    """A reduction of two transfers, a latency of 9, two results."""
+    prove(contract(1), "hgq-tile", mode="bmc", depth=13)
+    with pytest.raises(ProofFailed, match="no more results inside"):
+        prove(contract(1, room=2), "hgq-tile-wrong", mode="bmc", depth=13)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("dot", [1, 2])
 def test_contract(dot):
-    config, depth = HgqTileConfig(**TINY, dot=dot), 10 + dot
-    prove(ReductionContract(HgqTile(config), "xw", depth), "hgq-tile")
+    prove(contract(dot), "hgq-tile")
 
 
 @pytest.mark.parametrize("scheme", golden.SCHEMES)

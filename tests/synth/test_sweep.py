@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from command_line import bitloom
 
 from bitloom.cores.catalogue import lookup
 from bitloom.synth import plot, sweep
@@ -71,12 +72,9 @@ def fake(tmp_path, monkeypatch):
     del sys.modules["fake_measure"]
 
 
-def bitloom(*words, cwd, status=0):
-    """Run the command line in a process of its own; give its standard output and error."""
-    command = [sys.executable, "-m", "bitloom", "synth", "ovp-decoder", *map(str, words)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
-    assert done.returncode == status, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done.stdout, done.stderr
+def synth(*words, cwd, status=0):
+    """`bitloom synth` of a core; its standard output and error."""
+    return bitloom("synth", "ovp-decoder", *words, cwd=cwd, status=status)
 
 
 def found(values, capacity=1000, **more):
@@ -260,7 +258,7 @@ def test_a_sweep_of_areas_is_tabled_and_drawn(tmp_path):
 
 def test_the_command_sweeps_two_parameters(tmp_path):
     request = ["--sweep", "pairs=1,2", "normal=int4", "--target", "ice40-hx8k", "-p", "bias=3", "--freq", "9"]
-    output, _ = bitloom(*request, "--plot", "new/a.png", "--json", "a.json", cwd=tmp_path)
+    output, _ = synth(*request, "--plot", "new/a.png", "--json", "a.json", cwd=tmp_path)
     title, columns, *rows, wrote = output.splitlines()
     assert title.startswith("ovp-decoder on ice40-hx8k: estimate of Yosys 0.70 / nextpnr-ice40 ")
     assert columns.split() == ["pairs", "normal", "LUT4", "FF", "DSP", "Fmax", "MHz"]
@@ -272,7 +270,7 @@ def test_the_command_sweeps_two_parameters(tmp_path):
     assert all(point["parameters"]["bias"] == 3 for point in told["points"])
     first = (tmp_path / "new" / "a.png").read_bytes()
     # From the cache, and with a frequency that no point reaches.
-    output, _ = bitloom(*request[:-1], "5000", "--plot", "b.png", cwd=tmp_path, status=1)
+    output, _ = synth(*request[:-1], "5000", "--plot", "b.png", cwd=tmp_path, status=1)
     assert (tmp_path / "b.png").read_bytes() == first
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "b.png", "new"]
 
@@ -292,7 +290,7 @@ def test_the_command_sweeps_two_parameters(tmp_path):
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
 def test_a_wrong_request_is_one_line_and_leaves_nothing(request_, message, tmp_path):
-    output, error = bitloom(*request_, cwd=tmp_path, status=2)
+    output, error = synth(*request_, cwd=tmp_path, status=2)
     assert output == ""
     (line,) = error.splitlines()
     assert line.startswith("bitloom: ") and message in line

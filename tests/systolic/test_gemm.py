@@ -3,8 +3,6 @@
 import functools
 import itertools
 import re
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +11,7 @@ from amaranth import Module, Mux, Signal, Value
 from amaranth.hdl import Assert, Assume, Cover
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
+from command_line import bitloom
 from oracles import codes
 
 from bitloom.cores.catalogue import lookup
@@ -387,12 +386,6 @@ def test_verilog_is_what_amaranth_gives():
 # The command line
 
 
-def bitloom(*words, cwd, status=0):
-    done = subprocess.run([sys.executable, "-m", "bitloom", *map(str, words)], cwd=cwd, capture_output=True, text=True)
-    assert done.returncode == status, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done.stderr if status else done.stdout
-
-
 @pytest.mark.parametrize("a_format, w_format", [("int8", "int8"), ("ovp-int4", "ovp-int4")])
 def test_run_matmul_in_several_jobs_on_the_twin(a_format, w_format, tmp_path):
     this = config(a_format, w_format, accumulator=24)
@@ -403,7 +396,7 @@ def test_run_matmul_in_several_jobs_on_the_twin(a_format, w_format, tmp_path):
         f"{name}={getattr(this, name)}" for name in ("rows", "cols", "block", "accumulator", "a_depth", "w_depth")
     ]
     words = ["run", "matmul", "--on", "twin", "--format", f"{a_format},{w_format}", "A.npy", "W.npy", "-o", "Y.npy"]
-    output = bitloom(*words, *(word for text in parameters for word in ("-p", text)), cwd=tmp_path)
+    output, _ = bitloom(*words, *(word for text in parameters for word in ("-p", text)), cwd=tmp_path)
     problem = prepare(a, w, this)
     plan = golden.jobs(problem.shape, this)
     assert len(plan) > 1 and re.search(r"check +passed", output)
@@ -430,6 +423,6 @@ def test_wrong_requests_print_one_line(parameter, message, tmp_path):
     for name, shape in (("A", (2, 6)), ("W", (6, 2))):
         np.save(tmp_path / f"{name}.npy", np.ones(shape, int))
     words = ["run", "matmul", "--on", "twin", "--format", "int8", "-p", parameter, "A.npy", "W.npy", "-o", "Y.npy"]
-    error = bitloom(*words, cwd=tmp_path, status=2)
+    _, error = bitloom(*words, cwd=tmp_path, status=2)
     assert error == f"bitloom: {message}\n"
     assert not (tmp_path / "Y.npy").exists()

@@ -3,13 +3,13 @@
 import functools
 import json
 import os
-import subprocess
 import sys
 import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from command_line import bitloom
 from oracles import codes
 
 from bitloom.cli import program as cli
@@ -302,19 +302,13 @@ def test_a_row_can_have_its_own_step():
 TILE = ["-p", "rows=2", "-p", "cols=3", "-p", "block=2", "-p", "accumulator=12", "-p", "partials=3"]
 
 
-def bitloom(*words, status=0):
-    done = subprocess.run([sys.executable, "-m", "bitloom", *map(str, words)], capture_output=True, text=True)
-    assert done.returncode == status, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
 def test_run_matmul(tmp_path):
     rng = np.random.default_rng(1)
     a, w = rng.integers(-128, 128, (5, 1)), rng.integers(-8, 8, (1, 7))
     a_file, w_file, y_file, report = (tmp_path / name for name in ("A.npy", "W.npy", "new/Y.npy", "r.json"))
     np.save(a_file, a), np.save(w_file, w)
     words = ["run", "matmul", "--on", "rtl", "--format", "int8,int4", *TILE, a_file, w_file, "-o", y_file]
-    output = bitloom(*words, "--json", report)
+    output, _ = bitloom(*words, "--json", report)
     found = np.load(y_file)
     assert found.dtype == np.int64 and (found == a @ w).all()
     for word in ("5x1x7", "2x3, output-stationary", "int8 x int4", "utilization", "MAC/s", "passed", f"wrote {y_file}"):
@@ -325,7 +319,7 @@ def test_run_matmul(tmp_path):
     assert told["passed"] and told["cycles"] == told["expected_cycles"] == golden.cycles(this, 5, 1, 7)
     assert (told["shape"], told["macs"], told["parameters"]) == ([5, 1, 7], 35, this.to_dict())
     np.save(a_file, rng.normal(size=(5, 1)).astype(np.float32))
-    output = bitloom(*words)
+    output, _ = bitloom(*words)
     found = np.load(y_file)
     assert found.dtype == np.float32 and np.allclose(found, np.load(a_file) @ w, atol=0.3)
     assert "relative error" in output and "SQNR dB" in output

@@ -44,8 +44,20 @@ BASE = {name: [] for name in CATALOGUE} | {
     if name.startswith(("anda-", "hgq-", "mx-")) or name in ("lvc", "sevedo-core")
 }
 
-#: Tiles of different formats take the others' decoders and multipliers.
-MIXED = [parameters for parameters in tiles() if len({word.partition("=")[2] for word in parameters[3:5]}) > 1]
+
+def formats(parameters):
+    """Those of a tile's operands."""
+    return {word.partition("=")[2] for word in parameters[3:5]}
+
+
+#: Tiles of different formats take the others' decoders and multipliers; those that hold their weights, of most formats,
+#: those of the others.
+REPEATED = [
+    parameters
+    for parameters in tiles()
+    if len(formats(parameters)) > 1
+    or ("dataflow=weight-stationary" in parameters and not formats(parameters) <= {"int8", "ovp-flint4"})
+]
 
 #: Configurations beside those.
 MORE = [
@@ -57,7 +69,7 @@ MORE = [
     ("ovp-encoder", ["normal=flint4", "pairs=3", "bias=12"]),
     ("ovp-encoder", ["width=4", "fraction=1"]),
     ("ovp-encoder", ["width=8", "fraction=2"]),
-    *(("systolic-tile", parameters) for parameters in tiles() if parameters not in MIXED),
+    *(("systolic-tile", parameters) for parameters in tiles() if parameters not in REPEATED),
     ("systolic-tile", ["rows=1", "cols=1", "overflow=false"]),
     ("systolic-tile", ["rows=1", "cols=1", "a_format=ovp-int4", "w_format=ovp-int4"]),
     ("systolic-tile", ["rows=5", "cols=6", "block=3", "dataflow=weight-stationary", "overflow=false"]),
@@ -65,7 +77,7 @@ MORE = [
 
 LONG = [
     *((name, []) for name, parameters in BASE.items() if parameters),
-    *(("systolic-tile", parameters) for parameters in MIXED),
+    *(("systolic-tile", parameters) for parameters in REPEATED),
     ("ovp-decoder", ["normal=int8", "bias_port=true"]),
     ("ovp-decoder", ["normal=int8", "pairs=3"]),
     ("ovp-decoder", ["pairs=32"]),

@@ -14,7 +14,8 @@ from benches import rehearse
 from random_configurations import STEPS, check
 
 from bitloom.cores.catalogue import CATALOGUE, lookup
-from bitloom.testbench.configurations import draw_illegal, propose
+from bitloom.cores.generate import INTERFACES
+from bitloom.testbench.configurations import MOST_SIGNAL_BITS, draw_illegal, propose, signal_bits
 
 SEED = int(os.environ["BITLOOM_SEED"])
 
@@ -25,9 +26,16 @@ def seed_of(name, *more):
     return [SEED, list(CATALOGUE).index(name), *more]
 
 
+def moderate(core):
+    """Bits of signals of what is drawn for `make test`: half as many again as the small configuration has, or 4,000."""
+    return max(4_000, signal_bits(core.component(core.config.parse(core.small))) * 3 // 2)
+
+
 @functools.cache
 def drawn(name, number):
-    return random_configurations.drawn(name, seed_of(name, number))
+    """The first one is moderate, the others are of any size that can be simulated in seconds."""
+    most = MOST_SIGNAL_BITS if number else moderate(lookup(name))
+    return random_configurations.drawn(name, seed_of(name, number), most)
 
 
 @each_core
@@ -48,6 +56,7 @@ def test_the_same_seed_draws_the_same(name):
         assert once == again
     config, _ = drawn(name, 0)
     assert config == core.config.parse(config.assignments())
+    assert signal_bits(core.component(config)) <= moderate(core)
 
 
 @each_core
@@ -79,9 +88,9 @@ def rehearse_drawn(name, number, vectors):
     rehearse(name, config.assignments(), vectors, seed)
 
 
-def check_drawn(name, number):
+def check_drawn(name, number, steps=STEPS):
     config, seed = drawn(name, number)
-    failures = check(lookup(name), config, seed, STEPS)
+    failures = check(lookup(name), config, seed, steps)
     assert not failures, f"{config}, seed {SEED}: {failures}"
 
 
@@ -92,7 +101,9 @@ def test_benches_can_reach_their_goals_with_one_vector(name):
 
 @each_core
 def test_a_drawn_configuration_works(name):
-    check_drawn(name, 0)
+    """In one of the interfaces, drawn too; of small configurations, all are linted in both."""
+    _, seed = drawn(name, 0)
+    check_drawn(name, 0, [INTERFACES[seed % 2], "sim"])
 
 
 @pytest.mark.long
