@@ -130,6 +130,13 @@ def test_sdram_tells_a_controller_that_drives_too_soon(monkeypatch):
     assert last["broken"] == Rule.CONTENTION
 
 
+@pytest.mark.parametrize("delay", [1, 2])
+def test_it_does_not_drive_while_columns_are_late(delay):
+    requests = [Request(0, 2), Request(0, 1, (1,)), Request(1, 2), Request(1, 1, (1,)), Request(0, 4)]
+    asker, wanted, last = exchange(TOY, requests, delay=delay)
+    assert (asker.read, last["broken"]) == (wanted, Rule.KEPT)
+
+
 @pytest.mark.parametrize("latency", [2, 3])
 def test_nothing_is_lost_while_the_asker_stalls_and_refresh_goes_on(latency):
     timing = replace(TOY, cas_latency=latency)
@@ -260,3 +267,30 @@ def test_a_long_read_has_95_per_cent_of_the_peak_with_refresh():
 def test_every_long_read_has_95_per_cent(width, words, first, latency, clock):
     timing = replace(ULX3S, cas_latency=latency, clock=clock)
     assert rate(timing, width, words, first, 40_000 // words) > 0.95
+
+
+def test_first_word_of_a_row_that_is_closed_or_open():
+    timing = replace(ULX3S, columns=16, rows=4, power_up=cycles(100))
+    memory = SdramMemory(timing, 6, 64, cells=(), buffer=16)
+    simulator, waited = Simulator(memory), []
+    simulator.add_clock(1e-8)
+
+    async def bench(ctx):
+        ctx.set(memory.port.read.ready, 1)
+        await ctx.tick().repeat(1000)
+        # A row of a bank without one; the same row; another one of the bank; the other bank's.
+        for address in (0, 1, 16, 4):
+            ctx.set(memory.port.request.payload, {"address": address, "words": 0, "write": 0})
+            ctx.set(memory.port.request.valid, 1)
+            await ctx.tick().until(memory.port.request.ready)
+            ctx.set(memory.port.request.valid, 0)
+            count = 1
+            while not ctx.get(memory.port.read.valid):
+                await ctx.tick()
+                count += 1
+            waited.append(count)
+            await ctx.tick().repeat(30)
+
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert waited == [16, 13, 19, 16]

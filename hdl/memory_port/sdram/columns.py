@@ -21,6 +21,8 @@ class Columns(wiring.Component):
     timing : SdramTiming
     word_columns : int
         Columns of a word, a power of two from 2 on.
+    delay : int
+        Cycles by which columns come later than after the CAS latency.
 
     Attributes
     ----------
@@ -42,8 +44,8 @@ class Columns(wiring.Component):
         A column is read, or written, in this cycle.
     """
 
-    def __init__(self, timing, word_columns):
-        self.timing, self.word_columns = timing, word_columns
+    def __init__(self, timing, word_columns, delay=0):
+        self.timing, self.word_columns, self.delay = timing, word_columns, delay
         bank = range(timing.banks)
         flags = {"free": Out(1, init=1)} | dict.fromkeys(("quiet", "silent", "read", "write"), Out(1))
         super().__init__(
@@ -66,7 +68,7 @@ class Columns(wiring.Component):
         left = Signal(len(burst.words) + steps)
         reading, running, column = Signal(), Signal(), Signal(range(self.timing.columns))
         # The last column comes so late, and then there is a cycle in which the driver changes.
-        m.submodules.pins = pins = Hold(running=self.timing.cas_latency + 1)
+        m.submodules.pins = pins = Hold(running=self.timing.cas_latency + 1 + self.delay)
         writing, ends = ~self.free & ~reading, self.free & running
         m.d.comb += [
             pins.running.eq(running),

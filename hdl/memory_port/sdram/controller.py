@@ -76,7 +76,7 @@ class SdramController(wiring.Component):
         m.submodules.bursts = bursts = Bursts(self.timing, self.address_bits, self.word_columns)
         m.submodules.reads = reads = ReadBuffer(self.timing, self.word_columns, late, self.buffer)
         m.submodules.writes = writes = WriteBuffer(self.timing, self.word_columns)
-        m.submodules.scheduler = scheduler = Scheduler(self.timing, self.word_columns)
+        m.submodules.scheduler = scheduler = Scheduler(self.timing, self.word_columns, self.delay)
         connect(m, flipped(self.port.request), bursts.i)
         connect(m, flipped(self.port.write), writes.i)
         connect(m, bursts.o, scheduler.i)

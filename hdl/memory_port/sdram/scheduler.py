@@ -23,6 +23,8 @@ class Scheduler(wiring.Component):
     timing : SdramTiming
     word_columns : int
         Columns of a word, a power of two from 2 on.
+    delay : int
+        Cycles by which columns come later than after the CAS latency.
 
     Attributes
     ----------
@@ -39,8 +41,8 @@ class Scheduler(wiring.Component):
         A register: high from reset until the memory is initialized.
     """
 
-    def __init__(self, timing, word_columns):
-        self.timing, self.word_columns = timing, word_columns
+    def __init__(self, timing, word_columns, delay=0):
+        self.timing, self.word_columns, self.delay = timing, word_columns, delay
         super().__init__(
             {
                 "i": In(stream.Signature(burst_layout(timing, word_columns))),
@@ -56,7 +58,7 @@ class Scheduler(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.rows = rows = Rows(self.timing, self.word_columns)
-        m.submodules.columns = columns = Columns(self.timing, self.word_columns)
+        m.submodules.columns = columns = Columns(self.timing, self.word_columns, self.delay)
         connect(m, flipped(self.i), rows.i)
         m.d.comb += [
             columns.start.eq(rows.start),
