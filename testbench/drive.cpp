@@ -1,7 +1,7 @@
 // Drives the streams of a Verilated design from files: no VPI and no Python, so the model decides the speed.
 //
 // Beside the program's working files `NAME.in` (payloads of an input stream, each padded to whole bytes), `NAME.value`
-// (a constant input) and `request` it leaves `NAME.out` (payloads of an output stream) and `report.json`.
+// (a constant input), `NAME.memory` (the first words of a memory, padded alike) and `request` it leaves `NAME.out` (payloads of an output stream) and `report.json`.
 
 #include <chrono>
 #include <cstdint>
@@ -17,8 +17,8 @@
 #include "Vtop.h"
 #include "verilated.h"
 
-// Generated: RESET_ACTIVE, and INPUT_STREAMS, OUTPUT_STREAMS, CONSTANTS and STATUSES, lists of STREAM(name, identifier,
-// bits) and PORT(name, identifier, bits).
+// Generated: RESET_ACTIVE, and INPUT_STREAMS, OUTPUT_STREAMS, CONSTANTS, STATUSES and MEMORIES, lists of STREAM(name,
+// identifier, bits), PORT(name, identifier, bits) and MEMORY(name, identifier, bits, bits of an address).
 #include "ports.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -55,6 +55,32 @@ struct Stream {
         if (first == NONE) first = cycle;
         last = cycle;
         ++done;
+    }
+};
+
+// A memory of the design that lies here: one address a cycle, and what it had a cycle later.
+struct Memory {
+    std::string name;
+    Port address;
+    CData* write;
+    Port write_data;
+    Port read_data;
+    Bytes data{};
+    size_t at = 0;
+    bool writes = false;
+    Bytes written{};
+
+    // What the edge of the clock takes, and what it gives.
+    void before() {
+        at = 0;
+        std::memcpy(&at, address.at, address.bytes());
+        at *= read_data.bytes();
+        writes = *write;
+        if (writes) written.assign(write_data.at, write_data.at + write_data.bytes());
+    }
+    void after() {
+        std::memcpy(read_data.at, data.data() + at, read_data.bytes());
+        if (writes) std::memcpy(data.data() + at, written.data(), written.size());
     }
 };
 
@@ -116,6 +142,11 @@ int main(int argc, char** argv) {
     std::vector<Stream> outputs{OUTPUT_STREAMS};
     const std::vector<Port> constants{CONSTANTS};
     const std::vector<Port> statuses{STATUSES};
+#define BYTES(id) reinterpret_cast<unsigned char*>(&top.id)
+#define MEMORY(name, id, bits, address_bits) \
+    {name, {name, BYTES(id##___05Faddress), address_bits}, &top.id##___05Fwrite, \
+     {name, BYTES(id##___05Fwrite_data), bits}, {name, BYTES(id##___05Fread_data), bits}},
+    std::vector<Memory> memories{MEMORIES};
 
     // The request: seed, per cent of cycles in which inputs and outputs stall, cycles without a transfer after which
     // the design hangs, cycles to look for outputs that must not be; then how many payloads each output gives.
@@ -139,10 +170,19 @@ int main(int argc, char** argv) {
     }
     for (const Port& port : constants) std::memcpy(port.at, read(port.name + ".value").data(), port.bytes());
 
+    for (Memory& memory : memories) {
+        memory.data = read(memory.name + ".memory");
+        memory.data.resize(memory.read_data.bytes() << memory.address.bits);
+    }
+
     Random random{seed};
     const auto clock = [&](bool high) {
+        if (high)
+            for (Memory& memory : memories) memory.before();
         top.CLOCK = high;
         top.eval();
+        if (high)
+            for (Memory& memory : memories) memory.after();
     };
     top.RESET = RESET_ACTIVE;
     for (int cycle = 0; cycle < 2; ++cycle) {

@@ -20,6 +20,8 @@ __all__ = ["Driven", "build", "drive"]
 
 _MAIN = Path(__file__).with_name("drive.cpp")
 _PARTS = ("payload", "valid", "ready")
+#: Ports of a memory that lies outside of the design, and their directions.
+_MEMORY = {"address": "output", "write": "output", "write_data": "output", "read_data": "input"}
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ def build(design):
     ToolMissing, ToolFailed
         As from `verilator.build`.
     """
-    inputs, outputs, constants, statuses = _ports(design)
+    memories = _memories(design)
+    inputs, outputs, constants, statuses = _ports(design, memories)
 
     def listed(kind, ports):
         return "".join(f' {kind}("{name}", {name.replace("__", "___05F")}, {bits})' for name, bits in ports.items())
@@ -87,6 +90,10 @@ def build(design):
         "OUTPUT_STREAMS": listed("STREAM", outputs),
         "CONSTANTS": listed("PORT", constants),
         "STATUSES": listed("PORT", statuses),
+        "MEMORIES": "".join(
+            f' MEMORY("{name}", {name.replace("__", "___05F")}, {bits}, {address})'
+            for name, (bits, address) in memories.items()
+        ),
     }
     return verilator.build_with(design, _MAIN, "".join(f"#define {name} {text}\n" for name, text in header.items()))
 
@@ -97,6 +104,7 @@ def drive(
     outputs,
     *,
     constants=None,
+    memories=None,
     stall_in=0,
     stall_out=0,
     seed=0,
@@ -119,6 +127,10 @@ def drive(
         How many payloads every output stream gives.
     constants : dict of str to int, optional
         Values of the input ports that belong to no stream; 0 by default.
+    memories : dict of str to ndarray of uint8, shape (N, bytes), optional
+        First words of each memory that lies outside of the design, packed as payloads; the others are 0. Such a memory
+        is what a design has the ports `NAME__address`, `NAME__write`, `NAME__write_data` and `NAME__read_data` for: in
+        each cycle it takes one address, and gives in the next one what was there before it was written.
     stall_in, stall_out : int
         Per cent of the cycles, 0 to 99, in which an input has nothing to offer, and an output is not ready; the
         payload of an input that stalls is junk.
@@ -143,9 +155,12 @@ def drive(
     ToolMissing, ToolFailed
         If the program could not be built or broke off.
     """
-    sources, sinks, ports, _ = _ports(design)
+    cells = _memories(design)
+    sources, sinks, ports, _ = _ports(design, cells)
     constants = dict.fromkeys(ports, 0) | (constants or {})
+    memories = {name: np.zeros((0, _bytes(bits)), np.uint8) for name, (bits, _) in cells.items()} | (memories or {})
     for kind, given, known in (
+        ("memories", memories, cells),
         ("input streams", inputs, sources),
         ("output streams", outputs, sinks),
         ("constant inputs", constants, ports),
@@ -168,6 +183,10 @@ def drive(
         if not 0 <= value < 1 << ports[name]:
             raise ValueError(f"{name} must be 0 to {(1 << ports[name]) - 1}, not {value}")
         files[f"{name}.value"] = np.frombuffer(value.to_bytes(_bytes(ports[name]), "little"), np.uint8)
+    for name, (bits, address) in cells.items():
+        if len(memories[name]) > 1 << address:
+            raise ValueError(f"{name} must have at most {1 << address} words, not {len(memories[name])}")
+        files[f"{name}.memory"] = codec.to_rows(np.asarray(memories[name]), bits, name)
     program = build(design)
     with tempfile.TemporaryDirectory(prefix="bitloom-drive-") as folder:
         work = Path(folder)
@@ -202,12 +221,30 @@ def drive(
     )
 
 
-def _ports(design):
-    """Input streams, output streams, other inputs, other outputs: each a dict of name to bits (of the payload)."""
+def _memories(design):
+    """Memories that lie outside of the design: name to bits of a word and of an address."""
+    ports = {port.name: port for port in design.ports}
+    names = [name.removesuffix("__address") for name in ports if name.endswith("__address")]
+    whole = [
+        name
+        for name in names
+        if all(
+            f"{name}__{part}" in ports and ports[f"{name}__{part}"].direction == direction
+            for part, direction in _MEMORY.items()
+        )
+    ]
+    return {name: (ports[f"{name}__read_data"].width, ports[f"{name}__address"].width) for name in whole}
+
+
+def _ports(design, memories=()):
+    """Input streams, output streams, other inputs, other outputs: each a dict of name to bits (of the payload).
+
+    Without those of memories.
+    """
     groups = {"input": {}, "output": {}}, {"input": {}, "output": {}}
     for port in design.ports:
         stream, _, part = port.name.rpartition("__")
-        if port.name in (design.clock, design.reset) or (stream and part in _PARTS[1:]):
+        if port.name in (design.clock, design.reset) or stream in memories or (stream and part in _PARTS[1:]):
             continue
         plain = not (stream and part == _PARTS[0])
         groups[plain][port.direction][port.name if plain else stream] = port.width

@@ -162,6 +162,71 @@ def test_wrong_requests_are_refused(inputs, outputs, options, message):
     assert message in str(caught.value)
 
 
+# Gives words of a memory outside by their address; a request with its highest bit writes its lower bits there first.
+SHELF_VERILOG = """
+module shelf(
+  input clk, input rst, input [8:0] i__payload, input i__valid, output i__ready,
+  output [10:0] o__payload, output o__valid, input o__ready,
+  output [2:0] cells__address, output cells__write, output [10:0] cells__write_data, input [10:0] cells__read_data
+);
+  reg busy, ready;
+  assign i__ready = ~busy;
+  assign cells__address = i__payload[2:0], cells__write = i__valid & ~busy & i__payload[8];
+  assign cells__write_data = {i__payload, 2'b01};
+  reg [10:0] kept; reg fresh;
+  assign o__payload = fresh ? cells__read_data : kept, o__valid = busy;
+  always @(posedge clk) begin
+    fresh <= i__valid & ~busy;
+    if (fresh) kept <= cells__read_data;
+    if (i__valid & ~busy) busy <= 1; else if (o__ready) busy <= 0;
+    if (rst) busy <= 0;
+  end
+endmodule
+"""
+CELLS = (
+    *(Port(f"cells__{name}", "output", bits) for name, bits in (("address", 3), ("write", 1), ("write_data", 11))),
+    Port("cells__read_data", "input", 11),
+)
+CLOCKING = tuple(Port(name, "input", 1) for name in ("clk", "rst"))
+SHELF_PORTS = (*CLOCKING, *stream("i", 9, "input"), *stream("o", 11, "output"), *CELLS)
+SHELF = Design("shelf", "shelf", SHELF_VERILOG, SHELF_PORTS, "clk", "rst", False, {})
+
+
+@pytest.mark.parametrize("stall", [0, 60])
+def test_a_memory_outside_has_an_image_and_is_written(stall):
+    asked, image = [1, 256 + 2, 2, 7, 256 + 7, 7, 0], [1500, 3, 1029, 77]
+    driven = drive(
+        SHELF,
+        {"i": payloads(asked, 2)},
+        {"o": len(asked)},
+        memories={"cells": payloads(image, 2)},
+        stall_in=stall,
+        stall_out=stall,
+    )
+    # A word that is written gives what was there before.
+    assert sums(driven) == [3, 1029, (258 << 2) + 1, 0, 0, (263 << 2) + 1, 1500]
+    assert driven.failure is None and driven.status == {}
+
+
+def test_a_memory_without_an_image_is_zero():
+    assert sums(drive(SHELF, {"i": payloads([3], 2)}, {"o": 1})) == [0]
+
+
+@pytest.mark.parametrize(
+    "memories, message",
+    [
+        ({"cell": np.zeros((1, 2), np.uint8)}, "memories of shelf are cells, not cell, cells"),
+        ({"cells": np.zeros((9, 2), np.uint8)}, "cells must have at most 8 words, not 9"),
+        ({"cells": np.zeros((1, 1), np.uint8)}, "cells must be uint8 of shape (N, 2), not"),
+        ({"cells": np.array([[0, 8]], np.uint8)}, "cells must have 11 bits"),
+    ],
+)
+def test_wrong_images_are_refused(memories, message):
+    with pytest.raises(ValueError) as caught:
+        drive(SHELF, {"i": payloads([3], 2)}, {"o": 1}, memories=memories)
+    assert message in str(caught.value)
+
+
 def test_a_design_without_streams_is_refused():
     wires = Design("wires", "wires", "", (Port("i_tdata", "input", 8),), "clk", "rst", False, {})
     with pytest.raises(ValueError, match=r"wires must have streams of payload, valid and ready; its ports are i_tdata"):

@@ -1,0 +1,1 @@
+"""A controller of single data rate SDRAM behind the memory port."""

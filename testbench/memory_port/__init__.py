@@ -1,0 +1,1 @@
+"""The SDRAM that the controller is tested with."""
