@@ -16,6 +16,7 @@ from bitloom.cli import program as cli
 from bitloom.cores.catalogue import lookup
 from bitloom.fpga.bitstream import build as bitstreams
 from bitloom.fpga.bitstream import clock as clocks
+from bitloom.fpga.bitstream import readback
 from bitloom.fpga.bitstream.boards import BOARDS
 from bitloom.fpga.bitstream.top import OnBoard
 from bitloom.hdl.primitives import Guard
@@ -238,6 +239,21 @@ def test_the_fastest_of_several_seeds_is_kept(flow, tmp_path):
     assert (first.bitstream.read_text(), first.seed, first.seeds) == ("seed 1", 1, {})
     with pytest.raises(ValueError, match=r"^seeds must be 1 or more, not 0$"):
         bitstreams.build(CORE, None, ICEBREAKER, tmp_path / "out", seeds=0, top=Echo)
+
+
+def test_a_pll_goes_through_the_tools_and_its_bits_say_what_it_makes(icestorm, tmp_path, monkeypatch):
+    monkeypatch.setenv("BITLOOM_CACHE", str(tmp_path / "cache"))
+    made = bitstreams.build(CORE, None, ICEBREAKER, tmp_path, clock_mhz=24, top=Echo)
+    assert made.met and made.utilization["ICESTORM_PLL"] == (1, 1)
+    (reached,) = json.loads((made.work / "top.report.json").read_text())["fmax"].values()
+    assert reached["constraint"] == pytest.approx(24, rel=1e-3)
+    assert "a PLL that makes 24000000 Hz of 12000000 Hz" in readback.read_back(made.bitstream).summary
+    # Of another bitstream the description is not believed.
+    other = bitstreams.build(CORE, None, ICEBREAKER, tmp_path / "other", clock_mhz=24, top=Echo).description
+    told = json.loads(other.read_text())
+    other.write_text(json.dumps(told | {"clock_mhz": 48.0}))
+    with pytest.raises(ValueError, match=r"its clock is 24000000 Hz, and its description says 48000000 Hz$"):
+        readback.read_back(other.with_suffix(".bin"))
 
 
 @pytest.mark.parametrize(
