@@ -7,7 +7,7 @@ import click
 
 from ..cores import catalogue
 from . import options
-from .numbers import Whole
+from .numbers import Real, Whole
 from .output import FAILED, check_writable, table, write_json
 from .progress import bar, stages
 from .session import opened
@@ -19,20 +19,50 @@ from .session import opened
 @options.board
 @click.option("-o", "--output", type=options.OUTPUT, metavar="F", help="Bitstream file.")
 @click.option("--baud", type=Whole(), metavar="N", help="Rate of the serial port; the board's default is 115200.")
-def build(core, parameters, board, output, baud):
+@click.option(
+    "--clock", type=Real(0, min_open=True), metavar="MHz", help="Clock, by the part's PLL; the board's by default."
+)
+@click.option("--seeds", type=Whole(1), metavar="N", help="Place and route with seeds 1 to N, and keep the fastest.")
+@click.option("--jobs", type=Whole(1), metavar="N", help="Seeds at a time; one a CPU by default.")
+def build(core, parameters, board, output, baud, clock, seeds, jobs):
     """Make a bitstream of a core behind a UART.
 
     Without -p the core is configured as the board's default says.
+
+    \b
+      bitloom build ovp-decoder --board ulx3s-85f --clock 75 --baud 3000000 --seeds 4
     """
     from ..fpga.bitstream import build as bitstreams
 
+    if jobs and not seeds:
+        raise click.UsageError("--jobs needs --seeds")
+
     config = core.config.parse(parameters) if parameters else None
     with stages() as progress:
-        result = bitstreams.build(core, config, board, output=output, baud=baud, progress=progress)
+        result = bitstreams.build(
+            core,
+            config,
+            board,
+            output=output,
+            baud=baud,
+            clock_mhz=clock,
+            seeds=seeds,
+            jobs=jobs,
+            progress=progress,
+        )
     rows = [[name, used, available] for name, (used, available) in result.utilization.items()]
     table(["resource", "used", "available"], rows, title=f"{core.name} on {board.name}: nextpnr's estimate")
     verdict = "met" if result.met else "NOT MET"
-    click.echo(f"Fmax {result.fmax_mhz:.1f} MHz, the board's clock is {result.clock_mhz:g} MHz: timing {verdict}")
+    source = f", by the PLL from {result.oscillator_mhz:g}" if result.clock_mhz != result.oscillator_mhz else ""
+    whose = "the clock" if source else "the board's clock"
+    click.echo(f"Fmax {result.fmax_mhz:.1f} MHz, {whose} is {result.clock_mhz:g} MHz{source}: timing {verdict}")
+    if result.seeds:
+        click.echo(
+            f"seeds 1 to {len(result.seeds)}: median {result.median_mhz:.1f} MHz, "
+            f"best {result.fmax_mhz:.1f} MHz (seed {result.seed}), which is kept"
+        )
+    if baud or source:
+        click.echo(f"serial port: {result.baud} baud, {result.baud_error:+.2%} by the clock's divider")
     for note in result.notes:
         click.echo(f"note: {note}")
     click.echo(f"wrote {result.bitstream}\nwrote {result.description}")

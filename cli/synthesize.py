@@ -22,38 +22,60 @@ from .progress import bar, stages
     "--liberty", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="F", help="Or: cell library."
 )
 @click.option("--freq", type=Real(0, min_open=True), metavar="MHz", help="Exit 1 if the estimate is below.")
-@click.option("--seed", type=Whole(0, 2**31 - 1), default=1, show_default=True, help="Of place and route.")
+@click.option("--seed", type=Whole(0, 2**31 - 1), metavar="N", help="Of place and route; 1 by default.")
+@click.option("--seeds", type=Whole(1), metavar="N", help="Place and route with seeds 1 to N: median and best.")
 @click.option("--sweep", is_flag=True, help="Measure every combination of the values that NAME=V1,V2,… give.")
 @click.option("--plot", type=options.OUTPUT, metavar="F", help="Draw the sweep (.png, .svg, .pdf).")
-@click.option("--jobs", type=Whole(1), metavar="N", help="Points of a sweep at a time; one a CPU by default.")
+@click.option("--jobs", type=Whole(1), metavar="N", help="Points or seeds at a time; one a CPU by default.")
 @options.json_file
-def synth(core, assignments, parameters, target, liberty, freq, seed, sweep, plot, jobs, json_file):
+def synth(core, assignments, parameters, target, liberty, freq, seed, seeds, sweep, plot, jobs, json_file):
     """Estimate a core's area and speed on an FPGA part or in a cell library.
 
     With --sweep, of every combination of parameter values, side by side:
 
     \b
       bitloom synth ovp-decoder --sweep pairs=1,2,4 normal=int4,int8 --plot decoder.png
+
+    With --seeds, of several places and routes of the same netlist, side by side:
+
+    \b
+      bitloom synth ovp-decoder --target ecp5-85k --seeds 5
     """
+    for option, given in (("--sweep", sweep), ("--seed", seed is not None), ("--liberty", liberty)):
+        if seeds and given:
+            raise click.UsageError(f"--seeds does not go with {option}")
+    seed = 1 if seed is None else seed
     if sweep:
         return _sweep(core, assignments, parameters, target, liberty, freq, seed, plot, jobs, json_file)
-    for option, given in (("--plot", plot), ("--jobs", jobs), (f"argument {' '.join(assignments)!r}", assignments)):
+    if jobs and not seeds:
+        raise click.UsageError("--jobs needs --sweep or --seeds")
+    for option, given in (("--plot", plot), (f"argument {' '.join(assignments)!r}", assignments)):
         if given:
             raise click.UsageError(f"{option} needs --sweep")
     from ..synth import flow
     from ..synth import report as reporting
+    from ..synth import seeds as several
 
-    design = generate.generate(core, core.config.parse(parameters))
+    config = core.config.parse(parameters)
     check_writable(json_file)
     with stages() as progress:
-        report = flow.synthesize(design, target, liberty=liberty, freq=freq, seed=seed, progress=progress)
+        if seeds:
+            flow.check_request(target, liberty, freq, seed)
+            tried = several.run(core, config, target, seeds, freq, jobs, progress)
+            report, told = tried.best, tried.to_dict()
+        else:
+            design = generate.generate(core, config)
+            report = flow.synthesize(design, target, liberty=liberty, freq=freq, seed=seed, progress=progress)
+            told = report.to_dict()
     if json_file:
-        write_json(json_file, report.to_dict())
+        write_json(json_file, told)
     console = terminal.console()
     if console.is_terminal:
         console.print(reporting.table(report))
     else:
         click.echo("\n".join(reporting.lines(report)))
+    if seeds:
+        click.echo(tried.wording)
     return 0 if report.met is not False else FAILED
 
 

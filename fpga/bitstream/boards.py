@@ -78,7 +78,8 @@ class Board:
     summary : str
         One line: the part, and what makes the serial port.
     platform : str
-        `module:class` of amaranth-boards. Imported when a platform is made, not before.
+        `module:class` of amaranth-boards, or with a dot in front of a module beside this one. Imported when a platform
+        is made, not before.
     flow : Flow
         The programs of its part's family.
     device : str
@@ -97,6 +98,8 @@ class Board:
         Whether the loader loads the part's own memory, until power-off, or writes the flash memory beside it.
     attach : str
         What else must be done for the loader to find the board, or nothing.
+    pll_pad : bool
+        Whether the oscillator is at the pad of the part's PLL, where the PLL takes it from the pin itself (iCE40).
     adapt : callable or None
         Takes the platform's class and `device`, and gives a class that calls the programs of `flow`, where Amaranth's
         calls others.
@@ -121,6 +124,7 @@ class Board:
     usb: tuple[str, str]
     volatile: bool
     attach: str = ""
+    pll_pad: bool = False
     adapt: Callable | None = None
     resources: tuple[Resource, ...] = field(default=(), hash=False)
     parameters: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
@@ -129,7 +133,8 @@ class Board:
     def make_platform(self):
         """A new instance of the Amaranth platform; one builds one design."""
         module, name = self.platform.split(":")
-        platform = getattr(importlib.import_module(f"amaranth_boards.{module}"), name)
+        module = module if module.startswith(".") else f"amaranth_boards.{module}"
+        platform = getattr(importlib.import_module(module, __package__), name)
         if self.adapt:
             platform = self.adapt(platform, self.device)
         if self.dfu:
@@ -180,6 +185,7 @@ BOARDS = {
             loader=("openFPGALoader", "-b", "ice40_generic"),
             usb=("0403", "6010"),
             volatile=False,
+            pll_pad=True,
             parameters=_UP5K,
             unfit={
                 "sevedo-core": "a 1 x 1 tile beside 2 lanes by 2 columns takes 6,426 LUT4 of 5,280 and 11 DSP blocks "
@@ -248,6 +254,26 @@ BOARDS = {
             unfit={
                 "sevedo-core": "a 1 x 1 tile beside 2 lanes by 2 columns, rank 4 at most, takes 7,889 of 8,640 LUT4 "
                 "and ALU, host link included, and nextpnr does not end with it"
+            },
+        ),
+        Board(
+            name="tang-nano-20k",
+            summary="Gowin GW2AR-18C; BL616 as FT2232: channel A programs, channel B is the serial port",
+            platform=".tang_nano_20k:TangNano20kPlatform",
+            flow=GOWIN,
+            device="GW2A-18C",
+            clock_hz=27_000_000,
+            baud=115_200,
+            heartbeat=0,
+            alarm=5,
+            loader=("openFPGALoader", "-b", "tangnano20k"),
+            usb=("0403", "6010"),
+            volatile=True,
+            adapt=with_himbaechel,
+            parameters=_GW1NR_9,
+            unfit={
+                "sevedo-core": "a 1 x 1 tile beside 2 lanes by 2 columns, rank 4 at most, takes 11,368 of 20,736 LUT4 "
+                "and ALU, host link included, and nextpnr had not placed it after 16 minutes"
             },
         ),
     )

@@ -17,7 +17,7 @@ _PLACE_AND_ROUTE = r"""
         --device {{platform.part}}
         --vopt family=DEVICE
         --vopt cst={{name}}.cst
-        --freq {{platform.default_clk_frequency/1000000}}
+        --freq {{platform.clock_mhz}}
         --json {{name}}.syn.json
         --write {{name}}.pnr.json
 """
@@ -36,6 +36,12 @@ def with_himbaechel(platform, device):
 
     class HimbaechelPlatform(platform):
         required_tools = ["yosys", GOWIN.place_and_route, GOWIN.packer]
+
+        @property
+        def clock_mhz(self):
+            # One frequency is all that this program is told: that of the PLL, where there is one.
+            constraints = [frequency for _, frequency in self.iter_signal_clock_constraints()]
+            return max(constraints, default=self.default_clk_frequency) / 1000000
 
         @property
         def command_templates(self):

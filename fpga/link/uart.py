@@ -5,7 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["MIN_DIVISOR", "UartReceiver", "UartTransmitter", "divisor"]
+__all__ = ["MIN_DIVISOR", "UartReceiver", "UartTransmitter", "divisor", "error"]
 
 #: Fewest clock cycles a bit: the receiver then tolerates an error of 2 % in the other side's rate.
 MIN_DIVISOR = 4
@@ -37,12 +37,25 @@ def divisor(clock_hz, baud):
     if not 0 < baud <= clock_hz // MIN_DIVISOR:
         raise ValueError(f"baud must be 1 to {clock_hz // MIN_DIVISOR} for a clock of {clock_hz} Hz, not {baud}")
     cycles = round(clock_hz / baud)
-    if abs(clock_hz / cycles / baud - 1) > _MAX_ERROR:
+    if abs(error(clock_hz, baud)) > _MAX_ERROR:
         raise ValueError(
             f"baud must be within {_MAX_ERROR:.0%} of {clock_hz} Hz divided by a whole number, not {baud}: "
-            f"the nearest is {clock_hz // cycles}"
+            f"the nearest, {abs(error(clock_hz, baud)):.1%} away, is {clock_hz // cycles}"
         )
     return cycles
+
+
+def error(clock_hz, baud):
+    """How much faster than asked for the line is, as a part of the rate; below 0 where it is slower.
+
+    Parameters
+    ----------
+    clock_hz : int
+        Clock frequency, `MIN_DIVISOR` times `baud` or more.
+    baud : int
+        Bits a second.
+    """
+    return clock_hz / round(clock_hz / baud) / baud - 1
 
 
 def _checked(divisor):

@@ -16,6 +16,7 @@ from amaranth.lib.wiring import Out
 
 from ..integer.bits import resize
 from ..simulated import simulated
+from .ecp5_pll import Ecp5Pll
 from .family import Family
 from .portable import GatedAdder, OuterProduct, Select
 
@@ -221,4 +222,5 @@ ECP5 = Family(
     has_carry=_has_carry,
     product_bits=36,
     packs_magnitudes=True,
+    pll=Ecp5Pll,
 )

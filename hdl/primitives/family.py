@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from .pll import Pll
 from .portable import GatedAdder, OuterProduct, Select
 
 __all__ = ["Family", "Guard"]
@@ -62,6 +63,8 @@ class Family:
         Whether one block makes four products of 3-bit magnitudes.
     guard : Guard
         What a design that names `cells` needs from synthesis.
+    pll : type or None
+        The `Pll` of the family. No core has one: boards make their clock with it.
     """
 
     name: str
@@ -74,6 +77,7 @@ class Family:
     product_bits: int | None = None
     packs_magnitudes: bool = False
     guard: Guard = Guard()
+    pll: type[Pll] | None = None
 
     @property
     def portable(self):

@@ -4,6 +4,7 @@ from amaranth import ClockSignal, Const, Instance, Module, Signal
 
 from ..simulated import simulated
 from .family import Family
+from .gowin_pll import GowinPll
 from .portable import OuterProduct
 
 __all__ = ["GOWIN", "GowinOuterProduct"]
@@ -51,4 +52,4 @@ class GowinOuterProduct(OuterProduct):
 _MULT9X9 = {"SIA": 9, "SIB": 9, "ASEL": 1, "BSEL": 1, "RESET": 1}
 
 
-GOWIN = Family(name="gowin", cells=("MULT9X9",), multiplier=GowinOuterProduct)
+GOWIN = Family(name="gowin", cells=("MULT9X9",), multiplier=GowinOuterProduct, pll=GowinPll)

@@ -4,6 +4,7 @@ from amaranth import ClockSignal, Const, Instance, Module, Signal
 
 from ..simulated import simulated
 from .family import Family, Guard
+from .ice40_pll import Ice40Pll
 from .portable import OuterProduct
 
 __all__ = ["ICE40", "Ice40OuterProduct"]
@@ -86,4 +87,5 @@ ICE40 = Family(
         after=(f"chtype -set SB_MAC16 t:{_HIDDEN}",),
         warning="SB_MAC16 blocks are named here: run synth_ice40 without -dsp, which would rewrite them (Yosys 0.70)",
     ),
+    pll=Ice40Pll,
 )

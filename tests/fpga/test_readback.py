@@ -5,6 +5,7 @@ import json
 import random
 import re
 import sys
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ import pytest
 
 from bitloom.cli import program as cli
 from bitloom.cores.catalogue import lookup
-from bitloom.fpga.bitstream import boards, ice40_netlist, readback
+from bitloom.fpga.bitstream import boards, ice40_loop, ice40_netlist, readback
 from bitloom.fpga.bitstream import build as bitstreams
 from bitloom.fpga.session import held_core, selftest, twin
 from bitloom.fpga.session.host import Link, LinkError, open_port
@@ -105,10 +106,54 @@ def test_what_cannot_be_read_back_is_told(listing, config, message):
         ice40_netlist.netlist(listing, dsp(0, 5, *config))
 
 
+# What icebox_vlog prints of a PLL, with fewer ports.
+PLL = """
+SB_PLL40_PAD #(
+  .FEEDBACK_PATH("SIMPLE"),
+  .PLLOUT_SELECT("GENCLK"),
+  .DIVR(4'b0001),
+  .DIVF(7'b0111111),
+  .DIVQ(3'b101),
+  .FILTER_RANGE(3'b001)
+) PLL_12_31 (
+  .PACKAGEPIN(n8),
+  .PLLOUTGLOBAL(n5),
+  .LOCK(n6),
+  .BYPASS(1'b0),
+  .RESETB(n7)
+);
+"""
+
+
+def test_a_pll_of_a_listing():
+    body, loop = ice40_loop.with_model(f"wire n5;\n{PLL}wire n9;\n", "clk")
+    assert loop == ice40_loop.Loop(Fraction(64, 2 << 5), frozenset({"n5", "n6"}))
+    assert "SB_PLL40" not in body and "assign n5 = clk;" in body and "assign n6 = &pll_cycles;" in body
+    assert "if (1'b0 || !n7) pll_cycles <= 0;" in body and body.startswith("wire n5;") and body.endswith("wire n9;\n")
+    assert ice40_loop.with_model(LISTING, "clk") == (LISTING, None)
+
+
+@pytest.mark.parametrize("other", [("SIMPLE", "DELAY"), ("GENCLK", "GENCLK_HALF"), ("40_PAD", "40_CORE")])
+def test_a_pll_with_other_settings_is_told(other):
+    listing = LISTING.replace("endmodule", PLL.replace(*other) + "endmodule")
+    with pytest.raises(ValueError, match=r"^it uses SB_PLL40_(PAD|CORE)$"):
+        ice40_netlist.netlist(listing, dsp(0, 5))
+
+
+def test_a_clock_that_is_not_what_the_description_says_is_told(tmp_path, monkeypatch):
+    listing = LISTING.replace("endmodule", PLL + "endmodule")
+    monkeypatch.setattr(readback, "_ice40", lambda *given: ice40_netlist.netlist(listing, dsp(0, 5)))
+    with pytest.raises(ValueError, match=r"cannot be read back: its clock is 12000000 Hz, .* says 24000000 Hz$"):
+        readback.read_back(described(tmp_path, clock_mhz=24.0))
+    back = readback.read_back(described(tmp_path, clock_mhz=12.0))
+    assert "1 DSPs, a PLL that makes 12000000 Hz of 12000000 Hz; not covered" in back.summary
+
+
 def described(folder, board=ICEBREAKER, content=b"bits", **changes):
     bitstream = folder / f"x{board.flow.suffix}"
     bitstream.write_bytes(content)
-    told = {"board": board.name, "baud": 115_200, "identity": {}, "sha256": hashlib.sha256(content).hexdigest()}
+    told = {"board": board.name, "baud": 115_200, "clock_mhz": board.clock_hz / 1e6, "identity": {}}
+    told["sha256"] = hashlib.sha256(content).hexdigest()
     bitstream.with_suffix(".json").write_text(json.dumps(told | changes))
     return bitstream
 
@@ -334,3 +379,12 @@ def test_the_bits_of_other_cores_pass_their_benches(name, parameters, dsps, ices
     assert made.utilization.get("ICESTORM_DSP", (0, 0))[0] == dsps
     assert fault_of(Path(made.bitstream), 100) == ""
     assert (f", {dsps} DSPs;" in readback.read_back(made.bitstream).summary) == (dsps > 0)
+
+
+@pytest.mark.long
+def test_the_bits_of_a_pll_make_the_clock_that_was_asked_for(icestorm, tmp_path):
+    """The divider of the serial port follows it: the bench would not understand a byte at another rate."""
+    made = bitstreams.build(lookup("ovp-decoder"), None, ICEBREAKER, output=tmp_path / "d.bin", baud=BAUD, clock_mhz=24)
+    back = readback.read_back(made.bitstream)
+    assert "a PLL that makes 24000000 Hz of 12000000 Hz" in back.summary and back.divisor == 8
+    assert fault_of(made.bitstream, 100) == ""

@@ -9,7 +9,7 @@ from amaranth import Module
 from amaranth.lib.wiring import connect
 from amaranth.sim import Simulator
 
-from bitloom.fpga.link.uart import MIN_DIVISOR, UartReceiver, UartTransmitter, divisor
+from bitloom.fpga.link.uart import MIN_DIVISOR, UartReceiver, UartTransmitter, divisor, error
 
 CLOCK_S = 1e-6
 
@@ -282,6 +282,15 @@ def test_divisor(clock_hz, baud, cycles):
 def test_divisor_refuses_what_the_clock_cannot_give(baud, message):
     with pytest.raises(ValueError, match=message):
         divisor(12_000_000, baud)
+
+
+def test_three_megabaud_on_an_ulx3s():
+    """Its oscillator does not divide to them; a PLL's clock does, exactly or nearly."""
+    with pytest.raises(ValueError, match=r"of 25000000 Hz .*, not 3000000: the nearest, 4\.2% away, is 3125000$"):
+        divisor(25_000_000, 3_000_000)
+    assert (divisor(75_000_000, 3_000_000), error(75_000_000, 3_000_000)) == (25, 0)
+    assert divisor(100_000_000, 3_000_000) == 33
+    assert error(100_000_000, 3_000_000) == pytest.approx(1 / 99)
 
 
 @pytest.mark.parametrize("component", [UartReceiver, UartTransmitter])
