@@ -26,8 +26,9 @@ from .progress import bar, stages
 @click.option("--sweep", is_flag=True, help="Measure every combination of the values that NAME=V1,V2,… give.")
 @click.option("--plot", type=options.OUTPUT, metavar="F", help="Draw the sweep (.png, .svg, .pdf).")
 @click.option("--jobs", type=Whole(1), metavar="N", help="Points of a sweep at a time; one a CPU by default.")
+@options.scheduler
 @options.json_file
-def synth(core, assignments, parameters, target, liberty, freq, seed, sweep, plot, jobs, json_file):
+def synth(core, assignments, parameters, target, liberty, freq, seed, sweep, plot, jobs, scheduler, json_file):
     """Estimate a core's area and speed on an FPGA part or in a cell library.
 
     With --sweep, of every combination of parameter values, side by side:
@@ -36,8 +37,9 @@ def synth(core, assignments, parameters, target, liberty, freq, seed, sweep, plo
       bitloom synth ovp-decoder --sweep pairs=1,2,4 normal=int4,int8 --plot decoder.png
     """
     if sweep:
-        return _sweep(core, assignments, parameters, target, liberty, freq, seed, plot, jobs, json_file)
-    for option, given in (("--plot", plot), ("--jobs", jobs), (f"argument {' '.join(assignments)!r}", assignments)):
+        return _sweep(core, assignments, parameters, target, liberty, freq, seed, plot, jobs, scheduler, json_file)
+    needing = {"--plot": plot, "--jobs": jobs, "--scheduler": scheduler}
+    for option, given in {**needing, f"argument {' '.join(assignments)!r}": assignments}.items():
         if given:
             raise click.UsageError(f"{option} needs --sweep")
     from ..synth import flow
@@ -57,7 +59,7 @@ def synth(core, assignments, parameters, target, liberty, freq, seed, sweep, plo
     return 0 if report.met is not False else FAILED
 
 
-def _sweep(core, assignments, parameters, target, liberty, freq, seed, plot, jobs, json_file):
+def _sweep(core, assignments, parameters, target, liberty, freq, seed, plot, jobs, scheduler, json_file):
     """Measure a core in every combination of parameters."""
     from ..synth import plot as sweep_plot
     from ..synth import sweep
@@ -70,7 +72,7 @@ def _sweep(core, assignments, parameters, target, liberty, freq, seed, plot, job
     if not (target or liberty):
         target = sweep.DEFAULT_TARGET
     with bar(f"measuring {core.name}") as progress:
-        swept = sweep.run(core, points, target, liberty, freq, seed, jobs=jobs, progress=progress)
+        swept = sweep.run(core, points, target, liberty, freq, seed, jobs=jobs, progress=progress, scheduler=scheduler)
     if swept.reports and json_file:
         write_json(json_file, swept.to_dict())
     if swept.reports and plot:
