@@ -255,7 +255,7 @@ def test_what_goes_away(started, jobs, monkeypatch):
     with pool.pool(scheduler=started.address) as results:
         with pytest.raises(running.ToolFailed, match=r"^bad: its worker was killed again and again"):
             results(jobs.die, {"bad": (0,)})
-        monkeypatch.setattr(cluster, "PATIENCE", 3)
+        monkeypatch.setattr(cluster, "PATIENCE", 10)
         threading.Timer(2, os.killpg, (first.pid, signal.SIGKILL)).start()
         with pytest.raises(running.ToolFailed, match="has no workers"):
             results(jobs.where, {"a": (60,)})
@@ -275,7 +275,11 @@ def test_an_interrupt_is_one_line(started, tmp_path):
     words = ["synth", "systolic-tile", "--sweep", "rows=4,8", "-p", "cols=8", "--scheduler", started.address]
     command = [sys.executable, "-m", "bitloom", *words]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    time.sleep(6)
+    deadline = time.monotonic() + 120
+    begun = started.folder / "worker-1" / "cache" / "synth" / "work"
+    while not (begun.is_dir() and any(begun.iterdir())) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert any(begun.iterdir()), "no tool was ever started"
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert (process.returncode, error.splitlines()[-1]) == (130, "bitloom: interrupted") and "Traceback" not in error
