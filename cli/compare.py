@@ -37,6 +37,7 @@ from .progress import bar
     help="A Python file with a list ROWS of further rows.",
 )
 @click.option("--jobs", type=Whole(1), metavar="N", help="Rows at a time; by default one for each CPU.")
+@options.scheduler
 @click.option(
     "-o",
     "--output",
@@ -46,7 +47,7 @@ from .progress import bar
     help="Write a report to look at: index.html, rows.csv and rows.json.",
 )
 @options.json_file
-def compare(model, text, way, inputs, tokens, part, liberty, more, jobs, folder, json_file):
+def compare(model, text, way, inputs, tokens, part, liberty, more, jobs, scheduler, folder, json_file):
     """Compare number formats and systems on a whole model.
 
     MODEL is minilm, smollm2 or vit-s for the model of an installed wheel, or a sentence encoder's folder, a language
@@ -60,17 +61,20 @@ def compare(model, text, way, inputs, tokens, part, liberty, more, jobs, folder,
 
     Bits are those of the linear layers' values in memory, scales of groups included. Cycles are those of all products
     on one core of the row's size, one after the other. Utilization is the share of the multipliers' cycles that make
-    products. What was measured before is kept.
+    products. What was measured before is kept: a comparison that was interrupted goes on.
+
+    With --scheduler the rows are measured on the workers of a dask.distributed cluster, which have the same bitloom,
+    the same model and the same file of further rows at the same path.
     """
     from ..compare import report
     from ..compare.run import Request
 
-    names = tuple(text.split(",")) if text else None
+    names = tuple(text.split(",")) if text is not None else None
     request = Request(model, names, way, inputs, tokens, part, liberty, more)
     check_writable(json_file)
     if folder:
         report.check_writable(folder)
-    run = request.run(jobs, bar)
+    run = request.run(jobs, bar, scheduler)
     if json_file:
         write_json(json_file, run)
     if folder:

@@ -21,6 +21,7 @@ __all__ = [
     "json_file",
     "json_flag",
     "parameters",
+    "scheduler",
     "seed",
     "weights",
 ]
@@ -57,6 +58,9 @@ json_file = click.option("--json", "json_file", type=OUTPUT, metavar="F")
 json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 interface = click.option(
     "--interface", type=click.Choice(generate.INTERFACES), default="stream", help="Names of the stream ports."
+)
+scheduler = click.option(
+    "--scheduler", metavar="A", help="Work on the cluster of the dask.distributed scheduler there, as tcp://HOST:8786."
 )
 baud = click.option(
     "--baud", type=Whole(1), default=115_200, show_default=True, metavar="N", help="Rate of a serial port."

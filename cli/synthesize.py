@@ -27,8 +27,9 @@ from .progress import bar, stages
 @click.option("--sweep", is_flag=True, help="Measure every combination of the values that NAME=V1,V2,… give.")
 @click.option("--plot", type=options.OUTPUT, metavar="F", help="Draw the sweep (.png, .svg, .pdf).")
 @click.option("--jobs", type=Whole(1), metavar="N", help="Points or seeds at a time; one a CPU by default.")
+@options.scheduler
 @options.json_file
-def synth(core, assignments, parameters, target, liberty, freq, seed, seeds, sweep, plot, jobs, json_file):
+def synth(core, assignments, parameters, target, liberty, freq, seed, seeds, sweep, plot, jobs, scheduler, json_file):
     """Estimate a core's area and speed on an FPGA part or in a cell library.
 
     With --sweep, of every combination of parameter values, side by side:
@@ -46,10 +47,11 @@ def synth(core, assignments, parameters, target, liberty, freq, seed, seeds, swe
             raise click.UsageError(f"--seeds does not go with {option}")
     seed = 1 if seed is None else seed
     if sweep:
-        return _sweep(core, assignments, parameters, target, liberty, freq, seed, plot, jobs, json_file)
+        return _sweep(core, assignments, parameters, target, liberty, freq, seed, plot, jobs, scheduler, json_file)
     if jobs and not seeds:
         raise click.UsageError("--jobs needs --sweep or --seeds")
-    for option, given in (("--plot", plot), (f"argument {' '.join(assignments)!r}", assignments)):
+    needing = {"--plot": plot, "--scheduler": scheduler}
+    for option, given in {**needing, f"argument {' '.join(assignments)!r}": assignments}.items():
         if given:
             raise click.UsageError(f"{option} needs --sweep")
     from ..synth import flow
@@ -79,7 +81,7 @@ def synth(core, assignments, parameters, target, liberty, freq, seed, seeds, swe
     return 0 if report.met is not False else FAILED
 
 
-def _sweep(core, assignments, parameters, target, liberty, freq, seed, plot, jobs, json_file):
+def _sweep(core, assignments, parameters, target, liberty, freq, seed, plot, jobs, scheduler, json_file):
     """Measure a core in every combination of parameters."""
     from ..synth import plot as sweep_plot
     from ..synth import sweep
@@ -92,7 +94,7 @@ def _sweep(core, assignments, parameters, target, liberty, freq, seed, plot, job
     if not (target or liberty):
         target = sweep.DEFAULT_TARGET
     with bar(f"measuring {core.name}") as progress:
-        swept = sweep.run(core, points, target, liberty, freq, seed, jobs=jobs, progress=progress)
+        swept = sweep.run(core, points, target, liberty, freq, seed, jobs=jobs, progress=progress, scheduler=scheduler)
     if swept.reports and json_file:
         write_json(json_file, swept.to_dict())
     if swept.reports and plot:

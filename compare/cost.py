@@ -71,8 +71,8 @@ def area(name, liberty, more=None):
     ----------
     name : str
         Of the row.
-    liberty : path
-        A Liberty file.
+    liberty : path or Library
+        As of `flow.synthesize`.
     more : path, optional
         As of `rows.table`.
 

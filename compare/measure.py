@@ -7,17 +7,17 @@ from pathlib import Path
 from ..golden import strict_json
 from ..golden.workloads.comparison import account, apply, histogram, models, rows
 from ..testbench.comparison import Engine
-from ..tools import caches
+from ..tools import caches, sources
 from ..tools.files import atomic_write
 from . import cost
 
-__all__ = ["WAYS", "measure"]
+__all__ = ["WAYS", "entry", "measure"]
 
 #: Whose products a row is made of.
 WAYS = ("golden", "rtl")
 
 
-def measure(model, name, inputs=None, tokens=None, way="golden", more=None):
+def measure(model, name, inputs=None, tokens=None, way="golden", more=None, fingerprint=None):
     """Measure one row, or take what an earlier run kept.
 
     Parameters
@@ -32,6 +32,8 @@ def measure(model, name, inputs=None, tokens=None, way="golden", more=None):
         One of `WAYS`. With `rtl` every product goes through the core, too, and is compared.
     more : path, optional
         As of `rows.table`.
+    fingerprint : str, optional
+        Of the model and inputs that are meant: on another machine the same name may stand for others.
 
     Returns
     -------
@@ -47,22 +49,42 @@ def measure(model, name, inputs=None, tokens=None, way="golden", more=None):
     Raises
     ------
     ValueError
-        For an unknown row or model, and numbers that the system cannot hold.
+        For an unknown row or model, another model than is meant, and numbers that the system cannot hold.
     """
     known = rows.table(more)
     if name not in known:
         raise ValueError(f"unknown row {name!r}: there are {', '.join(known)}")
     row, subject = known[name], models.subject(model, inputs, tokens)
-    scheme = row.scheme()
-    config = cost.configuration(row)
-    key = [_code(more), subject.fingerprint(), name, config.to_dict(), way]
-    entry = caches.cache_dir("compare") / f"{hashlib.sha256(strict_json.dumps(key).encode()).hexdigest()}.json"
-    if entry.is_file():
-        return json.loads(entry.read_text())
+    here = subject.fingerprint()
+    if fingerprint not in (None, here):
+        raise ValueError(f"the model {model!r} and its inputs are other ones than where the comparison was started")
+    kept = entry(here, row, way, more)
+    if kept.is_file():
+        return json.loads(kept.read_text())
+    scheme, config = row.scheme(), cost.configuration(row)
     record = {"row": name, "summary": row.summary, "core": scheme.core, "parameters": config.assignments()}
     record |= _measured(subject, scheme, config, way)
-    atomic_write(entry, strict_json.dumps(record))
+    atomic_write(kept, strict_json.dumps(record))
     return record
+
+
+def entry(fingerprint, row, way, more=None):
+    """The file that keeps a row's record, whether it is there or not.
+
+    Parameters
+    ----------
+    fingerprint : str
+        Of the model and its inputs.
+    row : Row
+    way, more
+        As of `measure`.
+
+    Returns
+    -------
+    Path
+    """
+    key = [_code(more), fingerprint, row.name, cost.configuration(row).to_dict(), way]
+    return caches.cache_dir("compare") / f"{hashlib.sha256(strict_json.dumps(key).encode()).hexdigest()}.json"
 
 
 def _measured(subject, scheme, config, way):
@@ -107,8 +129,5 @@ def _place(entry):
 
 def _code(more):
     """Hash of the code that decides a record: when it changes, what was kept is not used."""
-    root = Path(__file__).parents[1]
-    rooms = ("golden", "cores", "hdl", "testbench", "compare")
-    sources = sorted(path for room in rooms for path in (root / room).rglob("*.py"))
-    sources += [Path(more)] if more else []
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    theirs = hashlib.sha256(Path(more).read_bytes()).hexdigest() if more else None
+    return [sources.digest("golden", "cores", "hdl", "testbench", "compare"), theirs]

@@ -1,13 +1,17 @@
 """All rows of a comparison, side by side."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..golden import strict_json
 from ..golden.workloads.comparison import models, rows
-from ..synth import flow
-from ..tools import workers
+from ..synth import flow, liberty, parts
+from ..tools import finding
+from ..tools.files import atomic_write
+from ..tools.pool import pool
 from . import cost
-from .measure import measure
+from .measure import entry, measure
 
 __all__ = ["Request"]
 
@@ -50,21 +54,29 @@ class Request:
 
     def __post_init__(self):
         known = rows.table(self.more)
-        for name in self.names or ():
+        for place, name in enumerate(self.names or ()):
             if name not in known:
                 raise ValueError(f"unknown row {name!r}: there are {', '.join(known)}")
-        for part, liberty in ((self.part, None), (None, self.liberty)):
-            if part or liberty:
-                flow.check_request(part, liberty, freq=None, seed=1)
-        models.subject(self.model, self.inputs, self.tokens)
+            if name in self.names[:place]:
+                raise ValueError(f"the row {name!r} is given twice")
+        for part, library in ((self.part, None), (None, self.liberty)):
+            if part or library:
+                flow.check_request(part, library, freq=None, seed=1)
+        # Once: of what is large, nothing is held while others work; of what may be a pipe, nothing is read again.
+        once = {
+            "_fingerprint": models.subject(self.model, self.inputs, self.tokens).fingerprint(),
+            "_library": liberty.read(self.liberty) if self.liberty else None,
+        }
+        for name, value in once.items():
+            object.__setattr__(self, name, value)
 
-    def run(self, jobs, progress):
-        """Measure all rows.
+    def run(self, jobs, progress, scheduler=None):
+        """Measure all rows; what was measured before is taken from there.
 
         Parameters
         ----------
-        jobs : int or None
-            As of `workers.results`.
+        jobs, scheduler
+            As of `pool`.
         progress : callable
             Takes a text; gives a context manager of a callable, called with (done, total) rows.
 
@@ -77,16 +89,48 @@ class Request:
         Raises
         ------
         ValueError, ToolMissing, ToolFailed
-            As `measure` and `cost`, naming the row.
+            As `pool`, and as `measure` and `cost`, naming the row.
         """
-        names = self.names or tuple(rows.table(self.more))
-        with progress("rows") as told:
-            calls = {name: (self.model, name, self.inputs, self.tokens, self.way, self.more) for name in names}
-            records = workers.results(measure, calls, jobs, told)
-        for key, function, place in (("fpga", cost.fpga, self.part), ("area", cost.area, self.liberty)):
-            if place:
-                with progress(f"costs on {place}") as told:
-                    calls = {name: (name, place, self.more) for name in names}
-                    costs = workers.results(function, calls, jobs, told)
-                records = [record | {key: made} for record, made in zip(records, costs, strict=True)]
+        if scheduler is None:
+            self._find_tools()
+        # Workers have another folder to start from.
+        more = self.more and Path(self.more).absolute()
+        names = self.names or tuple(rows.table(more))
+        with pool(jobs, scheduler, [more] if more else []) as results:
+            with progress("rows") as told:
+                records = self._rows(names, more, results, told)
+            for key, function, place in (("fpga", cost.fpga, self.part), ("area", cost.area, self._library)):
+                if place:
+                    with progress(f"costs on {place if place == self.part else self.liberty}") as told:
+                        calls = {name: (name, place, more) for name in names}
+                        costs = results(function, calls, progress=told)
+                    records = [record | {key: made} for record, made in zip(records, costs, strict=True)]
         return {"model": self.model, "inputs": self.inputs, "tokens": self.tokens, "rows": records}
+
+    def _find_tools(self):
+        """Refuse, before minutes of work, what is measured with tools that are not here."""
+        wanted = ["verilator", "g++", "make"] if self.way == "rtl" else []
+        if self.part or self.liberty:
+            wanted.append("yosys")
+        if self.part:
+            wanted.append(parts.lookup(self.part).flow.place_and_route)
+        for tool in wanted:
+            finding.find(tool, override=True if tool == "yosys" else None)
+
+    def _rows(self, names, more, results, told):
+        """The rows' records: those that are kept, and the others, kept as soon as each is there."""
+        known = rows.table(more)
+        kept = {name: entry(self._fingerprint, known[name], self.way, more) for name in names}
+        missing = [name for name in names if not kept[name].is_file()]
+        before = len(names) - len(missing)
+        told(before, len(names))
+        model = self.model if self.model in models.MODELS else str(Path(self.model).absolute())
+        arguments = self.inputs, self.tokens, self.way, more, self._fingerprint
+        if missing:
+            results(
+                measure,
+                {name: (model, name, *arguments) for name in missing},
+                progress=lambda done, total: told(before + done, before + total),
+                each=lambda name, record: kept[name].is_file() or atomic_write(kept[name], strict_json.dumps(record)),
+            )
+        return [json.loads(kept[name].read_text()) for name in names]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ..cores.catalogue import Core, lookup
 from ..cores.config import Config
 from ..cores.generate import generate
-from ..tools import workers
+from ..tools.pool import pool
 from . import liberty as libraries
 from .flow import check_request, synthesize
 from .report import Report
@@ -205,6 +205,7 @@ def run(
     seed: int = 1,
     jobs: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    scheduler: str | None = None,
 ) -> Sweep:
     """Measure every point.
 
@@ -217,9 +218,11 @@ def run(
     part, liberty, freq, seed
         As for `flow.synthesize`.
     jobs : int or None
-        Points at a time, 1 or more; by default one for each CPU.
+        Points at a time, 1 or more; by default one for each CPU. Not with a scheduler.
     progress : callable, optional
         Called with (done, total) points.
+    scheduler : str or None
+        Address of a dask.distributed scheduler whose workers measure the points.
 
     Returns
     -------
@@ -229,7 +232,7 @@ def run(
     Raises
     ------
     ValueError, ToolMissing, ToolFailed
-        As `flow.synthesize`, the point named; the other points are stopped.
+        As `flow.synthesize`, the point named, and the other points are stopped; as `pool`.
     """
     if check_request(part, liberty, freq, seed) is None:
         # Once, as it may be a pipe.
@@ -237,8 +240,9 @@ def run(
     place = part or liberty.name
     request = {"part": part, "liberty": liberty, "freq": freq, "seed": seed}
     calls = {str(point): (core.name, point.config, request) for point in points}
-    results = tuple(workers.results(_measure, calls, jobs, progress))
-    return Sweep(core.name, place, tuple(points), results, freq)
+    with pool(jobs, scheduler) as results:
+        measured = tuple(results(_measure, calls, progress=progress))
+    return Sweep(core.name, place, tuple(points), measured, freq)
 
 
 def _measure(core: str, config: Config, request: dict) -> Report | TooSmall:

@@ -15,6 +15,7 @@ EXTRAS = {
     "click": None,
     "cocotb": "sim",
     "cocotb_tools": "sim",
+    "distributed": "cluster",
     "find_libpython": "sim",
     "markdown_it": None,
     "matplotlib": "plot",

@@ -16,13 +16,13 @@ from concurrent.futures.process import BrokenProcessPool
 
 from . import running
 
-__all__ = ["results"]
+__all__ = ["named", "results"]
 
 # A forked worker would inherit the threads' locks of whoever calls; a spawned one starts from nothing.
 _PROCESSES = multiprocessing.get_context("spawn")
 
 
-def results(function, calls, jobs=None, progress=None):
+def results(function, calls, jobs=None, progress=None, each=None):
     """Results of all calls, in their order.
 
     Parameters
@@ -35,6 +35,8 @@ def results(function, calls, jobs=None, progress=None):
         Calls at a time, 1 or more; by default one for each CPU.
     progress : callable, optional
         Called with (done, total) calls.
+    each : callable, optional
+        Called with the name and the result of each call as soon as it is there.
 
     Returns
     -------
@@ -54,7 +56,9 @@ def results(function, calls, jobs=None, progress=None):
             with _interrupts_blocked():
                 futures = {pool.submit(_work, function, *call): name for name, call in calls.items()}
             for done, future in enumerate(as_completed(futures), 1):
-                _name(future, futures[future])
+                result = named(futures[future], future.result)
+                if each:
+                    each(futures[future], result)
                 if progress:
                     progress(done, len(calls))
             return [future.result() for future in futures]
@@ -66,10 +70,10 @@ def results(function, calls, jobs=None, progress=None):
             raise
 
 
-def _name(future, name):
-    """Raise what a call raised, the call named."""
+def named(name, result):
+    """What `result` gives, or raises, the call named."""
     try:
-        future.result()
+        return result()
     except running.ToolFailed as error:
         raise running.ToolFailed(f"{name}: {error}") from None
     except ValueError as error:

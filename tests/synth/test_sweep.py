@@ -181,7 +181,7 @@ def test_a_liberty_file_is_read_once_so_it_may_be_a_pipe(fake, monkeypatch, tmp_
 
 
 def test_the_request_is_checked_before_anything_runs(monkeypatch, tmp_path):
-    monkeypatch.setattr(sweep, "workers", None)
+    monkeypatch.setattr(sweep, "pool", None)
     points = sweep.plan(CORE, [], ["pairs=1,2"])
     (tmp_path / "no.lib").write_text("no library")
     for arguments, said in (

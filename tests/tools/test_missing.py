@@ -40,7 +40,7 @@ def names(requirements):
 
 def imported():
     """Top-level names of all that bitloom's modules import, but for the standard library and bitloom itself."""
-    folders = ("cli", "cores", "fpga", "golden", "hdl", "synth", "testbench", "tools")
+    folders = ("cli", "compare", "cores", "fpga", "golden", "hdl", "synth", "testbench", "tools")
     files = [*ROOT.glob("*.py"), *(path for folder in folders for path in (ROOT / folder).rglob("*.py"))]
     for file in files:
         for node in ast.walk(ast.parse(file.read_text())):
@@ -131,6 +131,7 @@ def test_formats_and_verilog_need_no_extra(words, tmp_path):
         ("serial", ["run", "ovp-decoder", "--on", "/dev/null", "--in", "a.npy", "-o", "b.npy"]),
         ("matplotlib", ["search", "pwl", "--function", "gelu", "--plot", "a.png", "-o", "a.json"]),
         ("torch", ["train", "bdwp"]),
+        ("distributed", ["synth", "ovp-decoder", "--sweep", "pairs=1,2", "--scheduler", "tcp://127.0.0.1:8786"]),
     ],
 )
 def test_a_missing_package_is_one_line(package, words, tmp_path):

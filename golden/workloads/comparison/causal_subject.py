@@ -22,17 +22,18 @@ class CausalSubject(Subject):
     Parameters
     ----------
     model : CausalModel
-    windows, length : int
-        As of `CausalModel.loss`.
+    windows, length : int, optional
+        As of `CausalModel.loss`; by default windows of 512 tokens, or of as many as the model takes.
     """
 
     ops = causal.Ops
 
-    def __init__(self, model, windows=WINDOWS, length=LENGTH):
-        self.model, self.windows, self.length = model, windows, length
+    def __init__(self, model, windows=WINDOWS, length=None):
+        longest = min(LENGTH, model.longest)
+        self.model, self.windows, self.length = model, windows, length or longest
         self.linears = {name: model.linears[name] for name in model.compared}
         self.text = model.tokenizer.encode(lee.background())
-        self.calibration = model.tokenizer.encode("\n".join(lee.documents()))[:LENGTH]
+        self.calibration = model.tokenizer.encode("\n".join(lee.documents()))[:longest]
 
     def limited(self, inputs, tokens):
         windows = integer("inputs", inputs or self.windows, 1, WINDOWS)
