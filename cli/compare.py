@@ -101,8 +101,14 @@ def _print(records, model, request):
     for record in records:
         for failure in record.get("rtl", {}).get("failures", ())[:1]:
             click.echo(f"{record['row']}: {failure}")
+        if chosen := record.get("chosen"):
+            click.echo(f"{record['row']}, chosen for this model: {_listed(chosen)}")
     if outside := [record["row"] for record in records if not record["attends"]]:
         click.echo(f"attention is outside of the core, in floating point: {', '.join(outside)}")
+
+
+def _listed(numbers):
+    return ", ".join(f"{name} {value}" for name, value in numbers.items())
 
 
 def _cells(record, measures):

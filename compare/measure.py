@@ -36,7 +36,8 @@ def measure(model, name, inputs=None, tokens=None, way="golden", more=None):
     Returns
     -------
     dict
-        That JSON can hold: `row`, `summary`, `core`, `parameters`; `scores` by measure; `integer_scores`, the same with
+        That JSON can hold: `row`, `summary`, `core`, `parameters`; `chosen`, by name, what the
+        scheme chose for this model; `scores` by measure; `integer_scores`, the same with
         softmax, GELU and LayerNorm on the integer units of GQA-LUT, None where these cannot do them; `weight_bits` and
         `activation_bits`, means over the values of linear layers; `bytes`, `products`, `cycles`, `utilization` of a
         pass; `attends`, whether the core takes attention's products; `places`, a list of what `account.Entry` has, with
@@ -67,6 +68,7 @@ def measure(model, name, inputs=None, tokens=None, way="golden", more=None):
 
 def _measured(subject, scheme, config, way):
     prepared = apply.prepare(subject, scheme)
+    scheme = prepared.scheme
     judged = subject.judged()
     first, entries = account.account(judged, prepared, config)
     scores = first if judged is subject else subject.scores(apply.operations(subject, prepared))
@@ -74,6 +76,7 @@ def _measured(subject, scheme, config, way):
     layers = [entry for entry in entries if entry.weights]
     busy = sum(entry.products / entry.peak for entry in entries)
     record = {
+        "chosen": scheme.chosen,
         "scores": scores,
         "integer_scores": judged.scores(integer) if integer else None,
         "weight_bits": sum(entry.weight_bits for entry in layers) / sum(entry.weights for entry in layers),

@@ -43,6 +43,8 @@ def section(record, anchor):
 def _facts(record):
     """Names and values that the table has no room for, or that belong together."""
     facts = [("core", f"{record['core']} {' '.join(record['parameters'])}".strip())]
+    if chosen := record.get("chosen"):
+        facts.append(("chosen for this model", ", ".join(f"{name} {value}" for name, value in chosen.items())))
     facts += [(name, f"{value:.6f}") for name, value in record["scores"].items()]
     facts += [
         (f"{name}, integer units", f"{value:.6f}") for name, value in (record.get("integer_scores") or {}).items()

@@ -43,7 +43,11 @@ def products(name, design=None):
     return engine
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.long) for name in ROWS])
+# Anda's search chooses among the mantissas of its other rows.
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.long) for name in ROWS if name != "anda"],
+)
 def test_products_and_cycles_are_those_of_the_model(name):
     assert products(name).failures == []
 

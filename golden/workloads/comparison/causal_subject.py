@@ -24,19 +24,29 @@ class CausalSubject(Subject):
     model : CausalModel
     windows, length : int
         As of `CausalModel.loss`.
+    text : sequence of int, optional
+        Tokens in place of that text's.
     """
 
     ops = causal.Ops
 
-    def __init__(self, model, windows=WINDOWS, length=LENGTH):
+    def __init__(self, model, windows=WINDOWS, length=LENGTH, text=None):
         self.model, self.windows, self.length = model, windows, length
         self.linears = {name: model.linears[name] for name in model.compared}
-        self.text = model.tokenizer.encode(lee.background())
+        self.text = model.tokenizer.encode(lee.background()) if text is None else text
         self.calibration = model.tokenizer.encode("\n".join(lee.documents()))[:LENGTH]
 
     def limited(self, inputs, tokens):
         windows = integer("inputs", inputs or self.windows, 1, WINDOWS)
-        return CausalSubject(self.model, windows, integer("tokens", tokens or self.length, 2, self.model.longest))
+        length = integer("tokens", tokens or self.length, 2, self.model.longest)
+        return CausalSubject(self.model, windows, length, self.text)
+
+    def on_calibration(self):
+        return CausalSubject(self.model, 1, min(len(self.calibration), self.model.longest), self.calibration)
+
+    def kept(self, reference, scores):
+        # What is lost is the share by which the perplexity grows, as the papers have it.
+        return 2 - scores["perplexity"] / reference["perplexity"]
 
     def fingerprint(self):
         digest = hashlib.sha256(repr((self.windows, self.length)).encode())

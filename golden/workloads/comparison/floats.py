@@ -87,6 +87,7 @@ class AndaScheme(HalfScheme):
     def __init__(self, mantissa):
         self.mantissa = mantissa
         self.parameters = {"pe": "anda"}
+        self.chosen = mantissa if isinstance(mantissa, dict) else {}
 
     def weights(self, weight, seen, kind):
         mantissa = self.mantissa if isinstance(self.mantissa, int) else self.mantissa[kind]

@@ -9,6 +9,7 @@ from .floats import AndaScheme, HalfScheme
 from .groups import FlatScheme, HgqScheme
 from .integers import IntegerScheme, flint4
 from .lowrank import SevedoScheme
+from .searched import SearchedAnda
 from .sparse import SparseScheme
 
 __all__ = ["ROWS", "Row", "table"]
@@ -59,6 +60,7 @@ _ALL = (
     _integers("ovp-int4", "outlier-victim pairs of INT4 (OliVe)", "ovp-int4"),
     _integers("ovp-flint4", "outlier-victim pairs of flint4 (OliVe)", "ovp-flint4"),
     _integers("ovp-int8", "outlier-victim pairs of INT8 (OliVe)", "ovp-int8"),
+    Row("anda", "mantissas by kind of layer that the search finds for 1 % (Anda)", SearchedAnda, _SERIAL),
     Row("anda-4", "mantissas of 4 bits, INT4 weights in groups of 128 (Anda)", lambda: AndaScheme(4), _SERIAL),
     Row("anda-8", "mantissas of 8 bits, INT4 weights in groups of 128 (Anda)", lambda: AndaScheme(8), _SERIAL),
     Row("hgq", "hierarchical groups of 128 and 16 (SeVeDo)", HgqScheme, _GROUPS),

@@ -35,6 +35,22 @@ class Scheme(ABC):
     activation_bits: float
     unit = 1
 
+    #: What was chosen for a model, by name: numbers that a reader may want to know.
+    chosen = {}
+
+    def fitted(self, subject):
+        """This scheme with what it chooses for a model, from its calibration inputs alone; by default nothing.
+
+        Parameters
+        ----------
+        subject : Subject
+
+        Returns
+        -------
+        Scheme
+        """
+        return self
+
     def step(self, x):
         """What is known of activations before the model runs: from calibration, one number or None (nothing).
 

@@ -44,6 +44,9 @@ class Sentences(Subject):
     def judged(self):
         return Sentences(self.encoder, self.texts, self.calibration, rated=False) if self.rated else self
 
+    def on_calibration(self):
+        return Sentences(self.encoder, self.calibration, self.calibration, rated=False)
+
     def fingerprint(self):
         inputs = self.texts, self.calibration, self.rated
         digest = hashlib.sha256(repr((*inputs, self.encoder.heads, self.encoder.eps)).encode())

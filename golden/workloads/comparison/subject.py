@@ -42,6 +42,15 @@ class Subject(ABC):
         """The same model with the inputs of its first measure alone: those that a pass is counted on."""
         return self
 
+    def on_calibration(self):
+        """The same model, measured on its calibration inputs: for what is chosen before it runs."""
+        raise NotImplementedError(f"{type(self).__name__} is not measured on its calibration inputs")
+
+    def kept(self, reference, scores):
+        """Share of the quality of a reference that is kept, by the first measure; both as of `scores`."""
+        first = next(iter(reference))
+        return scores[first] / reference[first]
+
     @abstractmethod
     def fingerprint(self):
         """SHA-256 of the model and its inputs, as hexadecimal digits."""
