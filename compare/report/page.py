@@ -18,7 +18,7 @@ _HERE = Path(__file__).parent
 #: What accuracy is drawn against: what it is called, its value, and how it is written.
 _COSTS = (
     ("megabytes a pass", lambda record: record["bytes"] / 1e6, "{:.2f} MB a pass"),
-    ("millions of cycles a pass", lambda record: record["cycles"] / 1e6, "{:.2f} M cycles a pass"),
+    ("millions of cycles a pass", lambda record: figures.ratio(record["cycles"], 1e6), "{:.2f} M cycles a pass"),
     ("look-up tables (LUT4)", figures.luts, "{:,.0f} LUT4"),
     ("area of cells, thousands of the library's unit", lambda r: figures.ratio(figures.area(r), 1e3), "area {:,.1f} k"),
     ("switching energy of a pass, µJ", figures.pass_energy, "{:.3g} µJ a pass"),

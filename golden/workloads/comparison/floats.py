@@ -7,7 +7,7 @@ import numpy as np
 from ... import reduction_tiles
 from ...anda import planes, tile, tiling
 from ..anda_model import quantize_weight
-from .scheme import Scheme
+from .scheme import CoreScheme
 
 __all__ = ["AndaScheme", "HalfScheme"]
 
@@ -29,7 +29,7 @@ class Weights:
     mantissa: int | None = None
 
 
-class HalfScheme(Scheme):
+class HalfScheme(CoreScheme):
     """FP16 products and FP32 sums of dequantized weights, as on a GPU.
 
     The tile takes 4-bit weights, so attention stays outside: both papers leave it in FP16 (Anda, Section IV).

@@ -59,8 +59,15 @@ class Subject(ABC):
     def calibrate(self, ops):
         """Run on the calibration inputs, for what `ops` sees."""
 
-    def integer(self, ops):
-        """`ops` with softmax, GELU and LayerNorm on the integer units of GQA-LUT; None where these cannot do them."""
+    def integer(self, ops, unit=None):
+        """`ops` with softmax, GELU and LayerNorm on the integer units of GQA-LUT; None where these cannot do them.
+
+        Parameters
+        ----------
+        ops
+        unit : callable, optional
+            As of `machine_losses.operations`: units that are simulated.
+        """
         return None
 
     @abstractmethod
