@@ -101,6 +101,9 @@ def _print(records, model, request):
     ]
     columns += [*(["LUT4", "DSP", "MHz", "passes/s"] if request.part else []), *(["area"] if request.liberty else [])]
     table(columns, [_cells(record, measures, request) for record in records], title=f"{model}: every system")
+    if baseline := records[0].get("baseline"):
+        scores = _listed({name: f"{value:.4f}" for name, value in baseline["scores"].items()})
+        click.echo(f"baseline, {baseline['what']}: {scores}")
     for record in records:
         for failure in failures(record)[:1]:
             click.echo(f"{record['row']}: {failure}")

@@ -39,7 +39,8 @@ def measure(model, name, inputs=None, tokens=None, way="golden", more=None):
     -------
     dict
         That JSON can hold: `row`, `summary`, `core`, None where there is none, `parameters`; `chosen`, by name, what
-        the scheme chose for this model; `scores` by measure; `integer_scores`, the same with softmax, GELU and
+        the scheme chose for this model; `baseline`, `what` the model is before it is in any row's arithmetic, and its
+        `scores`; `scores` by measure; `integer_scores`, the same with softmax, GELU and
         LayerNorm on the integer units of GQA-LUT, None where these cannot do them; `weight_bits` and
         `activation_bits`, means over the values of linear layers; `bytes`, `products`, `cycles`, `utilization` of a
         pass, the last two None without a core; `attends`, whether the core takes attention's products; `places`, a list
@@ -80,6 +81,7 @@ def _measured(subject, scheme, config, way):
     layers = [entry for entry in entries if entry.weights]
     record = {
         "chosen": scheme.chosen,
+        "baseline": {"what": judged.baseline, "scores": judged.scores(judged.ops())},
         "scores": scores,
         "integer_scores": judged.scores(integer) if integer else None,
         "weight_bits": sum(entry.weight_bits for entry in layers) / sum(entry.weights for entry in layers),

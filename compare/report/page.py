@@ -91,6 +91,9 @@ def _head(run):
         ("made with", escape(", ".join([f"bitloom {__version__}", *notes.tools(run)]))),
         ("again", f"<code>{escape(notes.command(run))}</code>"),
     ]
+    if baseline := run["rows"][0].get("baseline"):
+        told = ", ".join(f"{name} {value:.4f}" for name, value in baseline["scores"].items())
+        facts.append(("baseline", escape(f"{baseline['what']}: {told}")))
     scores = dict.fromkeys(name for record in run["rows"] for name in record["scores"])
     facts += [(escape(name), f"{escape(measure(name).about)}{_direction(name)}") for name in scores]
     listed = "".join(f"<dt>{key}</dt><dd>{value}</dd>" for key, value in facts)

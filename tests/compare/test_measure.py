@@ -87,9 +87,14 @@ def test_a_row_without_a_core(folder, small, tmp_path, monkeypatch):
     alone = measure(folder, "ovp-int4-g32", 1, way="rtl")
     assert (alone["core"], alone["cycles"], alone["utilization"]) == (None, None, None) and "rtl" not in alone
     assert alone["weight_bits"] == 4.5 and 0.3 < alone["scores"]["cosine"] < 1
-    beside = made_up.record("int8", 0.9, integer_scores={"cosine": 0.8}, rtl=SIMULATED | {"units": UNITS})
+    baseline = {"what": "FP32", "scores": {"cosine": 1.0}}
+    beside = made_up.record(
+        "int8", 0.9, baseline=baseline, integer_scores={"cosine": 0.8}, rtl=SIMULATED | {"units": UNITS}
+    )
     lines = printed(monkeypatch, [beside, alone], "-o", tmp_path / "report")
-    heads, first, second, note = (re.split(r"  +", line) for line in lines[1:5])
+    heads, first, second, told, note = (re.split(r"  +", line) for line in lines[1:6])
+    assert told == ["baseline, FP32: cosine 1.0000"]
+    assert measure(folder, "int8", 1)["baseline"] == {"what": "FP32", "scores": {"cosine": pytest.approx(1)}}
     assert heads[-4:] == ["cycles", "busy", "RTL", "units"] and first[-2:] == ["9 equal", "7,000 equal"]
     assert [second[1], *second[-4:]] == ["-"] * 5
     assert note == ["no core here takes these, so they have accuracy alone: ovp-int4-g32"]

@@ -1,5 +1,8 @@
 """Anda's mantissas for a model: what the search may see, and what it must keep."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import toy_causal
@@ -75,3 +78,12 @@ def test_a_language_model_keeps_less_as_its_perplexity_grows(tmp_path):
     tried = subject.on_calibration()
     assert tried.text is subject.calibration and (tried.windows, tried.length) == (1, 12)
     assert subject.limited(None, 10).text is text
+
+
+def test_a_file_of_codes_is_a_baseline_that_says_so(tmp_path):
+    model = CausalModel.load(toy_causal.write(tmp_path / "toy.gguf", toy_causal.tensors()))
+    assert CausalSubject(model, 1, 20, [1, 2]).baseline == "FP32"
+    kinds = {"a": SimpleNamespace(kind="Q8_0"), "b": SimpleNamespace(kind="F32"), "c": SimpleNamespace(kind="Q4_1")}
+    model = replace(model, file=replace(model.file, tensors=kinds))
+    told = "FP32 with the file's own weights, dequantized Q4_1 and Q8_0"
+    assert CausalSubject(model, 1, 20, [1, 2]).baseline == told

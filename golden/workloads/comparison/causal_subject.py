@@ -33,6 +33,7 @@ class CausalSubject(Subject):
     def __init__(self, model, windows=WINDOWS, length=LENGTH, text=None):
         self.model, self.windows, self.length = model, windows, length
         self.linears = {name: model.linears[name] for name in model.compared}
+        self.baseline = _baseline(model.file)
         self.text = model.tokenizer.encode(lee.background()) if text is None else text
         self.calibration = model.tokenizer.encode("\n".join(lee.documents()))[:LENGTH]
 
@@ -61,3 +62,9 @@ class CausalSubject(Subject):
     def scores(self, ops):
         loss = self.model.loss(self.text, self.windows, self.length, ops)
         return {"perplexity": loss.perplexity, "nats": loss.nats}
+
+
+def _baseline(file):
+    """FP32; where the weights of the file are codes already, that is said, as all rows begin with what these mean."""
+    kinds = sorted({tensor.kind for tensor in file.tensors.values()} - {"F16", "F32"})
+    return f"FP32 with the file's own weights, dequantized {' and '.join(kinds)}" if kinds else "FP32"

@@ -16,10 +16,13 @@ class Subject(ABC):
         The layers that are compared, by name, in the order of execution; others stay in floating point.
     ops
         Class of its operations: `linear` and `matmul` as `transformer.Ops` has them.
+    baseline : str
+        What the model is before it is in any row's arithmetic.
     """
 
     linears: dict
     ops = Ops
+    baseline = "FP32"
 
     @abstractmethod
     def limited(self, inputs, tokens):
