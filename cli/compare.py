@@ -19,7 +19,7 @@ from .progress import bar
     type=click.Choice(["golden", "rtl"]),
     default="golden",
     show_default=True,
-    help="rtl: every product goes through the row's Verilated core, too.",
+    help="rtl: every product goes through the row's Verilated core, too, and what is between through integer units.",
 )
 @click.option("--inputs", type=Whole(1), metavar="N", help="Measure on the first N inputs only.")
 @click.option("--tokens", type=Whole(2), metavar="N", help="Of a window of a language model's text; 512.")
@@ -67,6 +67,7 @@ def compare(model, text, way, inputs, tokens, part, liberty, more, jobs, schedul
     the same model and the same file of further rows at the same path.
     """
     from ..compare import report
+    from ..compare.measure import failures
     from ..compare.run import Request
 
     names = tuple(text.split(",")) if text is not None else None
@@ -82,10 +83,12 @@ def compare(model, text, way, inputs, tokens, part, liberty, more, jobs, schedul
     _print(run["rows"], model, request)
     if folder:
         click.echo(f"wrote {folder / report.FILES[0]}")
-    return FAILED if any(record.get("rtl", {}).get("failures") for record in run["rows"]) else 0
+    return FAILED if any(map(failures, run["rows"])) else 0
 
 
 def _print(records, model, request):
+    from ..compare.measure import failures
+
     measures = [*records[0]["scores"]]
     integer = records[0]["integer_scores"] or {}
     columns = [
@@ -98,33 +101,63 @@ def _print(records, model, request):
         "MB",
         "cycles",
         "busy",
-        *(["RTL"] if request.way == "rtl" else []),
+        *(["RTL", *(["units"] if integer else [])] if request.way == "rtl" else []),
     ]
     columns += [*(["LUT4", "DSP", "MHz", "passes/s"] if request.part else []), *(["area"] if request.liberty else [])]
-    table(columns, [_cells(record, measures) for record in records], title=f"{model}: every system")
+    table(columns, [_cells(record, measures, request) for record in records], title=f"{model}: every system")
+    if baseline := records[0].get("baseline"):
+        scores = _listed({name: f"{value:.4f}" for name, value in baseline["scores"].items()})
+        click.echo(f"baseline, {baseline['what']}: {scores}")
     for record in records:
-        for failure in record.get("rtl", {}).get("failures", ())[:1]:
+        for failure in failures(record)[:1]:
             click.echo(f"{record['row']}: {failure}")
+        if chosen := record.get("chosen"):
+            click.echo(f"{record['row']}, chosen for this model: {_listed(chosen)}")
+    if alone := [record["row"] for record in records if record["core"] is None]:
+        click.echo(f"no core here takes these, so they have accuracy alone: {', '.join(alone)}")
     if outside := [record["row"] for record in records if not record["attends"]]:
         click.echo(f"attention is outside of the core, in floating point: {', '.join(outside)}")
 
 
-def _cells(record, measures):
+def _listed(numbers):
+    return ", ".join(f"{name} {value}" for name, value in numbers.items())
+
+
+def _cells(record, measures, request):
     cells = [record["row"], record["core"], *(f"{record['scores'][name]:.4f}" for name in measures)]
     cells += [f"{value:.4f}" for value in (record["integer_scores"] or {}).values()]
     cells += [f"{record['weight_bits']:.2f}", f"{record['activation_bits']:.2f}", f"{record['bytes'] / 1e6:.2f}"]
-    cells += [record["cycles"], f"{record['utilization']:.1%}"]
-    if rtl := record.get("rtl"):
-        cells.append("differs" if rtl["failures"] else f"{rtl['products']:,} equal")
-    if fpga := record.get("fpga"):
-        cells += _speed(record["cycles"], fpga)
-    if area := record.get("area"):
-        cells.append(round(area["area"]))
+    cells += [record["cycles"], None if record["core"] is None else f"{record['utilization']:.1%}"]
+    if request.way == "rtl":
+        cells.append(_equal(record.get("rtl")))
+        cells += [_units(record.get("rtl"))] if record["integer_scores"] else []
+    if request.part:
+        cells += _speed(record["cycles"], record["fpga"])
+    if request.liberty:
+        cells.append(record["area"] and round(record["area"]["area"]))
     return cells
+
+
+def _equal(rtl):
+    if rtl is None:
+        return None
+    return "differs" if rtl["failures"] else f"{rtl['products']:,} equal"
+
+
+def _units(rtl):
+    """Results of softmax, GELU and LayerNorm through their units."""
+    if rtl is None:
+        return None
+    units = rtl["units"].values()
+    if any(unit["failures"] for unit in units):
+        return "differ"
+    return f"{sum(unit['operations'] for unit in units):,} equal"
 
 
 def _speed(cycles, fpga):
     """Resources, clock, and how often a second the measured inputs go through; "too large" where there is no room."""
+    if fpga is None:
+        return [None] * 4
     if "why" in fpga:
         return ["too large", None, None, None]
     return [fpga["uses"]["LUT4"], fpga["uses"]["DSP"], round(fpga["fmax_mhz"]), fpga["fmax_mhz"] * 1e6 / cycles]

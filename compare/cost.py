@@ -21,9 +21,12 @@ def configuration(row):
 
     Returns
     -------
-    Config
+    Config or None
+        None for a row without a core.
     """
     scheme = row.scheme()
+    if scheme.core is None:
+        return None
     return lookup(scheme.core).config(**scheme.parameters | row.size)
 
 
@@ -43,9 +46,9 @@ def fpga(name, part, more=None):
 
     Returns
     -------
-    dict
-        `part`; `uses`, by resource; `fmax_mhz`, of seed 1, out of context; `tools`, names and versions. A core
-        that does not fit has `why` in place of the last three.
+    dict or None
+        None without a core. `part`; `uses`, by resource; `fmax_mhz`, of seed 1, out of context; `tools`, names and
+        versions. A core that does not fit has `why` in place of the last three.
 
     Raises
     ------
@@ -54,6 +57,8 @@ def fpga(name, part, more=None):
     """
     row = rows.table(more)[name]
     config, family = configuration(row), parts.lookup(part).flow.family
+    if config is None:
+        return None
     if hasattr(config, "target") and family in FAMILIES:
         config = replace(config, target=family)
     try:
@@ -78,8 +83,8 @@ def area(name, liberty, more=None):
 
     Returns
     -------
-    dict
-        `library`; `area`, in the library's units, and in its NAND2 gates, `nand2`; `tools`.
+    dict or None
+        None without a core. `library`; `area`, in the library's units, and in its NAND2 gates, `nand2`; `tools`.
 
     Raises
     ------
@@ -87,6 +92,9 @@ def area(name, liberty, more=None):
         As `flow.synthesize`.
     """
     row = rows.table(more)[name]
-    report = flow.synthesize(generate(lookup(row.scheme().core), configuration(row)), liberty=liberty)
+    config = configuration(row)
+    if config is None:
+        return None
+    report = flow.synthesize(generate(lookup(row.scheme().core), config), liberty=liberty)
     cells = report.area
     return {"library": cells.library, "area": cells.area, "nand2": cells.nand2_equivalents, "tools": report.tools}

@@ -7,11 +7,12 @@ from pathlib import Path
 from ..golden import strict_json
 from ..golden.workloads.comparison import account, apply, histogram, models, rows
 from ..testbench.comparison import Engine
+from ..testbench.comparison_units import UnitEngine
 from ..tools import caches, sources
 from ..tools.files import atomic_write
 from . import cost
 
-__all__ = ["WAYS", "entry", "measure"]
+__all__ = ["WAYS", "entry", "failures", "measure"]
 
 #: Whose products a row is made of.
 WAYS = ("golden", "rtl")
@@ -29,7 +30,8 @@ def measure(model, name, inputs=None, tokens=None, way="golden", more=None, fing
     inputs, tokens : int, optional
         As of `models.subject`.
     way : str
-        One of `WAYS`. With `rtl` every product goes through the core, too, and is compared.
+        One of `WAYS`. With `rtl` every product goes through the core, too, and is compared; so do softmax, GELU and
+        LayerNorm of the integer scores through their units.
     more : path, optional
         As of `rows.table`.
     fingerprint : str, optional
@@ -38,13 +40,16 @@ def measure(model, name, inputs=None, tokens=None, way="golden", more=None, fing
     Returns
     -------
     dict
-        That JSON can hold: `row`, `summary`, `core`, `parameters`; `scores` by measure; `integer_scores`, the same with
-        softmax, GELU and LayerNorm on the integer units of GQA-LUT, None where these cannot do them; `weight_bits` and
+        That JSON can hold: `row`, `summary`, `core`, None where there is none, `parameters`; `chosen`, by name, what
+        the scheme chose for this model; `baseline`, `what` the model is before it is in any row's arithmetic, and its
+        `scores`; `scores` by measure; `integer_scores`, the same with softmax, GELU and
+        LayerNorm on the integer units of GQA-LUT, None where these cannot do them; `weight_bits` and
         `activation_bits`, means over the values of linear layers; `bytes`, `products`, `cycles`, `utilization` of a
-        pass; `attends`, whether the core takes attention's products; `places`, a list of what `account.Entry` has, with
-        `utilization` and `sqnr_db`, which is None where `noise` or `signal` is 0; `weight_codes`, pairs of a code's
-        value and how many weights have it, as of `histogram.histogram`. With `rtl` also `rtl`: `products` and their
-        `cycles`, `failures`, `seconds` of simulation.
+        pass, the last two None without a core; `attends`, whether the core takes attention's products; `places`, a list
+        of what `account.Entry` has, with `utilization` and `sqnr_db`, which is None where `noise` or `signal` is 0;
+        `weight_codes`, pairs of a code's value and how many weights have it, as of `histogram.histogram`. With `rtl`
+        and a core also `rtl`: `products` and their `cycles`; `failures`; `units`, by core the `runs` of an integer
+        unit, their `operations` (results), `cycles` and `failures`; `seconds` of simulation.
 
     Raises
     ------
@@ -62,7 +67,8 @@ def measure(model, name, inputs=None, tokens=None, way="golden", more=None, fing
     if kept.is_file():
         return json.loads(kept.read_text())
     scheme, config = row.scheme(), cost.configuration(row)
-    record = {"row": name, "summary": row.summary, "core": scheme.core, "parameters": config.assignments()}
+    parameters = config.assignments() if config else []
+    record = {"row": name, "summary": row.summary, "core": scheme.core, "parameters": parameters}
     record |= _measured(subject, scheme, config, way)
     atomic_write(kept, strict_json.dumps(record))
     return record
@@ -83,43 +89,86 @@ def entry(fingerprint, row, way, more=None):
     -------
     Path
     """
-    key = [_code(more), fingerprint, row.name, cost.configuration(row).to_dict(), way]
+    config = cost.configuration(row)
+    key = [_code(more), fingerprint, row.name, config and config.to_dict(), way]
     return caches.cache_dir("compare") / f"{hashlib.sha256(strict_json.dumps(key).encode()).hexdigest()}.json"
 
 
 def _measured(subject, scheme, config, way):
     prepared = apply.prepare(subject, scheme)
+    scheme = prepared.scheme
     judged = subject.judged()
     first, entries = account.account(judged, prepared, config)
     scores = first if judged is subject else subject.scores(apply.operations(subject, prepared))
     integer = judged.integer(apply.operations(judged, prepared))
     layers = [entry for entry in entries if entry.weights]
-    busy = sum(entry.products / entry.peak for entry in entries)
     record = {
+        "chosen": scheme.chosen,
+        "baseline": {"what": judged.baseline, "scores": judged.scores(judged.ops())},
         "scores": scores,
         "integer_scores": judged.scores(integer) if integer else None,
         "weight_bits": sum(entry.weight_bits for entry in layers) / sum(entry.weights for entry in layers),
         "activation_bits": sum(e.activation_bits for e in layers) / sum(e.products / e.shape[2] for e in layers),
         "bytes": round(sum(entry.weight_bits + entry.activation_bits for entry in entries) / 8),
         "products": sum(entry.products for entry in entries),
-        "cycles": sum(entry.cycles for entry in entries),
-        "utilization": busy / sum(entry.cycles for entry in entries),
+        **_time(entries, scheme),
         "attends": scheme.attends,
         "places": [_place(entry) for entry in entries],
         "weight_codes": [[*pair] for pair in histogram.histogram(prepared)],
     }
-    if way == "rtl":
-        engine = Engine(scheme, config)
-        through = judged.scores(apply.operations(judged, prepared, engine))
-        if through != first and not engine.failures:
-            engine.failures.append(f"the scores are {through}, expected {first}")
-        record["rtl"] = {
-            "products": len(engine.products),
-            "cycles": sum(product.cycles for product in engine.products),
-            "failures": engine.failures,
-            "seconds": sum(product.seconds for product in engine.products),
-        }
+    if way == "rtl" and scheme.core:
+        record["rtl"] = _simulated(judged, prepared, config, first, record["integer_scores"])
     return record
+
+
+def _simulated(judged, prepared, config, scores, integer_scores):
+    """All products through the core; then the golden model again, with the integer units simulated."""
+    engine, units = Engine(prepared.scheme, config), UnitEngine()
+    through = judged.scores(apply.operations(judged, prepared, engine))
+    failures = engine.failures or _other(through, scores)
+    if integer_scores:
+        through = judged.scores(judged.integer(apply.operations(judged, prepared), units))
+        failures = failures + ([] if any(run.failure for run in units.runs) else _other(through, integer_scores))
+    return {
+        "products": len(engine.products),
+        "cycles": sum(product.cycles for product in engine.products),
+        "failures": failures,
+        "units": _units(units.runs),
+        "seconds": sum(run.seconds for run in (*engine.products, *units.runs)),
+    }
+
+
+def _other(through, scores):
+    """That scores through RTL are not the golden model's, if so."""
+    return [] if through == scores else [f"the scores are {through}, expected {scores}"]
+
+
+def _units(runs):
+    """What went through each unit, in the order in which they were met."""
+    return {
+        core: {
+            "runs": len(own),
+            "operations": sum(run.operations for run in own),
+            "cycles": sum(run.cycles for run in own),
+            "failures": [f"{run.place}: {run.failure}" for run in own if run.failure],
+        }
+        for core in dict.fromkeys(run.core for run in runs)
+        for own in [[run for run in runs if run.core == core]]
+    }
+
+
+def failures(record):
+    """What went wrong in the simulation of a record, products first; one line each, nothing if all is equal."""
+    rtl = record.get("rtl") or {}
+    return [*rtl.get("failures", ()), *(line for unit in rtl.get("units", {}).values() for line in unit["failures"])]
+
+
+def _time(entries, scheme):
+    """Cycles of a pass, and the share of them in which the multipliers make products."""
+    if scheme.core is None:
+        return {"cycles": None, "utilization": None}
+    cycles = sum(entry.cycles for entry in entries)
+    return {"cycles": cycles, "utilization": sum(entry.products / entry.peak for entry in entries) / cycles}
 
 
 def _place(entry):

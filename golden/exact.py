@@ -19,11 +19,17 @@ def product(a, w):
     -------
     ndarray of int64, shape (M, N)
     """
-    # Floating point is exact, and much faster, while no partial sum can reach 2**53.
-    bound = int(np.abs(a).max(initial=0)) * int(np.abs(w).max(initial=0)) * a.shape[1]
-    if bound < 1 << 53:
-        return (a.astype(np.float64) @ w.astype(np.float64).T).astype(np.int64)
+    # Floating point is exact, and much faster, while no partial sum can leave its integers.
+    bound = _bound(a, w)
+    for kind, limit in ((np.float32, 1 << 24), (np.float64, 1 << 53)):
+        if bound <= limit:
+            return (a.astype(kind) @ w.astype(kind).T).astype(np.int64)
     return a @ w.T
+
+
+def _bound(a, w):
+    """What no partial sum of magnitudes exceeds."""
+    return int(np.abs(a).max(initial=0)) * int(np.abs(w).max(initial=0)) * a.shape[1]
 
 
 def overflows(a, w, width, wrapped=False):
@@ -42,6 +48,8 @@ def overflows(a, w, width, wrapped=False):
     ndarray of bool, shape (M, N)
     """
     limit = 1 << (width - 1)
+    if _bound(a, w) < limit:
+        return np.zeros((len(a), len(w)), bool)
     # Only where the magnitudes add up to more than the accumulator holds can it be: check those one by one.
     flags = product(np.abs(a), np.abs(w)) >= limit
     rows, columns = np.nonzero(flags)

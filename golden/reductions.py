@@ -70,10 +70,7 @@ class Schedule:
         lengths : sequence of int
             Transfers of each reduction, 1 or more.
         """
-        if self.block is not None and not self.immediate:
-            lengths = [min(self.block, length - at) for length in lengths for at in range(0, length, self.block)]
-        last = lengths[0] - 1 + sum(max(length, self.spacing) for length in lengths[1:])
-        return last + self.latency + self.results
+        return self._taken(lengths[0], sum(map(self._spaced, lengths)))
 
     def product_cycles(self, config, width, m, k, n):
         """`cycles` of the tiles of an (M, K) x (K, N) product, which go through back to back.
@@ -96,4 +93,19 @@ class Schedule:
             if value < 1:
                 raise ValueError(f"{name} must be 1 or more, not {value}")
         tiles = -(-m // config.rows) * -(-n // config.cols)
-        return self.cycles([-(-k // width)] * tiles)
+        length = -(-k // width)
+        return self._taken(length, tiles * self._spaced(length))
+
+    def _taken(self, first, spaced):
+        """`cycles` of reductions whose `_spaced` add up to `spaced`; nothing stands in front of the first's block."""
+        begun = min(first, self._whole(first))
+        return begun - 1 + spaced - max(begun, self.spacing) + self.latency + self.results
+
+    def _spaced(self, length):
+        """Cycles of a reduction's blocks, each of which waits until the one before it is done."""
+        whole, rest = divmod(length, self._whole(length))
+        return whole * max(self._whole(length), self.spacing) + (max(rest, self.spacing) if rest else 0)
+
+    def _whole(self, length):
+        """Transfers of a whole block, where a reduction has so many."""
+        return length if self.block is None or self.immediate else self.block

@@ -41,4 +41,12 @@ def round_trip(x, bits):
 
 def search_scale(x, bits, axis=None):
     """Scale step of least mean squared error; the candidates of `ovp.search_scale`, and the largest magnitude."""
-    return scale.search(x, (1 << (bits - 1)) - 1, lambda scaled: round_trip(scaled, bits), axis, try_maximum=True)
+    top = (1 << (bits - 1)) - 1
+    return scale.search(
+        x,
+        top,
+        lambda scaled: round_trip(scaled, bits),
+        axis,
+        try_maximum=True,
+        rough=lambda magnitudes: np.minimum(np.rint(magnitudes), top),
+    )

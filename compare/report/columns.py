@@ -74,7 +74,7 @@ def measured(records):
     """What was measured of each row."""
     return [
         Column("row", "row", "", "number format and system", lambda r: r["row"]),
-        Column("core", "core", "", "name in the catalogue", lambda r: r["core"]),
+        Column("core", "core", "", "name in the catalogue", lambda r: r["core"] or "none"),
         *_scores(records),
         Column("weight_bits", "W", "bits", "bits of a weight in memory, scales included", *_key("weight_bits", 2)),
         Column("activation_bits", "A", "bits", "bits of an activation in memory", *_key("activation_bits", 2)),
@@ -118,6 +118,26 @@ def _through(records):
     about = "products that went through the Verilated core and were compared with the golden model"
     yield Column("rtl_products", "products", "RTL", about, lambda r: (r.get("rtl") or {}).get("products"), whole)
     yield Column("rtl_failures", "differ", "RTL", "products whose results or cycles differ", _failures, whole)
+
+    units = "results of softmax, GELU and LayerNorm that came out of their Verilated units and were compared"
+    yield Column("rtl_unit_operations", "unit results", "RTL", units, _sum("operations"), whole)
+    yield Column(
+        "rtl_unit_cycles", "unit cycles", "RTL", "cycles of the integer units", _sum("cycles"), whole, page=False
+    )
+    differ = "runs of the integer units whose results or cycles differ"
+    yield Column("rtl_unit_failures", "units differ", "RTL", differ, _unit_failures, whole)
+
+
+def _sum(key):
+    return lambda record: sum(unit[key] for unit in _run_units(record)) if _run_units(record) else None
+
+
+def _unit_failures(record):
+    return sum(len(unit["failures"]) for unit in _run_units(record)) if _run_units(record) else None
+
+
+def _run_units(record):
+    return (record.get("rtl") or {}).get("units", {}).values()
 
 
 def _failures(record):

@@ -4,6 +4,7 @@ import shlex
 from pathlib import Path
 
 from ...golden.workloads.comparison.rows import ROWS
+from ..measure import failures
 from . import figures
 
 __all__ = ["command", "model", "notes", "through", "tools"]
@@ -72,6 +73,8 @@ def _work(records):
             f"The core of {_list(outside)} takes no product of two activations: attention is outside of it, in "
             "floating point, and neither its cycles nor its bytes are counted."
         )
+    if alone := [record["row"] for record in records if record["core"] is None]:
+        yield f"No core here takes the codes of {_list(alone)}: there is accuracy alone, without cycles and cost."
     if bound := [record["row"] for record in records if record["core"] == "sevedo-core"]:
         yield (
             f"Cycles of {_list(bound)} are a bound that the core does not go below: its parts wait for each other. Its "
@@ -88,15 +91,21 @@ def _simulated(run):
     if not records:
         yield "No product went through a simulated core in this run: `--on rtl` does that."
         return
-    equal = [record for record in records if not record["rtl"]["failures"]]
+    equal = [record for record in records if not failures(record)]
     count = sum(record["rtl"]["products"] for record in equal)
     if equal:
         yield (
             f"All {count:,} matrix products of {_rows(len(equal))} went through the Verilated cores: every result is "
             "the golden model's to the bit, and the cycles are what its formula, or bound, says."
         )
+    if units := [unit for record in equal for unit in record["rtl"].get("units", {}).values()]:
+        yield (
+            f"So are {sum(unit['operations'] for unit in units):,} results of softmax, GELU and LayerNorm, which went "
+            "through their Verilated units, and the cycles of these; LayerNorm's scale and shift of channels are the "
+            "host's."
+        )
     for record in records:
-        for failure in record["rtl"]["failures"][:1]:
+        for failure in failures(record)[:1]:
             yield f"{record['row']} differs from the golden model: {failure}"
 
 
@@ -123,7 +132,7 @@ def _estimates(records):
 
 def _missing(records):
     for name, part in (("clock and size on an FPGA", "fpga"), ("area of cells", "area"), ("energy", "energy")):
-        rows = [record["row"] for record in records if not record.get(part)]
+        rows = [record["row"] for record in records if record["core"] and not record.get(part)]
         if rows:
             where = "any row" if len(rows) == len(records) else _list(rows)
             yield f"Not measured: {name} of {where}."

@@ -18,7 +18,7 @@ _HERE = Path(__file__).parent
 #: What accuracy is drawn against: what it is called, its value, and how it is written.
 _COSTS = (
     ("megabytes a pass", lambda record: record["bytes"] / 1e6, "{:.2f} MB a pass"),
-    ("millions of cycles a pass", lambda record: record["cycles"] / 1e6, "{:.2f} M cycles a pass"),
+    ("millions of cycles a pass", lambda record: figures.ratio(record["cycles"], 1e6), "{:.2f} M cycles a pass"),
     ("look-up tables (LUT4)", figures.luts, "{:,.0f} LUT4"),
     ("area of cells, thousands of the library's unit", lambda r: figures.ratio(figures.area(r), 1e3), "area {:,.1f} k"),
     ("switching energy of a pass, µJ", figures.pass_energy, "{:.3g} µJ a pass"),
@@ -91,6 +91,9 @@ def _head(run):
         ("made with", escape(", ".join([f"bitloom {__version__}", *notes.tools(run)]))),
         ("again", f"<code>{escape(notes.command(run))}</code>"),
     ]
+    if baseline := run["rows"][0].get("baseline"):
+        told = ", ".join(f"{name} {value:.4f}" for name, value in baseline["scores"].items())
+        facts.append(("baseline", escape(f"{baseline['what']}: {told}")))
     scores = dict.fromkeys(name for record in run["rows"] for name in record["scores"])
     facts += [(escape(name), f"{escape(measure(name).about)}{_direction(name)}") for name in scores]
     listed = "".join(f"<dt>{key}</dt><dd>{value}</dd>" for key, value in facts)

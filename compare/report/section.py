@@ -21,7 +21,9 @@ def section(record, anchor):
         Of the section.
     """
     row = record["row"]
-    pictures = [html.figure(bars.cycles(row, record["places"]), "Cycles by kind of layer")]
+    pictures = []
+    if record["core"]:
+        pictures.append(html.figure(bars.cycles(row, record["places"]), "Cycles by kind of layer"))
     if any(place.get("sqnr_db") is not None for place in record["places"]):
         pictures.append(html.figure(bars.ratios(row, record["places"]), "Signal to quantization noise, place by place"))
     if codes := record.get("weight_codes"):
@@ -42,7 +44,9 @@ def section(record, anchor):
 
 def _facts(record):
     """Names and values that the table has no room for, or that belong together."""
-    facts = [("core", f"{record['core']} {' '.join(record['parameters'])}".strip())]
+    facts = [("core", f"{record['core'] or 'none'} {' '.join(record['parameters'])}".strip())]
+    if chosen := record.get("chosen"):
+        facts.append(("chosen for this model", ", ".join(f"{name} {value}" for name, value in chosen.items())))
     facts += [(name, f"{value:.6f}") for name, value in record["scores"].items()]
     facts += [
         (f"{name}, integer units", f"{value:.6f}") for name, value in (record.get("integer_scores") or {}).items()
@@ -60,6 +64,9 @@ def _facts(record):
     if rtl := record.get("rtl"):
         equal = f"{rtl['products']:,} products, {rtl['cycles']:,} cycles, simulated in {rtl['seconds']:.0f} s"
         facts.append(("through the core", "; ".join([equal, *rtl["failures"]])))
+        for core, unit in rtl.get("units", {}).items():
+            equal = f"{unit['operations']:,} results in {unit['runs']:,} runs, {unit['cycles']:,} cycles"
+            facts.append((f"through {core}", "; ".join([equal, *unit["failures"]])))
     return "<dl>" + "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in facts) + "</dl>"
 
 
@@ -84,4 +91,5 @@ def _cells(place):
     shape = " × ".join(map(str, place["shape"]))
     exact = place.get("noise") == 0
     ratio = "exact" if exact else cell(place.get("sqnr_db"), "{:.1f}".format)
-    return shape, f"{place['products']:,}", f"{place['cycles']:,}", f"{place['utilization']:.1%}", ratio
+    spent = cell(place["cycles"], whole), cell(place["utilization"], "{:.1%}".format)
+    return shape, whole(place["products"]), *spent, ratio

@@ -2,7 +2,7 @@
 
 from .row_cycles import Buffer, Registers, Stages
 
-__all__ = ["cycles", "latency"]
+__all__ = ["cycles", "equal_cycles", "latency"]
 
 #: Element, sums, products, distance, their product, increment of the spread.
 _SPREAD = 6
@@ -30,7 +30,7 @@ def cycles(config, lengths):
     Returns
     -------
     int
-        Of N equal rows of length L: latency + (N + 1) * L - 1.
+        Of equal rows, `equal_cycles`.
     """
     elements, spreads = Buffer(config.max_length), Stages()
     spread, root, product = Registers(_SPREAD), Registers(_ROOT[config.fine]), Registers(_PRODUCT)
@@ -54,3 +54,17 @@ def cycles(config, lengths):
             product.leave(done)
         spreads.leave(moved)
     return done - begin + 1
+
+
+def equal_cycles(config, shape):
+    """Cycles of equal rows, without going through them one by one.
+
+    Parameters
+    ----------
+    config
+        As of `cycles`.
+    shape : (int, int)
+        Rows, and the length of each, which is at most `max_length`.
+    """
+    rows, length = shape
+    return latency(config) + (rows + 1) * length - 1

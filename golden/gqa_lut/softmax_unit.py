@@ -2,7 +2,7 @@
 
 from .row_cycles import Buffer, Registers, Stages
 
-__all__ = ["cycles", "latency"]
+__all__ = ["cycles", "equal_cycles", "latency"]
 
 #: Distance from the maximum, select, multiply, add, round.
 _EXPONENTIAL = 5
@@ -30,7 +30,7 @@ def cycles(config, lengths):
     Returns
     -------
     int
-        Of N equal rows of length L: latency + (N + 2) * L - 2.
+        Of equal rows, `equal_cycles`.
     """
     first, second = Buffer(config.max_length), Buffer(config.max_length)
     tops, totals = Stages(), Stages()
@@ -61,3 +61,17 @@ def cycles(config, lengths):
             product.leave(done)
         totals.leave(moved)
     return done - begin + 1
+
+
+def equal_cycles(config, shape):
+    """Cycles of equal rows, without going through them one by one.
+
+    Parameters
+    ----------
+    config
+        As of `cycles`.
+    shape : (int, int)
+        Rows, and the length of each, which is at most `max_length`.
+    """
+    rows, length = shape
+    return latency(config) + (rows + 2) * length - 2

@@ -13,7 +13,19 @@ from .. import exact
 from ..gqa_lut import integer_ops, pwl
 from .requantizer import dyadic, requantize
 
-__all__ = ["GELU_SCALES", "WIDE", "Linear", "Norm", "Requantizer", "gelu", "gelu_table", "saturated", "softmax"]
+__all__ = [
+    "GELU_SCALES",
+    "UNITS",
+    "WIDE",
+    "Linear",
+    "Norm",
+    "Requantizer",
+    "gelu",
+    "gelu_table",
+    "layernorm",
+    "saturated",
+    "softmax",
+]
 
 #: Bits of the residuals and of GELU's codes.
 WIDE = 16
@@ -129,12 +141,29 @@ class Norm:
         """Scale of the unit's output: the largest at which sqrt(length) has a 16-bit code."""
         return next(s for s in reversed(range(WIDE)) if length << 2 * s < _TOP * _TOP)
 
-    def __call__(self, x, entries):
-        """Codes of 16 bits, (T, H), of codes of 16 bits."""
-        table, scale = pwl.shipped(f"rsqrt-normalized-{entries}")[_ROOT_SCALE], self.scale(x.shape[-1])
-        bits = {"input_bits": WIDE, "output_bits": WIDE}
-        y = integer_ops.layernorm(x, scale, epsilon=self.epsilon, table=table, **bits)
-        return self.requantizer(self.signs * y)
+    def __call__(self, x, entries, unit=None):
+        """Codes of 16 bits, (T, H), of codes of 16 bits; `unit` takes the place of `layernorm`."""
+        return self.requantizer(self.signs * (unit or layernorm)(x, self.epsilon, entries))
+
+
+def layernorm(q, epsilon, entries):
+    """LayerNorm over the last axis without scale and shift of channels, as `integer_ops.layernorm`.
+
+    Parameters
+    ----------
+    q : array_like of int, shape (..., H)
+        Of 16 bits.
+    epsilon : int
+    entries : int
+
+    Returns
+    -------
+    ndarray of int64
+        Of 16 bits, at the scale `Norm.scale` of H.
+    """
+    table = pwl.shipped(f"rsqrt-normalized-{entries}")[_ROOT_SCALE]
+    bits = {"input_bits": WIDE, "output_bits": WIDE}
+    return integer_ops.layernorm(q, Norm.scale(np.shape(q)[-1]), epsilon=epsilon, table=table, **bits)
 
 
 def softmax(q, s, entries):
@@ -192,6 +221,10 @@ def gelu_table(s, entries):
         raise ValueError(f"the scale of GELU must be {GELU_SCALES[0]} to {GELU_SCALES[-1]}, not {s!r}")
     first = GELU_SCALES[0]
     return pwl.widened(pwl.shipped(f"gelu-{entries}")[first], first, s)
+
+
+#: What the integer units do, by name: of codes, of their scale (of LayerNorm: epsilon), and of entries.
+UNITS = {"softmax": softmax, "gelu": gelu, "layernorm": layernorm}
 
 
 def saturated(x):

@@ -198,11 +198,12 @@ class OvpFormat:
         return tuple(table.astype(np.uint8) for table in (plus, minus, outlier))
 
     @cached_property
-    def _magnitude_tables(self) -> tuple[Array, ...]:
-        """Rounded magnitudes by floor(2 * magnitude): normal, outlier, as two float64 arrays."""
+    def _magnitude_tables(self) -> dict[type, tuple[Array, ...]]:
+        """Rounded magnitudes by floor(2 * magnitude): normal, outlier; two arrays, by the type of their numbers."""
         plus, _, outlier = (table.astype(np.int64) for table in self._encode_tables)
         exponents, integers = self.normal_table
-        return (integers << exponents)[plus].astype(np.float64), self.outlier_magnitudes[outlier - 1].astype(np.float64)
+        tables = (integers << exponents)[plus], self.outlier_magnitudes[outlier - 1]
+        return {kind: tuple(table.astype(kind) for table in tables) for kind in (np.float64, np.float32)}
 
 
 INT4 = OvpFormat("int4", bits=4, normal="int", mantissa_bits=1, max_exponent=3, bias=2)
@@ -330,7 +331,7 @@ def search_scale(x: ArrayLike, fmt: OvpFormat, axis: int | None = None) -> Any:
     ValueError
         For NaN or Inf, or another axis.
     """
-    return scale.search(x, fmt.max_normal, partial(round_trip, fmt=fmt), axis)
+    return scale.search(x, fmt.max_normal, partial(_round_trip, fmt=fmt), axis, jump=fmt.outlier_threshold)
 
 
 def round_trip(x: ArrayLike, fmt: OvpFormat) -> Array:
@@ -338,15 +339,22 @@ def round_trip(x: ArrayLike, fmt: OvpFormat) -> Array:
 
     The scale search calls it once a candidate; it builds no codes and treats the few pairs with outliers apart.
     """
-    x = _paired(finite(x))
-    normal, outlier = fmt._magnitude_tables
+    return _round_trip(finite(x), fmt)
+
+
+def _round_trip(x: Array, fmt: OvpFormat) -> Array:
+    """`round_trip` of finite numbers, in their type, float64 or float32."""
+    x = _paired(x)
+    normal, outlier = fmt._magnitude_tables[x.dtype.type]
     magnitude = np.abs(x)
     doubled = _doubled(magnitude, outlier).astype(np.int32)
-    result = np.copysign(normal[doubled], x)
-    pairs = np.unique(np.flatnonzero(doubled >= 2 * fmt.outlier_threshold) // 2)
+    result = np.copysign(normal.take(doubled), x)
+    # The threshold is a multiple of 1/2; a pair of two outliers is there once.
+    pairs = np.flatnonzero(doubled >= int(2 * fmt.outlier_threshold)) >> 1
+    pairs = pairs[np.diff(pairs, prepend=-1) > 0]
     pair, rows = magnitude.reshape(-1, 2)[pairs], np.arange(len(pairs))
     keep = (pair[:, 0] <= pair[:, 1]).astype(np.intp)
-    kept = np.zeros((len(pairs), 2))
+    kept = np.zeros((len(pairs), 2), x.dtype)
     kept[rows, keep] = outlier[doubled.reshape(-1, 2)[pairs, keep]]
     result.reshape(-1, 2)[pairs] = np.copysign(kept, x.reshape(-1, 2)[pairs])
     # Adding zero turns -0.0 into 0.0.
@@ -411,7 +419,7 @@ def matmul(a_codes: ArrayLike, a_fmt: OvpFormat, b_codes: ArrayLike, b_fmt: OvpF
 
 
 def _doubled(magnitude: Array, table: Array) -> Array:
-    """Index of a table by floor(2 * magnitude), as float64; what is beyond its end has its last entry."""
+    """Index of a table by floor(2 * magnitude), as a real number; what is beyond its end has its last entry."""
     return np.minimum(magnitude, (len(table) - 1) / 2) * 2
 
 

@@ -6,6 +6,7 @@ requantizers in between.
 """
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -28,7 +29,7 @@ _INPUT = {layer: group for group, layers in machine_steps.GROUPS.items() for lay
 _FIELD = {layer: layer.partition(".")[2] for layer in _INPUT}
 
 
-def operations(model, steps, kinds=KINDS):
+def operations(model, steps, kinds=KINDS, unit=None):
     """Operations on integers for the float model.
 
     Parameters
@@ -38,6 +39,9 @@ def operations(model, steps, kinds=KINDS):
         What `model` was made with.
     kinds : sequence of str
         Of `KINDS`; ``attention`` has the products of query and key, and of probability and value.
+    unit : callable, optional
+        Called with (place, unit, codes, setting, entries) in place of `parts.UNITS`: the operation's name, one of
+        `TABLED`, and what that function takes. A unit that is simulated stands here.
 
     Returns
     -------
@@ -49,6 +53,7 @@ def operations(model, steps, kinds=KINDS):
         For another kind.
     """
     checks.chosen("an operation", kinds, KINDS)
+    compute = unit or (lambda place, kind, *arguments: parts.UNITS[kind](*arguments))
 
     def linear(name, x, weight, bias):
         prefix, part = _split(name)
@@ -68,18 +73,18 @@ def operations(model, steps, kinds=KINDS):
     def softmax(name, x):
         prefix, _ = _split(name)
         codes = _codes(x, steps[f"{prefix}attention.logits"], 8)
-        return _real(parts.softmax(codes, _layer(model, prefix).logit_scale, model.entries), 2.0**-8)
+        return _real(compute(name, "softmax", codes, _layer(model, prefix).logit_scale, model.entries), 2.0**-8)
 
     def gelu(name, x):
         prefix, _ = _split(name)
         step = steps[f"{prefix}feed_forward.up"]
-        return _real(parts.gelu(_codes(x, step, 16), _layer(model, prefix).gelu_scale, model.entries), step)
+        return _real(compute(name, "gelu", _codes(x, step, 16), _layer(model, prefix).gelu_scale, model.entries), step)
 
     def layernorm(name, x, gamma, beta, eps):
         prefix, part = _split(name)
         norm = getattr(_layer(model, prefix), part.replace(".", "_")) if prefix else model.norm
         codes = _codes(x, steps[name.removesuffix("norm") + "sum"], 16)
-        return _real(norm(codes, model.entries), steps[name])
+        return _real(norm(codes, model.entries, partial(compute, name, "layernorm")), steps[name])
 
     made = {"linear": linear, "attention": attention, "softmax": softmax, "gelu": gelu, "layernorm": layernorm}
     return replace(Ops(), **{_OPERATION.get(kind, kind): made[kind] for kind in kinds})

@@ -32,6 +32,9 @@ def own(tmp_path):
 def test_every_row_has_a_legal_configuration_of_its_scheme():
     for row in ROWS.values():
         config, scheme = cost.configuration(row), row.scheme()
+        if scheme.core is None:
+            assert config is None and cost.fpga(row.name, "ecp5-85k") is None and cost.area(row.name, "x.lib") is None
+            continue
         values = config.to_dict()
         assert {name: values[name] for name in scheme.parameters} == scheme.parameters, row.name
 

@@ -114,6 +114,8 @@ def test_text_is_escaped():
         NASTY, 0.5, measure=NASTY, core=NASTY, parameters=[NASTY], summary=NASTY, **made_up.hardware()
     )
     nasty["places"][0]["place"] = NASTY
+    nasty["chosen"] = {NASTY: 7}
+    nasty["baseline"] = {"what": NASTY, "scores": {NASTY: 1.0}}
     nasty |= {"fpga": nasty["fpga"] | {"part": NASTY}, "area": {"library": NASTY, "area": 2.0}}
     nasty["rtl"] = {"products": 2, "cycles": 4, "failures": [NASTY], "seconds": 0.1}
     text = page.page(made_up.run(nasty, model=NASTY, inputs=None))

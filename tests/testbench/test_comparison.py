@@ -22,6 +22,7 @@ SIZES = {
 #: Shapes (M, K, N): not a whole tile, not a whole group; several tiles each way.
 SHAPES = ((1, 3, 1), (5, 70, 6), (9, 160, 40))
 #: One row for each core but SeVeDo's; the others are long.
+CORES = [name for name, row in ROWS.items() if row.scheme().core]
 QUICK = ("fp16", "hgq", "nvfp4", "2:4", "ovp-int4")
 
 
@@ -43,7 +44,11 @@ def products(name, design=None):
     return engine
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.long) for name in ROWS])
+# Anda's search chooses among the mantissas of its other rows; some rows have no core.
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.long) for name in CORES if name != "anda"],
+)
 def test_products_and_cycles_are_those_of_the_model(name):
     assert products(name).failures == []
 

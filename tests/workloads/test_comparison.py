@@ -11,13 +11,15 @@ from bitloom.golden.anda import tile as anda_tile
 from bitloom.golden.olive import ovp
 from bitloom.golden.sevedo import hgq, lvc
 from bitloom.golden.sevedo import layer as sevedo
-from bitloom.golden.workloads.comparison import account, apply, histogram, rows, subject
+from bitloom.golden.workloads.comparison import account, apply, histogram, pairs, rows, subject
 from bitloom.golden.workloads.quantize import sqnr_db
 from bitloom.golden.workloads.transformer import Ops
 
 RNG = np.random.default_rng(12)
 #: Shapes (M, K, N): less than a group, a group and one more, several.
 SHAPES = ((1, 5, 1), (3, 17, 5), (5, 130, 9), (4, 384, 40))
+#: Schemes that are the same for every model and have no other path beside their codes.
+PLAIN = [name for name in rows.ROWS if name not in ("anda", "sevedo")]
 
 
 def drawn(m, k, n):
@@ -28,13 +30,16 @@ def drawn(m, k, n):
 
 def integers(codes, scheme):
     """What integer codes stand for, in units of their steps."""
-    pairs = scheme.parameters["a_format"].startswith("ovp-")
-    values = ovp.values(codes.codes, ovp.FORMATS[scheme.parameters["a_format"][4:]]) if pairs else codes.codes
+    paired = scheme.parameters["a_format"].startswith("ovp-")
+    values = ovp.values(codes.codes, ovp.FORMATS[scheme.parameters["a_format"][4:]]) if paired else codes.codes
     return values[:, : codes.shape[1]] * np.float64(codes.steps)[..., None]
 
 
 def left(a, w, scheme):
     """What the codes of the activations stand for, float64."""
+    if isinstance(a, pairs.GroupedPairs):
+        values = ovp.values(a.codes, scheme.fmt) * a.scales[..., None].astype(float)
+        return values.reshape(len(a.codes), -1)[:, : a.shape[1]]
     if isinstance(a, hgq.HgqTensor):
         return hgq.dequantize(a).astype(float)
     if isinstance(a, mx.MxTensor):
@@ -53,7 +58,7 @@ def right(w, scheme):
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("name", [name for name in rows.ROWS if name != "sevedo"])
+@pytest.mark.parametrize("name", PLAIN)
 def test_products_are_those_of_the_numbers(name, shape):
     """The only difference is the rounding of sums to FP32 or FP16; where sums are integers there is none."""
     scheme = rows.ROWS[name].scheme()
@@ -72,7 +77,7 @@ def test_products_are_those_of_the_numbers(name, shape):
         assert scheme.shape(w) == (shape[2], shape[1])
 
 
-@pytest.mark.parametrize("name", [name for name in rows.ROWS if name != "sevedo"])
+@pytest.mark.parametrize("name", PLAIN)
 def test_code_values_are_the_numbers_without_their_scales(name):
     scheme = rows.ROWS[name].scheme()
     x, weight = drawn(3, 130, 9)
@@ -81,7 +86,7 @@ def test_code_values_are_the_numbers_without_their_scales(name):
     assert values.shape == (9, 130) and ((values == 0) == (numbers == 0)).all()
     # What is left is the same in all of a row, or of each group along K.
     size = {"systolic-tile": 130, "nm-tile": 130, "anda-tile": 128, "hgq-tile": 16}.get(scheme.core)
-    size = size or scheme.format.block
+    size = size or (scheme.format.block if scheme.core else scheme.group)
     for start in range(0, 130, size):
         top = np.abs(values[:, start : start + size]).max(axis=1)
         scales = np.abs(numbers[:, start : start + size]).max(axis=1) / np.maximum(top, 1e-9)
@@ -205,6 +210,29 @@ def test_a_model_in_a_scheme_and_what_it_costs(name):
     if scheme.attends:
         heads = (y + model.bias).reshape(10, 2, 12).transpose(1, 0, 2)
         assert by_place["scores"].signal == pytest.approx(np.sum((heads @ heads.transpose(0, 2, 1)) ** 2))
+
+
+def test_pairs_in_groups_have_a_searched_scale_each():
+    scheme = rows.ROWS["ovp-int4-g32"].scheme()
+    x = drawn(3, 70, 1)[0]
+    codes = scheme.encode(x, None)
+    assert codes.scales.shape == (3, 3) and codes.codes.shape == (3, 3, 16)
+    groups = np.pad(x, ((0, 0), (0, 26))).reshape(3, 3, 32)
+    for group, scale, packed in zip(
+        groups.reshape(9, 32), codes.scales.ravel(), codes.codes.reshape(9, 16), strict=True
+    ):
+        assert scale == np.float16(ovp.search_scale(group, ovp.INT4))
+        assert (packed == ovp.encode(group / float(scale), ovp.INT4)).all()
+    # What is too small for an FP16 scale has the smallest.
+    assert (scheme.encode(np.full((1, 40), 1e-9, np.float32), None).scales[0, 0]) == np.float16(2.0**-24)
+
+
+def test_a_scheme_without_a_core_has_accuracy_alone():
+    model = Layers()
+    _, entries = account.account(model, apply.prepare(model, rows.ROWS["ovp-flint4-g32"].scheme()), None)
+    assert [entry.place for entry in entries] == ["first", "scores", "context", "second"]
+    assert {(e.cycles, e.peak, e.utilization) for e in entries} == {(None, None, None)}
+    assert entries[0].products == 5760 and entries[0].weight_bits == 24 * 24 * 4.5
 
 
 def test_a_product_may_be_made_by_somebody_else():

@@ -20,9 +20,9 @@ class Entry:
         M, K and N of the first one.
     products : int
         Dense multiply-accumulates.
-    cycles : int
-        Of the core, without stalls; one product after the other.
-    peak : float
+    cycles : int or None
+        Of the core, without stalls; one product after the other. None without a core.
+    peak : float or None
         Products a cycle of a core that is busy all over.
     weight_bits, activation_bits : float
         Bits in memory of the second operand's and of the activations' values, once each.
@@ -35,8 +35,8 @@ class Entry:
     place: str
     shape: tuple
     products: int
-    cycles: int
-    peak: float
+    cycles: int | None
+    peak: float | None
     weight_bits: float
     activation_bits: float
     weights: int
@@ -50,8 +50,8 @@ class Entry:
 
     @property
     def utilization(self):
-        """Share of the multipliers' cycles that make products."""
-        return self.products / (self.cycles * self.peak)
+        """Share of the multipliers' cycles that make products; None without a core."""
+        return self.products / (self.cycles * self.peak) if self.cycles else None
 
 
 @dataclass
@@ -62,7 +62,7 @@ class Account:
     ----------
     prepared : Prepared
     config
-        Of the scheme's core.
+        Of the scheme's core; None without one.
 
     Attributes
     ----------
@@ -86,8 +86,8 @@ class Account:
             place,
             before.shape if before else (m, k, n),
             m * k * n + (before.products if before else 0),
-            scheme.cycles(self.config, m, w) + (before.cycles if before else 0),
-            scheme.peak(self.config, w),
+            scheme.cycles(self.config, m, w) + (before.cycles if before else 0) if scheme.core else None,
+            scheme.peak(self.config, w) if scheme.core else None,
             n * k * second + (before.weight_bits if before and not known else 0),
             m * k * first + (before.activation_bits if before else 0),
             n * k if known else 0,

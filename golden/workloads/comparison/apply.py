@@ -19,6 +19,7 @@ class Prepared:
     Attributes
     ----------
     scheme : Scheme
+        Fitted to the model.
     weights : dict of str to object
         By layer, as `Scheme.weights` gives them.
     steps : dict of str to tuple
@@ -31,7 +32,7 @@ class Prepared:
 
 
 def prepare(subject, scheme, progress=lambda done, total, text: None):
-    """Calibrate, and turn the weights into operands.
+    """Fit the scheme to the model, calibrate, and turn the weights into operands.
 
     Parameters
     ----------
@@ -47,8 +48,9 @@ def prepare(subject, scheme, progress=lambda done, total, text: None):
     Raises
     ------
     ValueError
-        For numbers that the scheme cannot hold; names the layer.
+        For numbers that the scheme cannot hold, naming the layer; and as `Scheme.fitted`.
     """
+    scheme = scheme.fitted(subject)
     seen = _seen(subject, scheme)
     weights, steps = {}, {}
     for done, (name, layer) in enumerate(subject.linears.items()):

@@ -24,20 +24,31 @@ class CausalSubject(Subject):
     model : CausalModel
     windows, length : int, optional
         As of `CausalModel.loss`; by default windows of 512 tokens, or of as many as the model takes.
+    text : sequence of int, optional
+        Tokens in place of that text's.
     """
 
     ops = causal.Ops
 
-    def __init__(self, model, windows=WINDOWS, length=None):
+    def __init__(self, model, windows=WINDOWS, length=None, text=None):
         longest = min(LENGTH, model.longest)
         self.model, self.windows, self.length = model, windows, length or longest
         self.linears = {name: model.linears[name] for name in model.compared}
-        self.text = model.tokenizer.encode(lee.background())
+        self.baseline = _baseline(model.file)
+        self.text = model.tokenizer.encode(lee.background()) if text is None else text
         self.calibration = model.tokenizer.encode("\n".join(lee.documents()))[:longest]
 
     def limited(self, inputs, tokens):
         windows = integer("inputs", inputs or self.windows, 1, WINDOWS)
-        return CausalSubject(self.model, windows, integer("tokens", tokens or self.length, 2, self.model.longest))
+        length = integer("tokens", tokens or self.length, 2, self.model.longest)
+        return CausalSubject(self.model, windows, length, self.text)
+
+    def on_calibration(self):
+        return CausalSubject(self.model, 1, min(len(self.calibration), self.model.longest), self.calibration)
+
+    def kept(self, reference, scores):
+        # What is lost is the share by which the perplexity grows, as the papers have it.
+        return 2 - scores["perplexity"] / reference["perplexity"]
 
     def fingerprint(self):
         digest = hashlib.sha256(repr((self.windows, self.length)).encode())
@@ -52,3 +63,9 @@ class CausalSubject(Subject):
     def scores(self, ops):
         loss = self.model.loss(self.text, self.windows, self.length, ops)
         return {"perplexity": loss.perplexity, "nats": loss.nats}
+
+
+def _baseline(file):
+    """FP32; where the weights of the file are codes already, that is said, as all rows begin with what these mean."""
+    kinds = sorted({tensor.kind for tensor in file.tensors.values()} - {"F16", "F32"})
+    return f"FP32 with the file's own weights, dequantized {' and '.join(kinds)}" if kinds else "FP32"

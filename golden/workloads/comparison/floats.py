@@ -7,7 +7,7 @@ import numpy as np
 from ... import reduction_tiles
 from ...anda import planes, tile, tiling
 from ..anda_model import quantize_weight
-from .scheme import Scheme
+from .scheme import CoreScheme
 
 __all__ = ["AndaScheme", "HalfScheme"]
 
@@ -29,7 +29,7 @@ class Weights:
     mantissa: int | None = None
 
 
-class HalfScheme(Scheme):
+class HalfScheme(CoreScheme):
     """FP16 products and FP32 sums of dequantized weights, as on a GPU.
 
     The tile takes 4-bit weights, so attention stays outside: both papers leave it in FP16 (Anda, Section IV).
@@ -87,6 +87,7 @@ class AndaScheme(HalfScheme):
     def __init__(self, mantissa):
         self.mantissa = mantissa
         self.parameters = {"pe": "anda"}
+        self.chosen = mantissa if isinstance(mantissa, dict) else {}
 
     def weights(self, weight, seen, kind):
         mantissa = self.mantissa if isinstance(self.mantissa, int) else self.mantissa[kind]

@@ -3,12 +3,12 @@
 import numpy as np
 
 from ... import reduction_tiles
-from .scheme import Scheme
+from .scheme import CoreScheme
 
 __all__ = ["GridScheme"]
 
 
-class GridScheme(Scheme):
+class GridScheme(CoreScheme):
     """A scheme on a tile of `golden.reductions`; operands have `codes`, a row a result, and `k`."""
 
     def shape(self, w):

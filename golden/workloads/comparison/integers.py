@@ -9,7 +9,7 @@ from ...olive import ovp
 from ...scale import search
 from ...systolic import tile, tiling
 from ..quantize import FORMATS, WeightFormat, float32_steps
-from .scheme import Scheme
+from .scheme import CoreScheme
 
 __all__ = ["Codes", "IntegerScheme", "flint4"]
 
@@ -31,7 +31,7 @@ class Codes:
     shape: tuple
 
 
-class IntegerScheme(Scheme):
+class IntegerScheme(CoreScheme):
     """Weights with a step an output channel, activations with a calibrated step a tensor, both in one format.
 
     Parameters

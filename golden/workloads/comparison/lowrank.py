@@ -4,12 +4,12 @@ import numpy as np
 
 from ...checks import named, within
 from ...sevedo import core, decompose, hgq, layer, lvc
-from .scheme import Scheme
+from .scheme import CoreScheme
 
 __all__ = ["SevedoScheme"]
 
 
-class SevedoScheme(Scheme):
+class SevedoScheme(CoreScheme):
     """Layers of the SeVeDo core, each split by itself.
 
     Parameters

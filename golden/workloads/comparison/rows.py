@@ -4,11 +4,14 @@ import runpy
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ...olive import ovp
 from .blocks import MxScheme
 from .floats import AndaScheme, HalfScheme
 from .groups import FlatScheme, HgqScheme
 from .integers import IntegerScheme, flint4
 from .lowrank import SevedoScheme
+from .pairs import PairScheme
+from .searched import SearchedAnda
 from .sparse import SparseScheme
 
 __all__ = ["ROWS", "Row", "table"]
@@ -26,7 +29,7 @@ class Row:
     scheme : callable
         Makes the `Scheme`.
     size : dict
-        Parameters of the core beside `Scheme.parameters`: how large it is.
+        Parameters of the core beside `CoreScheme.parameters`: how large it is. Empty without a core.
     """
 
     name: str
@@ -49,6 +52,10 @@ def _integers(name, summary, tile_format):
     return Row(name, summary, lambda: IntegerScheme(tile_format), _ARRAY)
 
 
+def _pairs(name, summary, fmt):
+    return Row(name, summary, lambda: PairScheme(fmt, 32), {})
+
+
 _ALL = (
     Row("fp16", "FP16 activations, INT4 weights in groups of 128, FP32 sums, as on a GPU", HalfScheme, _SERIAL),
     _integers("int8", "8-bit integers, a step an output channel and a tensor", "int8"),
@@ -59,6 +66,9 @@ _ALL = (
     _integers("ovp-int4", "outlier-victim pairs of INT4 (OliVe)", "ovp-int4"),
     _integers("ovp-flint4", "outlier-victim pairs of flint4 (OliVe)", "ovp-flint4"),
     _integers("ovp-int8", "outlier-victim pairs of INT8 (OliVe)", "ovp-int8"),
+    _pairs("ovp-int4-g32", "outlier-victim pairs of INT4, an FP16 scale for 32", ovp.INT4),
+    _pairs("ovp-flint4-g32", "outlier-victim pairs of flint4, an FP16 scale for 32", ovp.FLINT4),
+    Row("anda", "mantissas by kind of layer that the search finds for 1 % (Anda)", SearchedAnda, _SERIAL),
     Row("anda-4", "mantissas of 4 bits, INT4 weights in groups of 128 (Anda)", lambda: AndaScheme(4), _SERIAL),
     Row("anda-8", "mantissas of 8 bits, INT4 weights in groups of 128 (Anda)", lambda: AndaScheme(8), _SERIAL),
     Row("hgq", "hierarchical groups of 128 and 16 (SeVeDo)", HgqScheme, _GROUPS),

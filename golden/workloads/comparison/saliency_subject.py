@@ -32,6 +32,9 @@ class SaliencySubject(Subject):
         count = integer("inputs", inputs or len(self.pictures), 1, len(self.pictures))
         return SaliencySubject(self.model, self.pictures[:count])
 
+    def on_calibration(self):
+        return SaliencySubject(self.model, self._calibration())
+
     def fingerprint(self):
         digest = hashlib.sha256(repr((self.model.heads, self.model.eps)).encode())
         parts = [picture.pixels for picture in self.pictures]
@@ -42,7 +45,10 @@ class SaliencySubject(Subject):
         return digest.hexdigest()
 
     def calibrate(self, ops):
-        self.model.maps(images.samples(images.CALIBRATION, self.model.side), ops)
+        self.model.maps(self._calibration(), ops)
+
+    def _calibration(self):
+        return images.samples(images.CALIBRATION, self.model.side)
 
     def scores(self, ops):
         if self._reference is None:

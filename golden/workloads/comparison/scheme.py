@@ -8,19 +8,18 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-__all__ = ["Scheme"]
+__all__ = ["CoreScheme", "Scheme"]
 
 
 class Scheme(ABC):
     """The arithmetic of one system.
 
-    Between `encode` and `restore` stands what the hardware does: `product` takes codes and gives what the core named by
-    `core` gives for them, to the bit. So a product of a simulated core can take its place.
+    Between `encode` and `restore` stands what hardware does: `product` takes codes.
 
     Attributes
     ----------
-    core : str
-        Name in the catalogue.
+    core : str or None
+        Name in the catalogue, of a `CoreScheme`; None where no core takes the codes: then there is accuracy alone.
     attends : bool
         Whether the core takes products of two activations.
     weight_bits, activation_bits : float
@@ -29,11 +28,27 @@ class Scheme(ABC):
         What 1 in `code_values` is in units of the step or scale.
     """
 
-    core: str
+    core: str | None = None
     attends = True
     weight_bits: float
     activation_bits: float
     unit = 1
+
+    #: What was chosen for a model, by name: numbers that a reader may want to know.
+    chosen = {}
+
+    def fitted(self, subject):
+        """This scheme with what it chooses for a model, from its calibration inputs alone; by default nothing.
+
+        Parameters
+        ----------
+        subject : Subject
+
+        Returns
+        -------
+        Scheme
+        """
+        return self
 
     def step(self, x):
         """What is known of activations before the model runs: from calibration, one number or None (nothing).
@@ -73,11 +88,39 @@ class Scheme(ABC):
 
     @abstractmethod
     def product(self, a, w):
-        """What the core gives, as the golden model has it: one ndarray of shape (M, N)."""
+        """What hardware gives: one ndarray of shape (M, N)."""
 
     @abstractmethod
     def restore(self, raw, a, w):
         """The product as float32: what is left to do with the core's results, such as to multiply by steps."""
+
+    def bits(self, w):
+        """Bits of a value of the second operand, and of the activations that meet it."""
+        return self.weight_bits, self.activation_bits
+
+    def shape(self, w):
+        """(N, K) of a second operand."""
+        return np.shape(w.codes)
+
+    def code_values(self, w):
+        """What the codes of a second operand stand for, without steps and scales: integers, shape (N, K)."""
+        return w.codes[:, : self.shape(w)[1]]
+
+
+class CoreScheme(Scheme):
+    """The arithmetic of a system that has a core here.
+
+    `product` gives what the core named by `core` gives, to the bit: so a product of a simulated core can take its
+    place.
+
+    Attributes
+    ----------
+    parameters : dict
+        Of the core, as far as the scheme decides them.
+    """
+
+    core: str
+    parameters: dict
 
     @abstractmethod
     def transfers(self, a, w, config):
@@ -116,15 +159,3 @@ class Scheme(ABC):
     def right_cycles(self, taken, config, m, w):
         """Whether a run may have taken so many cycles."""
         return taken == self.cycles(config, m, w)
-
-    def bits(self, w):
-        """Bits of a value of the second operand, and of the activations that meet it."""
-        return self.weight_bits, self.activation_bits
-
-    def shape(self, w):
-        """(N, K) of a second operand."""
-        return np.shape(w.codes)
-
-    def code_values(self, w):
-        """What the codes of a second operand stand for, without steps and scales: integers, shape (N, K)."""
-        return w.codes[:, : self.shape(w)[1]]

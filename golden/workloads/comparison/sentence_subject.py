@@ -33,7 +33,7 @@ class Sentences(Subject):
         self.rated = rated
         self.encoder, self.texts, self.calibration = encoder, texts, calibration
         self.linears = encoder.linears
-        self._reference = self._units = None
+        self._reference = self._machine = None
 
     def limited(self, inputs, tokens):
         if tokens is not None:
@@ -43,6 +43,9 @@ class Sentences(Subject):
 
     def judged(self):
         return Sentences(self.encoder, self.texts, self.calibration, rated=False) if self.rated else self
+
+    def on_calibration(self):
+        return Sentences(self.encoder, self.calibration, self.calibration, rated=False)
 
     def fingerprint(self):
         inputs = self.texts, self.calibration, self.rated
@@ -57,16 +60,16 @@ class Sentences(Subject):
     def calibrate(self, ops):
         self.encoder.embed(self.calibration, ops, batch=len(self.calibration))
 
-    def integer(self, ops):
-        if self._units is None:
+    def integer(self, ops, unit=None):
+        if self._machine is None:
             try:
                 machine_model.check(self.encoder)
             except ValueError:
                 return None
             steps = machine_steps.calibrate(self.encoder, self.calibration)
-            model = machine_model.quantize(self.encoder, steps, _ENTRIES)
-            self._units = machine_losses.operations(model, steps, machine_losses.TABLED)
-        return replace(ops, softmax=self._units.softmax, gelu=self._units.gelu, layernorm=self._units.layernorm)
+            self._machine = machine_model.quantize(self.encoder, steps, _ENTRIES), steps
+        units = machine_losses.operations(*self._machine, machine_losses.TABLED, unit)
+        return replace(ops, softmax=units.softmax, gelu=units.gelu, layernorm=units.layernorm)
 
     def scores(self, ops):
         if self._reference is None:

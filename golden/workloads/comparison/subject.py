@@ -16,10 +16,13 @@ class Subject(ABC):
         The layers that are compared, by name, in the order of execution; others stay in floating point.
     ops
         Class of its operations: `linear` and `matmul` as `transformer.Ops` has them.
+    baseline : str
+        What the model is before it is in any row's arithmetic.
     """
 
     linears: dict
     ops = Ops
+    baseline = "FP32"
 
     @abstractmethod
     def limited(self, inputs, tokens):
@@ -42,6 +45,15 @@ class Subject(ABC):
         """The same model with the inputs of its first measure alone: those that a pass is counted on."""
         return self
 
+    def on_calibration(self):
+        """The same model, measured on its calibration inputs: for what is chosen before it runs."""
+        raise NotImplementedError(f"{type(self).__name__} is not measured on its calibration inputs")
+
+    def kept(self, reference, scores):
+        """Share of the quality of a reference that is kept, by the first measure; both as of `scores`."""
+        first = next(iter(reference))
+        return scores[first] / reference[first]
+
     @abstractmethod
     def fingerprint(self):
         """SHA-256 of the model and its inputs, as hexadecimal digits."""
@@ -50,8 +62,15 @@ class Subject(ABC):
     def calibrate(self, ops):
         """Run on the calibration inputs, for what `ops` sees."""
 
-    def integer(self, ops):
-        """`ops` with softmax, GELU and LayerNorm on the integer units of GQA-LUT; None where these cannot do them."""
+    def integer(self, ops, unit=None):
+        """`ops` with softmax, GELU and LayerNorm on the integer units of GQA-LUT; None where these cannot do them.
+
+        Parameters
+        ----------
+        ops
+        unit : callable, optional
+            As of `machine_losses.operations`: units that are simulated.
+        """
         return None
 
     @abstractmethod
