@@ -74,7 +74,7 @@ def test_a_row_through_its_core(folder, small, monkeypatch):
 
 def printed(monkeypatch, records, *words, status=0):
     """Lines that the command prints of these records."""
-    monkeypatch.setattr(run.Request, "run", lambda self, jobs, progress: made_up.run(*records))
+    monkeypatch.setattr(run.Request, "run", lambda self, jobs, progress, scheduler: made_up.run(*records))
     return bitloom("compare", "minilm", "--rows", "int8", "--on", "rtl", *words, status=status)[0].splitlines()
 
 
