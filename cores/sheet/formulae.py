@@ -79,7 +79,7 @@ def _always(formula):
 
 
 _TRANSFERS = Cycles("from a transfer on `i` to the next one", _always(1))
-_INTEGERS = "a_format in ('int8', 'int9', 'int4')"
+_INTEGERS = "a_format in ('int8', 'int4')"
 _STATIONARY = "dataflow == 'weight-stationary'"
 _PRODUCT = (Case("2", _INTEGERS), Case("4", "a_format == 'ovp-int8'"), Case("3"))
 _RESULTS = "edge + product + 2 + ceil(rows / block) + ceil(cols / block)"

@@ -100,7 +100,6 @@ FORMATS = {
     operand.name: operand
     for operand in (
         Operand("int8", 8),
-        Operand("int9", 9),
         Operand("int4", 4),
         *(Operand(f"ovp-{fmt.name}", fmt.bits, fmt) for fmt in (ovp.INT4, ovp.FLINT4, ovp.INT8)),
     )
