@@ -20,6 +20,14 @@ __all__ = ["MachineConfig"]
 
 
 @dataclass(frozen=True)
+class ArrayConfig(SystolicConfig):
+    """The machine's systolic tile: its columns may be probabilities, which have 8 bits without sign."""
+
+    w_format: str = param("int9", "format of the columns", choices=("int9",))
+    overflow: bool = param(False, "sums have 32 bits and wrap", choices=(False,))
+
+
+@dataclass(frozen=True)
 class MachineConfig(Config):
     """Parameters of `Machine`."""
 
@@ -61,9 +69,8 @@ class MachineConfig(Config):
 
     @property
     def tile(self):
-        """Of the array; columns may be probabilities, which have 8 bits without sign."""
-        sides = {"rows": self.lanes, "cols": self.lanes, "a_format": "int8", "w_format": "int9"}
-        return SystolicConfig(**sides, overflow=False, block=self.block, target=self.target)
+        """Of the array."""
+        return ArrayConfig(rows=self.lanes, cols=self.lanes, block=self.block, target=self.target)
 
     @property
     def requantizer(self):
