@@ -71,8 +71,8 @@ def area(name, liberty, more=None):
     ----------
     name : str
         Of the row.
-    liberty : path
-        A Liberty file.
+    liberty : path or Library
+        A Liberty file, or what was read of it.
     more : path, optional
         As of `rows.table`.
 

@@ -1,20 +1,15 @@
 """One row of the comparison: a model in a system's arithmetic, and through its Verilated core."""
 
-import hashlib
-import json
-from pathlib import Path
-
-from ..golden import strict_json
 from ..golden.workloads.comparison import account, apply, histogram, models, rows
 from ..testbench.comparison import Engine
-from ..tools import caches
-from ..tools.files import atomic_write
 from . import cost
+from .kept import kept
 
 __all__ = ["WAYS", "measure"]
 
 #: Whose products a row is made of.
 WAYS = ("golden", "rtl")
+_ROOMS = ("golden", "cores", "hdl", "testbench", "compare")
 
 
 def measure(model, name, inputs=None, tokens=None, way="golden", more=None):
@@ -39,10 +34,10 @@ def measure(model, name, inputs=None, tokens=None, way="golden", more=None):
         That JSON can hold: `row`, `summary`, `core`, `parameters`; `scores` by measure; `integer_scores`, the same with
         softmax, GELU and LayerNorm on the integer units of GQA-LUT, None where these cannot do them; `weight_bits` and
         `activation_bits`, means over the values of linear layers; `bytes`, `products`, `cycles`, `utilization` of a
-        pass; `attends`, whether the core takes attention's products; `places`, a list of what `account.Entry` has, with
-        `utilization` and `sqnr_db`, which is None where `noise` or `signal` is 0; `weight_codes`, pairs of a code's
-        value and how many weights have it, as of `histogram.histogram`. With `rtl` also `rtl`: `products` and their
-        `cycles`, `failures`, `seconds` of simulation.
+        pass, and its `tokens`; `attends`, whether the core takes attention's products; `places`, a list of what
+        `account.Entry` has, with `utilization` and `sqnr_db`, which is None where `noise` or `signal` is 0;
+        `weight_codes`, pairs of a code's value and how many weights have it, as of `histogram.histogram`. With `rtl`
+        also `rtl`: `products` and their `cycles`, `failures`, `seconds` of simulation.
 
     Raises
     ------
@@ -55,14 +50,12 @@ def measure(model, name, inputs=None, tokens=None, way="golden", more=None):
     row, subject = known[name], models.subject(model, inputs, tokens)
     scheme = row.scheme()
     config = cost.configuration(row)
-    key = [_code(more), subject.fingerprint(), name, config.to_dict(), way]
-    entry = caches.cache_dir("compare") / f"{hashlib.sha256(strict_json.dumps(key).encode()).hexdigest()}.json"
-    if entry.is_file():
-        return json.loads(entry.read_text())
-    record = {"row": name, "summary": row.summary, "core": scheme.core, "parameters": config.assignments()}
-    record |= _measured(subject, scheme, config, way)
-    atomic_write(entry, strict_json.dumps(record))
-    return record
+
+    def make():
+        record = {"row": name, "summary": row.summary, "core": scheme.core, "parameters": config.assignments()}
+        return record | _measured(subject, scheme, config, way)
+
+    return kept(make, _ROOMS, more, subject.fingerprint(), name, config.to_dict(), way)
 
 
 def _measured(subject, scheme, config, way):
@@ -81,6 +74,8 @@ def _measured(subject, scheme, config, way):
         "bytes": round(sum(entry.weight_bits + entry.activation_bits for entry in entries) / 8),
         "products": sum(entry.products for entry in entries),
         "cycles": sum(entry.cycles for entry in entries),
+        # Whatever goes through a linear layer as a row of activations.
+        "tokens": layers[0].products // layers[0].weights,
         "utilization": busy / sum(entry.cycles for entry in entries),
         "attends": scheme.attends,
         "places": [_place(entry) for entry in entries],
@@ -103,12 +98,3 @@ def _measured(subject, scheme, config, way):
 def _place(entry):
     told = {"shape": [*entry.shape], "utilization": entry.utilization, "sqnr_db": entry.sqnr_db}
     return vars(entry) | told
-
-
-def _code(more):
-    """Hash of the code that decides a record: when it changes, what was kept is not used."""
-    root = Path(__file__).parents[1]
-    rooms = ("golden", "cores", "hdl", "testbench", "compare")
-    sources = sorted(path for room in rooms for path in (root / room).rglob("*.py"))
-    sources += [Path(more)] if more else []
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()

@@ -1,12 +1,14 @@
 """All rows of a comparison, side by side."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..golden.workloads.comparison import models, rows
-from ..synth import flow
+from ..synth import flow, liberty
+from ..synth.energy import voltage
 from ..tools import workers
-from . import cost
+from . import cost, energy
 from .measure import measure
 
 __all__ = ["Request"]
@@ -29,7 +31,9 @@ class Request:
     part : str or None
         Measure the rows' cores on this part.
     liberty : Path or None
-        Measure their area in this cell library.
+        Measure their area and their switching energy in this cell library.
+    byte_energy : float or None
+        pJ that a byte costs which is moved, 0 or more; None: `energy.BYTE_ENERGY`. Takes `liberty`.
     more : Path or None
         As of `rows.table`.
 
@@ -47,15 +51,24 @@ class Request:
     part: str | None = None
     liberty: Path | None = None
     more: Path | None = None
+    byte_energy: float | None = None
 
     def __post_init__(self):
         known = rows.table(self.more)
         for name in self.names or ():
             if name not in known:
                 raise ValueError(f"unknown row {name!r}: there are {', '.join(known)}")
-        for part, liberty in ((self.part, None), (None, self.liberty)):
-            if part or liberty:
-                flow.check_request(part, liberty, freq=None, seed=1)
+        for part, library in ((self.part, None), (None, self.liberty)):
+            if part or library:
+                flow.check_request(part, library, freq=None, seed=1)
+        if self.liberty:
+            voltage(liberty.read(self.liberty))
+        if self.byte_energy is not None and not self.liberty:
+            raise ValueError(
+                f"the energy of a byte, {self.byte_energy} pJ, takes a Liberty file: it is added to switching"
+            )
+        if self.byte_energy is not None and not 0 <= self.byte_energy < math.inf:
+            raise ValueError(f"the energy of a byte must be 0 pJ or more, not {self.byte_energy}")
         models.subject(self.model, self.inputs, self.tokens)
 
     def run(self, jobs, progress):
@@ -72,21 +85,37 @@ class Request:
         -------
         dict
             That JSON can hold: `model`, `inputs`, `tokens`; `rows`, the records of `measure`, with `fpga` and `area` as
-            of `cost` where these were asked for.
+            of `cost` and `energy` as of `energy.combined` where these were asked for.
 
         Raises
         ------
         ValueError, ToolMissing, ToolFailed
-            As `measure` and `cost`, naming the row.
+            As `measure`, `cost` and `energy`, naming the row.
         """
         names = self.names or tuple(rows.table(self.more))
         with progress("rows") as told:
             calls = {name: (self.model, name, self.inputs, self.tokens, self.way, self.more) for name in names}
             records = workers.results(measure, calls, jobs, told)
-        for key, function, place in (("fpga", cost.fpga, self.part), ("area", cost.area, self.liberty)):
+        library = liberty.read(self.liberty) if self.liberty else None
+        for key, function, place, said in (
+            ("fpga", cost.fpga, self.part, self.part),
+            ("area", cost.area, library, self.liberty),
+        ):
             if place:
-                with progress(f"costs on {place}") as told:
+                with progress(f"costs on {said}") as told:
                     calls = {name: (name, place, self.more) for name in names}
                     costs = workers.results(function, calls, jobs, told)
                 records = [record | {key: made} for record, made in zip(records, costs, strict=True)]
+        if library:
+            records = self._energies(records, library, jobs, progress)
         return {"model": self.model, "inputs": self.inputs, "tokens": self.tokens, "rows": records}
+
+    def _energies(self, records, library, jobs, progress):
+        """The records with `energy`."""
+        byte_energy = energy.BYTE_ENERGY if self.byte_energy is None else self.byte_energy
+        with progress(f"switching in {self.liberty}") as told:
+            names = [record["row"] for record in records]
+            calls = {name: (self.model, name, library, self.inputs, self.tokens, self.more) for name in names}
+            measured = workers.results(energy.energy, calls, jobs, told)
+        pairs = zip(records, measured, strict=True)
+        return [record | {"energy": energy.combined(record, made, byte_energy)} for record, made in pairs]

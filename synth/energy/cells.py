@@ -1,5 +1,6 @@
 """Cells of a Liberty file as switching energy sees them: capacitances of pins, and functions."""
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -94,6 +95,7 @@ def voltage(library) -> float:
     return float(conditions[1])
 
 
+@functools.lru_cache(maxsize=1)
 def read_cells(text: str) -> dict[str, Cell]:
     """The cells of a Liberty file that are gates, or flip-flops of a rising edge without set and reset."""
     text = re.sub(r"/\*.*?\*/", " ", text, flags=re.DOTALL)
