@@ -35,16 +35,17 @@ def measure(model, name, inputs=None, tokens=None, way="golden", more=None, fing
     Returns
     -------
     dict
-        That JSON can hold: `row`, `summary`, `core`, None where there is none, `parameters`; `chosen`, by name, what
-        the scheme chose for this model; `baseline`, `what` the model is before it is in any row's arithmetic, and its
-        `scores`; `scores` by measure; `integer_scores`, the same with softmax, GELU and
+        That JSON can hold: `row`, `summary`, `core`, None where there is none, `parameters`; `chosen`, by name,
+        what the scheme chose for this model; `baseline`, `what` the model is before it is in any row's
+        arithmetic, and its `scores`; `scores` by measure; `integer_scores`, the same with softmax, GELU and
         LayerNorm on the integer units of GQA-LUT, None where these cannot do them; `weight_bits` and
-        `activation_bits`, means over the values of linear layers; `bytes`, `products`, `cycles`, `utilization` of a
-        pass, the last two None without a core, and its `tokens`; `attends`, whether the core takes attention's
-        products; `places`, a list of what `account.Entry` has, with `utilization` and `sqnr_db`, which is None where `noise` or `signal` is 0;
-        `weight_codes`, pairs of a code's value and how many weights have it, as of `histogram.histogram`. With `rtl`
-        and a core also `rtl`: `products` and their `cycles`; `failures`; `units`, by core the `runs` of an integer
-        unit, their `operations` (results), `cycles` and `failures`; `seconds` of simulation.
+        `activation_bits`, means over the values of linear layers; `bytes`, `products`, `cycles`, `utilization`
+        of a pass, the last two None without a core, and its `tokens`; `attends`, whether the core takes
+        attention's products; `places`, a list of what `account.Entry` has, with `utilization` and `sqnr_db`,
+        which is None where `noise` or `signal` is 0; `weight_codes`, pairs of a code's value and how many
+        weights have it, as of `histogram.histogram`. With `rtl` and a core also `rtl`: `products` and their
+        `cycles`; `failures`; `units`, by core the `runs` of an integer unit, their `operations` (results),
+        `cycles` and `failures`; `seconds` of simulation.
 
     Raises
     ------

@@ -1,5 +1,6 @@
 """Switching energy of a row's whole core, with operands of a toy encoder."""
 
+import contextlib
 import json
 
 import liberty_files
@@ -145,7 +146,14 @@ def test_memories_are_as_small_as_products_allow():
 
 def test_command(files, tmp_path, monkeypatch):
     # In this process: no others have to begin.
-    monkeypatch.setattr(run.workers, "results", lambda work, calls, *_: [work(*call) for call in calls.values()])
+    def results(work, calls, progress=None, each=None):
+        made = [work(*call) for call in calls.values()]
+        for name, result in zip(calls, made, strict=True):
+            if each:
+                each(name, result)
+        return made
+
+    monkeypatch.setattr(run, "pool", lambda *_: contextlib.nullcontext(results))
     model, own, library = files
     words = ["compare", model, "--rows", "tiny", "--more", own, "--liberty", library, "--byte-energy", "10"]
     told, _ = bitloom(*words, "--inputs", "1", "--json", "rows.json", "-o", "report", cwd=tmp_path)
