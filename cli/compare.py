@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from . import options
-from .numbers import Whole
+from .numbers import Real, Whole
 from .output import FAILED, check_writable, table, write_json
 from .progress import bar
 
@@ -28,7 +28,13 @@ from .progress import bar
     "--liberty",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="F",
-    help="Measure their area in this cell library.",
+    help="Measure their area in this cell library, and the switching energy of a product on operands of the model.",
+)
+@click.option(
+    "--byte-energy",
+    type=Real(0),
+    metavar="PJ",
+    help="What a byte that is moved costs, an assumption; 162.5, the least that Horowitz (ISSCC 2014) has for DRAM.",
 )
 @click.option(
     "--more",
@@ -47,7 +53,7 @@ from .progress import bar
     help="Write a report to look at: index.html, rows.csv and rows.json.",
 )
 @options.json_file
-def compare(model, text, way, inputs, tokens, part, liberty, more, jobs, scheduler, folder, json_file):
+def compare(model, text, way, inputs, tokens, part, liberty, byte_energy, more, jobs, scheduler, folder, json_file):
     """Compare number formats and systems on a whole model.
 
     MODEL is minilm, smollm2 or vit-s for the model of an installed wheel, or a sentence encoder's folder, a language
@@ -65,13 +71,16 @@ def compare(model, text, way, inputs, tokens, part, liberty, more, jobs, schedul
 
     With --scheduler the rows are measured on the workers of a dask.distributed cluster, which have the same bitloom,
     the same model and the same file of further rows at the same path.
+
+    Energy is an estimate from toggles of the core's cells, those of the clock's pins apart: without wires, glitches
+    and leakage. It is taken from products of the first three inputs, all of whose results must be the golden model's.
+    A token has that of its products, and that of the bytes of a pass, each once, divided by its tokens.
     """
     from ..compare import report
-    from ..compare.measure import failures
     from ..compare.run import Request
 
     names = tuple(text.split(",")) if text is not None else None
-    request = Request(model, names, way, inputs, tokens, part, liberty, more)
+    request = Request(model, names, way, inputs, tokens, part, liberty, more, byte_energy)
     check_writable(json_file)
     if folder:
         report.check_writable(folder)
@@ -83,12 +92,21 @@ def compare(model, text, way, inputs, tokens, part, liberty, more, jobs, schedul
     _print(run["rows"], model, request)
     if folder:
         click.echo(f"wrote {folder / report.FILES[0]}")
-    return FAILED if any(map(failures, run["rows"])) else 0
+    return FAILED if any(map(_failures, run["rows"])) else 0
+
+
+def _failures(record):
+    """What differed from the golden model, on the way through the core and its units, and in the netlist."""
+    from ..compare.measure import failures
+
+    return [*failures(record)[:1], *(record.get("energy") or {}).get("failures", ())[:1]]
+
+
+#: Columns of a library: area; femtojoules of a product, data and clock; microjoules of a token, switching and bytes.
+_CELLS = ["area", "fJ data", "fJ clock", "µJ/token", "bytes, µJ/token"]
 
 
 def _print(records, model, request):
-    from ..compare.measure import failures
-
     measures = [*records[0]["scores"]]
     integer = records[0]["integer_scores"] or {}
     columns = [
@@ -103,13 +121,13 @@ def _print(records, model, request):
         "busy",
         *(["RTL", *(["units"] if integer else [])] if request.way == "rtl" else []),
     ]
-    columns += [*(["LUT4", "DSP", "MHz", "passes/s"] if request.part else []), *(["area"] if request.liberty else [])]
+    columns += [*(["LUT4", "DSP", "MHz", "passes/s"] if request.part else []), *(_CELLS if request.liberty else [])]
     table(columns, [_cells(record, measures, request) for record in records], title=f"{model}: every system")
     if baseline := records[0].get("baseline"):
         scores = _listed({name: f"{value:.4f}" for name, value in baseline["scores"].items()})
         click.echo(f"baseline, {baseline['what']}: {scores}")
     for record in records:
-        for failure in failures(record)[:1]:
+        for failure in _failures(record):
             click.echo(f"{record['row']}: {failure}")
         if chosen := record.get("chosen"):
             click.echo(f"{record['row']}, chosen for this model: {_listed(chosen)}")
@@ -134,7 +152,7 @@ def _cells(record, measures, request):
     if request.part:
         cells += _speed(record["cycles"], record["fpga"])
     if request.liberty:
-        cells.append(record["area"] and round(record["area"]["area"]))
+        cells += [record["area"] and round(record["area"]["area"]), *_energy(record)]
     return cells
 
 
@@ -161,3 +179,11 @@ def _speed(cycles, fpga):
     if "why" in fpga:
         return ["too large", None, None, None]
     return [fpga["uses"]["LUT4"], fpga["uses"]["DSP"], round(fpga["fmax_mhz"]), fpga["fmax_mhz"] * 1e6 / cycles]
+
+
+def _energy(record):
+    from ..compare.report import figures
+
+    told = figures.data_energy(record), figures.clock_energy(record)
+    told += figures.switching_token_energy(record), figures.byte_token_energy(record)
+    return ["-" if value is None else f"{value:,.0f}" if value >= 1000 else f"{value:.3g}" for value in told]

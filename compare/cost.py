@@ -77,7 +77,7 @@ def area(name, liberty, more=None):
     name : str
         Of the row.
     liberty : path or Library
-        As of `flow.synthesize`.
+        A Liberty file, or what was read of it.
     more : path, optional
         As of `rows.table`.
 

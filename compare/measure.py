@@ -1,21 +1,16 @@
 """One row of the comparison: a model in a system's arithmetic, and through its Verilated core."""
 
-import hashlib
-import json
-from pathlib import Path
-
-from ..golden import strict_json
 from ..golden.workloads.comparison import account, apply, histogram, models, rows
 from ..testbench.comparison import Engine
 from ..testbench.comparison_units import UnitEngine
-from ..tools import caches, sources
-from ..tools.files import atomic_write
 from . import cost
+from .kept import kept, place
 
 __all__ = ["WAYS", "entry", "failures", "measure"]
 
 #: Whose products a row is made of.
 WAYS = ("golden", "rtl")
+_ROOMS = ("golden", "cores", "hdl", "testbench", "compare")
 
 
 def measure(model, name, inputs=None, tokens=None, way="golden", more=None, fingerprint=None):
@@ -40,16 +35,17 @@ def measure(model, name, inputs=None, tokens=None, way="golden", more=None, fing
     Returns
     -------
     dict
-        That JSON can hold: `row`, `summary`, `core`, None where there is none, `parameters`; `chosen`, by name, what
-        the scheme chose for this model; `baseline`, `what` the model is before it is in any row's arithmetic, and its
-        `scores`; `scores` by measure; `integer_scores`, the same with softmax, GELU and
+        That JSON can hold: `row`, `summary`, `core`, None where there is none, `parameters`; `chosen`, by name,
+        what the scheme chose for this model; `baseline`, `what` the model is before it is in any row's
+        arithmetic, and its `scores`; `scores` by measure; `integer_scores`, the same with softmax, GELU and
         LayerNorm on the integer units of GQA-LUT, None where these cannot do them; `weight_bits` and
-        `activation_bits`, means over the values of linear layers; `bytes`, `products`, `cycles`, `utilization` of a
-        pass, the last two None without a core; `attends`, whether the core takes attention's products; `places`, a list
-        of what `account.Entry` has, with `utilization` and `sqnr_db`, which is None where `noise` or `signal` is 0;
-        `weight_codes`, pairs of a code's value and how many weights have it, as of `histogram.histogram`. With `rtl`
-        and a core also `rtl`: `products` and their `cycles`; `failures`; `units`, by core the `runs` of an integer
-        unit, their `operations` (results), `cycles` and `failures`; `seconds` of simulation.
+        `activation_bits`, means over the values of linear layers; `bytes`, `products`, `cycles`, `utilization`
+        of a pass, the last two None without a core, and its `tokens`; `attends`, whether the core takes
+        attention's products; `places`, a list of what `account.Entry` has, with `utilization` and `sqnr_db`,
+        which is None where `noise` or `signal` is 0; `weight_codes`, pairs of a code's value and how many
+        weights have it, as of `histogram.histogram`. With `rtl` and a core also `rtl`: `products` and their
+        `cycles`; `failures`; `units`, by core the `runs` of an integer unit, their `operations` (results),
+        `cycles` and `failures`; `seconds` of simulation.
 
     Raises
     ------
@@ -63,15 +59,14 @@ def measure(model, name, inputs=None, tokens=None, way="golden", more=None, fing
     here = subject.fingerprint()
     if fingerprint not in (None, here):
         raise ValueError(f"the model {model!r} and its inputs are other ones than where the comparison was started")
-    kept = entry(here, row, way, more)
-    if kept.is_file():
-        return json.loads(kept.read_text())
-    scheme, config = row.scheme(), cost.configuration(row)
-    parameters = config.assignments() if config else []
-    record = {"row": name, "summary": row.summary, "core": scheme.core, "parameters": parameters}
-    record |= _measured(subject, scheme, config, way)
-    atomic_write(kept, strict_json.dumps(record))
-    return record
+
+    def make():
+        scheme, config = row.scheme(), cost.configuration(row)
+        parameters = config.assignments() if config else []
+        record = {"row": name, "summary": row.summary, "core": scheme.core, "parameters": parameters}
+        return record | _measured(subject, scheme, config, way)
+
+    return kept(make, entry(here, row, way, more))
 
 
 def entry(fingerprint, row, way, more=None):
@@ -90,8 +85,7 @@ def entry(fingerprint, row, way, more=None):
     Path
     """
     config = cost.configuration(row)
-    key = [_code(more), fingerprint, row.name, config and config.to_dict(), way]
-    return caches.cache_dir("compare") / f"{hashlib.sha256(strict_json.dumps(key).encode()).hexdigest()}.json"
+    return place(_ROOMS, more, fingerprint, row.name, config and config.to_dict(), way)
 
 
 def _measured(subject, scheme, config, way):
@@ -112,6 +106,8 @@ def _measured(subject, scheme, config, way):
         "bytes": round(sum(entry.weight_bits + entry.activation_bits for entry in entries) / 8),
         "products": sum(entry.products for entry in entries),
         **_time(entries, scheme),
+        # Whatever goes through a linear layer as a row of activations.
+        "tokens": layers[0].products // layers[0].weights,
         "attends": scheme.attends,
         "places": [_place(entry) for entry in entries],
         "weight_codes": [[*pair] for pair in histogram.histogram(prepared)],
@@ -174,9 +170,3 @@ def _time(entries, scheme):
 def _place(entry):
     told = {"shape": [*entry.shape], "utilization": entry.utilization, "sqnr_db": entry.sqnr_db}
     return vars(entry) | told
-
-
-def _code(more):
-    """Hash of the code that decides a record: when it changes, what was kept is not used."""
-    theirs = hashlib.sha256(Path(more).read_bytes()).hexdigest() if more else None
-    return [sources.digest("golden", "cores", "hdl", "testbench", "compare"), theirs]

@@ -1,16 +1,18 @@
 """All rows of a comparison, side by side."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..golden import strict_json
 from ..golden.workloads.comparison import models, rows
 from ..synth import flow, liberty, parts
+from ..synth.energy import voltage
 from ..tools import finding
 from ..tools.files import atomic_write
 from ..tools.pool import pool
-from . import cost
+from . import cost, energy
 from .measure import entry, measure
 
 __all__ = ["Request"]
@@ -33,7 +35,9 @@ class Request:
     part : str or None
         Measure the rows' cores on this part.
     liberty : Path or None
-        Measure their area in this cell library.
+        Measure their area and their switching energy in this cell library.
+    byte_energy : float or None
+        pJ that a byte costs which is moved, 0 or more; None: `energy.BYTE_ENERGY`. Takes `liberty`.
     more : Path or None
         As of `rows.table`.
 
@@ -51,6 +55,7 @@ class Request:
     part: str | None = None
     liberty: Path | None = None
     more: Path | None = None
+    byte_energy: float | None = None
 
     def __post_init__(self):
         known = rows.table(self.more)
@@ -62,13 +67,21 @@ class Request:
         for part, library in ((self.part, None), (None, self.liberty)):
             if part or library:
                 flow.check_request(part, library, freq=None, seed=1)
+        if self.byte_energy is not None and not self.liberty:
+            raise ValueError(
+                f"the energy of a byte, {self.byte_energy} pJ, takes a Liberty file: it is added to switching"
+            )
+        if self.byte_energy is not None and not 0 <= self.byte_energy < math.inf:
+            raise ValueError(f"the energy of a byte must be 0 pJ or more, not {self.byte_energy}")
         # Once: of what is large, nothing is held while others work; of what may be a pipe, nothing is read again.
         once = {
-            "_fingerprint": models.subject(self.model, self.inputs, self.tokens).fingerprint(),
             "_library": liberty.read(self.liberty) if self.liberty else None,
+            "_fingerprint": models.subject(self.model, self.inputs, self.tokens).fingerprint(),
         }
         for name, value in once.items():
             object.__setattr__(self, name, value)
+        if self._library:
+            voltage(self._library)
 
     def run(self, jobs, progress, scheduler=None):
         """Measure all rows; what was measured before is taken from there.
@@ -84,12 +97,12 @@ class Request:
         -------
         dict
             That JSON can hold: `model`, `inputs`, `tokens`; `rows`, the records of `measure`, with `fpga` and `area` as
-            of `cost` where these were asked for.
+            of `cost` and `energy` as of `energy.combined` where these were asked for.
 
         Raises
         ------
         ValueError, ToolMissing, ToolFailed
-            As `pool`, and as `measure` and `cost`, naming the row.
+            As `pool`, and as `measure`, `cost` and `energy`, naming the row.
         """
         if scheduler is None:
             self._find_tools()
@@ -105,6 +118,8 @@ class Request:
                         calls = {name: (name, place, more) for name in names}
                         costs = results(function, calls, progress=told)
                     records = [record | {key: made} for record, made in zip(records, costs, strict=True)]
+            if self._library:
+                records = self._energies(records, more, results, progress)
         return {"model": self.model, "inputs": self.inputs, "tokens": self.tokens, "rows": records}
 
     def _find_tools(self):
@@ -134,3 +149,14 @@ class Request:
                 each=lambda name, record: kept[name].is_file() or atomic_write(kept[name], strict_json.dumps(record)),
             )
         return [json.loads(kept[name].read_text()) for name in names]
+
+    def _energies(self, records, more, results, progress):
+        """The records with `energy`, None where there is no core."""
+        byte_energy = energy.BYTE_ENERGY if self.byte_energy is None else self.byte_energy
+        model = self.model if self.model in models.MODELS else str(Path(self.model).absolute())
+        with progress(f"switching in {self.liberty}") as told:
+            names = [record["row"] for record in records]
+            calls = {name: (model, name, self._library, self.inputs, self.tokens, more) for name in names}
+            measured = results(energy.energy, calls, progress=told)
+        pairs = zip(records, measured, strict=True)
+        return [record | {"energy": made and energy.combined(record, made, byte_energy)} for record, made in pairs]

@@ -22,6 +22,7 @@ def record(row, score, *, cycles=1000, measure="cosine", places=2, **more):
         "bytes": 2_000_000,
         "products": 512 * places,
         "cycles": cycles,
+        "tokens": 4,
         "utilization": 0.5,
         "attends": True,
         "places": [shape | costs for shape in shapes],
@@ -40,7 +41,7 @@ def hardware(luts=100, mhz=50.0, area=4000.0, femtojoules=200.0):
             "tools": {"Yosys": "0.70"},
         },
         "area": {"library": "sky130_fd_sc_hd", "area": area},
-        "energy": {"product_fj": femtojoules},
+        "energy": {"product_fj": femtojoules, "byte_pj": 160.0},
     }
 
 

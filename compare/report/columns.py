@@ -166,8 +166,20 @@ def _cells(records):
     yield Column(
         "area", "k area", library, "area of the cells, in thousands of the library's unit", figures.area, _in(1e3)
     )
-    yield Column("energy_per_product_fj", "fJ", "energy", "switching energy of a product", figures.energy, three)
-    yield Column("energy_per_pass_uj", "µJ a pass", "energy", "of all products", figures.pass_energy, three)
+    yield from _energies()
+
+
+def _energies():
+    group, token = "energy", "energy a token"
+    data, clock = "switching energy of a product, all nets but the clock", "of the clock pins, for a product"
+    yield Column("data_energy_per_product_fj", "fJ data", group, data, figures.data_energy, three)
+    yield Column("clock_energy_per_product_fj", "fJ clock", group, clock, figures.clock_energy, three)
+    yield Column("energy_per_product_fj", "fJ", group, "switching energy of a product, both", figures.energy, three)
+    yield Column("energy_per_pass_uj", "µJ a pass", group, "of all products", figures.pass_energy, three)
+    switching, moved = figures.switching_token_energy, figures.byte_token_energy
+    yield Column("switching_energy_per_token_uj", "µJ switching", token, "of a token's products", switching, three)
+    yield Column("byte_energy_per_token_uj", "µJ bytes", token, "bytes at a stated energy each", moved, three)
+    yield Column("energy_per_token_uj", "µJ", token, "switching and bytes", figures.token_energy, three)
 
 
 def comparing(records):

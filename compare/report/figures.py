@@ -2,8 +2,11 @@
 
 __all__ = [
     "area",
+    "byte_token_energy",
     "clock",
+    "clock_energy",
     "cost",
+    "data_energy",
     "energy",
     "luts",
     "one",
@@ -12,6 +15,8 @@ __all__ = [
     "product_rate",
     "ratio",
     "scaled",
+    "switching_token_energy",
+    "token_energy",
     "uses",
 ]
 
@@ -37,14 +42,42 @@ def area(record):
 
 
 def energy(record):
-    """Switching energy of a product, fJ."""
+    """Switching energy of a product, clock pins included, fJ."""
     return _of(record, "energy", "product_fj")
+
+
+def data_energy(record):
+    """Switching energy of a product without clock pins, fJ."""
+    return _of(record, "energy", "data_fj")
+
+
+def clock_energy(record):
+    """Energy of the clock pins for a product, fJ."""
+    return _of(record, "energy", "clock_fj")
 
 
 def pass_energy(record):
     """Switching energy of all products of a pass, µJ."""
     product = energy(record)
     return None if product is None else product * record["products"] / 1e9
+
+
+def switching_token_energy(record):
+    """Switching energy of the products of a token, µJ."""
+    energy = pass_energy(record)
+    return None if energy is None else energy / record["tokens"]
+
+
+def byte_token_energy(record):
+    """What the bytes of a token cost, an assumption, µJ."""
+    byte = _of(record, "energy", "byte_pj")
+    return None if byte is None else byte * record["bytes"] / record["tokens"] / 1e6
+
+
+def token_energy(record):
+    """Switching and bytes of a token, µJ."""
+    parts = switching_token_energy(record), byte_token_energy(record)
+    return None if None in parts else sum(parts)
 
 
 def passes(record):

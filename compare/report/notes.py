@@ -4,6 +4,7 @@ import shlex
 from pathlib import Path
 
 from ...golden.workloads.comparison.rows import ROWS
+from ..energy import BYTE_ENERGY
 from ..measure import failures
 from . import figures
 
@@ -35,6 +36,9 @@ def command(run):
         words += ["--part", part]
     if library := figures.one(run["rows"], "area", "library"):
         words += ["--liberty", f"{library}.lib"]
+    byte = figures.one(run["rows"], "energy", "byte_pj")
+    if byte is not None and byte != BYTE_ENERGY:
+        words += ["--byte-energy", f"{byte:g}"]
     if {*names} - {*ROWS}:
         words += ["--more", "rows.py"]
     return shlex.join([*words, "-o", "report"])
@@ -125,9 +129,27 @@ def _estimates(records):
         )
     if any(figures.energy(record) for record in records):
         yield (
-            "Energies are estimates of what input pins of cells take as they switch, without wires, glitches, leakage "
-            "and memories: they compare rows, and are no power of a chip."
+            "Switching energies are estimates of what input pins of cells take as they switch, with operands of the "
+            "model, without wires, glitches and leakage: they compare rows, and are no power of a chip. The clock's "
+            "pins switch in all cycles of a pass."
         )
+    yield from _energies(records)
+
+
+def _energies(records):
+    for record in records:
+        made = record.get("energy") or {}
+        if made.get("capacities"):
+            told = ", ".join(f"{name}={value}" for name, value in made["capacities"].items())
+            yield f"The memories of {record['row']} are flip-flops there, and its core has `{told}`, as products need."
+        for shape in made.get("shapes", ()):
+            if why := shape.get("why"):
+                told = f"K = {shape['shape'][1]}, {shape['share']:.0%} of the products"
+                yield f"The switching energy of {record['row']} leaves out {told}: {why}."
+        for failure in made.get("failures", ())[:1]:
+            yield f"The switching energy of {record['row']} is not known: {failure}."
+    if (byte := figures.one(records, "energy", "byte_pj")) is not None:
+        yield f"That a byte which is moved costs {byte:g} pJ is an assumption, not measured."
 
 
 def _missing(records):

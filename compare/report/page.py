@@ -22,6 +22,7 @@ _COSTS = (
     ("look-up tables (LUT4)", figures.luts, "{:,.0f} LUT4"),
     ("area of cells, thousands of the library's unit", lambda r: figures.ratio(figures.area(r), 1e3), "area {:,.1f} k"),
     ("switching energy of a pass, µJ", figures.pass_energy, "{:.3g} µJ a pass"),
+    ("energy of a token, its bytes included, µJ", figures.token_energy, "{:.3g} µJ a token"),
     ("seconds a pass on the part", lambda record: figures.ratio(1, figures.passes(record)), "{:.3g} s a pass"),
 )
 

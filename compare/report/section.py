@@ -61,6 +61,9 @@ def _facts(record):
         facts.append(("area", told if gates is None else f"{told}, {gates:,.0f} NAND2"))
     if (energy := figures.energy(record)) is not None:
         facts.append(("energy", f"{energy:,.4g} fJ a product, {figures.pass_energy(record):,.4g} µJ a pass"))
+    if (token := figures.token_energy(record)) is not None:
+        switching, moved = figures.switching_token_energy(record), figures.byte_token_energy(record)
+        facts.append(("energy a token", f"{token:,.4g} µJ: {switching:,.4g} of switching, {moved:,.4g} of bytes"))
     if rtl := record.get("rtl"):
         equal = f"{rtl['products']:,} products, {rtl['cycles']:,} cycles, simulated in {rtl['seconds']:.0f} s"
         facts.append(("through the core", "; ".join([equal, *rtl["failures"]])))

@@ -10,6 +10,7 @@ import pytest
 import toy_encoder
 from command_line import bitloom, complaint
 
+from bitloom.compare import kept as keeping
 from bitloom.compare import measure as measuring
 from bitloom.compare import run
 from bitloom.compare.measure import measure
@@ -30,11 +31,11 @@ def small(monkeypatch, tmp_path):
     monkeypatch.setitem(ROWS, "ovp-int4", replace(ROWS["ovp-int4"], size={"rows": 4, "cols": 2}))
     kept = tmp_path / "kept"
     kept.mkdir()
-    monkeypatch.setattr(measuring.caches, "cache_dir", lambda *parts: kept if parts == ("compare",) else usual(*parts))
+    monkeypatch.setattr(keeping.caches, "cache_dir", lambda *parts: kept if parts == ("compare",) else usual(*parts))
     return "ovp-int4"
 
 
-usual = measuring.caches.cache_dir
+usual = keeping.caches.cache_dir
 
 
 def test_a_row_through_its_core(folder, small, monkeypatch):

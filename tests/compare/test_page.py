@@ -169,6 +169,11 @@ def test_derived_figures(rows):
     assert by_name["power_same_throughput_mw"](second) == pytest.approx(1024 * 200e-15 * 50e3 * 1e3)
     assert figures.pass_energy(first) == pytest.approx(1024 * 200e-9)
     assert columns.base(rows["rows"][1:])["row"] == NASTY
+    # 4 tokens; 2,000,000 bytes of 160 pJ.
+    assert figures.switching_token_energy(first) == pytest.approx(1024 * 200e-9 / 4)
+    assert figures.byte_token_energy(first) == pytest.approx(2_000_000 * 160e-6 / 4)
+    assert figures.token_energy(first) == pytest.approx(1024 * 200e-9 / 4 + 2_000_000 * 160e-6 / 4)
+    assert figures.token_energy(rows["rows"][3]) is None
 
 
 @pytest.mark.parametrize("values", [8, 1000], ids=["ties", "few ties"])
@@ -231,7 +236,7 @@ def test_kinds_of_layers():
 
 def test_command_line_that_makes_it_again(rows):
     words = "bitloom compare minilm --rows 'int8,<b>&\"'\"'\"',2:4,2.4' --inputs 3 "
-    words += "--part ecp5-85k --liberty sky130_fd_sc_hd.lib --more rows.py -o report"
+    words += "--part ecp5-85k --liberty sky130_fd_sc_hd.lib --byte-energy 160 --more rows.py -o report"
     assert notes.command(rows) == words
     rtl = {"products": 1, "cycles": 1, "failures": [], "seconds": 1}
     every = [made_up.record(name, 0.5, rtl=rtl) for name in ROWS]

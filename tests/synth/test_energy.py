@@ -28,11 +28,11 @@ NETLIST = {
         "up": {"bits": [3]},
         "count": {"bits": [4, 5]},
     },
-    "cells": {
-        "bit_0": {"type": "DFE", "connections": {"CK": [2], "D": [6], "E": ["1"], "Q": [4], "QN": [6]}},
-        "bit_1": {"type": "DFE", "connections": {"CK": [2], "D": [7], "E": [3], "Q": [5]}},
-        "xor": {"type": "XR2", "connections": {"A": [4], "B": [5], "Y": [7]}},
-    },
+    "cells": [
+        {"type": "DFE", "connections": {"CK": [2], "D": [6], "E": ["1"], "Q": [4], "QN": [6]}},
+        {"type": "DFE", "connections": {"CK": [2], "D": [7], "E": [3], "Q": [5]}},
+        {"type": "XR2", "connections": {"A": [4], "B": [5], "Y": [7]}},
+    ],
 }
 
 
@@ -47,7 +47,7 @@ def test_cells_and_their_functions():
 def test_a_counter_counted_by_hand():
     netlist = Netlist(NETLIST, read_cells(LIBRARY))
     # Two runs: `up` is high in the first one always, in the second one never.
-    found = netlist.run([{"up": [0b01]} for _ in range(5)], 2, 2.0, "count")
+    found = netlist.run([{"up": slices([1, 0], 1)} for _ in range(5)], 2, 2.0, "count")
     assert [merge(bits, 2).tolist() for bits in found.outputs] == [[1, 1], [2, 0], [3, 1], [0, 0], [1, 1]]
     # Toggles of nets times the pins on them, fF: bit 0, ten on the pin A of the XOR; its inverse, ten on a pin D; bit
     # 1, two on the pin B of the XOR; the XOR, on a pin D, whenever one of both bits changes and not both, so three in
@@ -60,8 +60,8 @@ def test_a_counter_counted_by_hand():
 
 def test_other_cells_and_loops_are_refused():
     with pytest.raises(ValueError, match="must be of gates and plain flip-flops, not DFR"):
-        Netlist({"ports": {}, "cells": {"a": {"type": "DFR", "connections": {}}}}, read_cells(LIBRARY))
-    loop = {"a": {"type": "XR2", "connections": {"A": [2], "B": [3], "Y": [3]}}}
+        Netlist({"ports": {}, "cells": [{"type": "DFR", "connections": {}}]}, read_cells(LIBRARY))
+    loop = [{"type": "XR2", "connections": {"A": [2], "B": [3], "Y": [3]}}]
     with pytest.raises(ValueError, match="must have no loop of gates"):
         Netlist({"ports": {"i": {"bits": [2]}}, "cells": loop}, read_cells(LIBRARY))
 

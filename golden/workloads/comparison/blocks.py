@@ -40,6 +40,9 @@ class MxScheme(GridScheme):
         # As `golden.mx.matmul` has it: one multiplication a result.
         return mx.flush(raw * mx.flush(a.tensor_scale * w.tensor_scale))
 
+    def cut(self, operand, part):
+        return replace(operand, codes=operand.codes[part], scales=operand.scales[part])
+
     def transfers(self, a, w, config):
         return tile.transfers(_unscaled(a), _unscaled(w), config)
 

@@ -1,6 +1,6 @@
 """FP16 activations, as they are or as Anda has them, and INT4 weights with an FP16 scale for 128 along K."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -56,6 +56,11 @@ class HalfScheme(CoreScheme):
 
     def restore(self, raw, a, w):
         return raw.astype(np.float32)
+
+    def cut(self, operand, part):
+        if isinstance(operand, np.ndarray):
+            return operand[part]
+        return replace(operand, codes=operand.codes[part], scales=operand.scales[part])
 
     def transfers(self, a, w, config):
         return tiling.transfers(a, w.codes, w.scales, config)

@@ -1,5 +1,7 @@
 """4-bit codes in groups with FP16 scales, made of the numbers at run time: HGQ, and flat groups as its baselines."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ...checks import named, within
@@ -36,6 +38,10 @@ class HgqScheme(GridScheme):
 
     def restore(self, raw, a, w):
         return raw
+
+    def cut(self, operand, part):
+        rows = {name: getattr(operand, name)[part] for name in ("codes", "shifts", "scales")}
+        return replace(operand, **rows)
 
     def transfers(self, a, w, config):
         return hgq_tile.transfers(a, w, config)

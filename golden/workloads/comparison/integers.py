@@ -1,6 +1,6 @@
 """Plain integers, outlier-victim pairs, and flint4 without pairs: one step a tensor or a row, on the systolic tile."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -70,6 +70,11 @@ class IntegerScheme(CoreScheme):
 
     def restore(self, raw, a, w):
         return (raw * (np.float64(a.steps) * w.steps)).astype(np.float32)
+
+    def cut(self, operand, part):
+        steps = operand.steps[part] if operand.steps.ndim else operand.steps
+        codes = operand.codes[part]
+        return replace(operand, codes=codes, steps=steps, shape=(len(codes), operand.shape[1]))
 
     def shape(self, w):
         return w.shape

@@ -123,6 +123,28 @@ class CoreScheme(Scheme):
     parameters: dict
 
     @abstractmethod
+    def cut(self, operand, part):
+        """Some rows of an operand, first or second: the same numbers as in the whole one.
+
+        Parameters
+        ----------
+        operand : object
+            As of `encode`, `weights` or `operand`.
+        part : slice
+            Of its M or N rows.
+        """
+
+    def capacities(self, n, k):
+        """Parameters of the core that make its memories as small as products of (N, K) allow.
+
+        Returns
+        -------
+        dict or None
+            None where memories for so many would be too large to be simulated as flip-flops.
+        """
+        return {}
+
+    @abstractmethod
     def transfers(self, a, w, config):
         """What goes through the core's streams: dict of str to `golden.transfers.Transfers`."""
 

@@ -1,6 +1,6 @@
 """N of M weights kept, in 8-bit integers: the N:M tile (SAT/BDWP); activations and attention are dense."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -55,6 +55,12 @@ class SparseScheme(IntegerScheme):
 
     def encode(self, x, step):
         return self._codes(sparse.pad(x, self.group), step)
+
+    def cut(self, operand, part):
+        rest = super().cut(operand, part)
+        if not isinstance(operand, Slots):
+            return rest
+        return replace(rest, values=operand.values[part], indices=operand.indices[part])
 
     def transfers(self, a, w, config):
         return tile.transfers(w.values, w.indices, a.codes, config)

@@ -1,0 +1,171 @@
+"""Switching energy of a row's core, on operands of the model; and what its bytes cost, which is an assumption."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..cores.catalogue import lookup
+from ..cores.generate import generate
+from ..cores.interface import layouts
+from ..golden.workloads.comparison import apply, models, operands, rows
+from ..hdl.stream import codec
+from ..synth import asic
+from ..synth.energy import Netlist, read_cells, stream, voltage
+from ..testbench import payloads
+from ..tools import finding
+from . import cost
+from .kept import kept, place
+
+__all__ = ["BYTE_ENERGY", "combined", "energy"]
+
+#: pJ a byte: Horowitz, "Computing's energy problem", ISSCC 2014, Figure 1.1.9, has 1.3 to 2.6 nJ for 64 bits of DRAM;
+#: the lower end. An assumption, no measurement.
+BYTE_ENERGY = 162.5
+
+_ROOMS = ("golden", "cores", "hdl", "testbench", "synth", "compare")
+#: Side by side, a bit of a word each (our choice).
+_RUNS = 64
+#: Inputs whose operands are taken, at most (our choice).
+_INPUTS = 3
+#: Tokens and outputs of a product, at least: whole tiles (our choice).
+_LEAST = 8
+
+
+def energy(model, name, library, inputs=None, tokens=None, more=None):
+    """Measure the switching energy of a row's core: its netlist in a library's cells, with operands of the model.
+
+    The core has the row's own size; its memories, which become flip-flops, are as small as `Scheme.capacities` has
+    them. Operands are those of the first three inputs, of all places; of each shape of products there are up to 64,
+    side by side, of at least 8 tokens by 8 outputs and whole tiles, with all of K. Every result is held against the
+    golden model. What the estimate leaves out is told in `synth.energy`.
+
+    Parameters
+    ----------
+    model : str
+        As of `models.subject`.
+    name : str
+        Of the row.
+    library : Library
+        As `liberty.read` gives it.
+    inputs, tokens : int, optional
+        As of `models.subject`.
+    more : path, optional
+        As of `rows.table`.
+
+    Returns
+    -------
+    dict or None
+        None for a row without a core. `library`, `volts`; `data_fj`, of a dense product, all nets but the
+        clock, the mean over the measured shapes in their shares of the model's products; `clock_fj_cycle`, of
+        the clock pins in a cycle; `cells` and `flip_flops`; `capacities`, parameters that differ from the
+        row's; `shapes`, a list of `shape`, `places`, `share` of the products, `runs`, `cycles` and `data_fj`,
+        or of `why` where it was not measured; `failures`, lines; `tools`. After a failure, and where no shape
+        was measured, `data_fj` is None.
+
+    Raises
+    ------
+    ValueError, ToolMissing, ToolFailed
+        As `measure` and `cost.area`; for a library without a voltage, and one whose flip-flops are not plain.
+    """
+    row, subject = rows.table(more)[name], models.subject(model, min(inputs or _INPUTS, _INPUTS), tokens).judged()
+    config = cost.configuration(row)
+    if config is None:
+        return None
+    key = subject.fingerprint(), name, config.to_dict(), library.text, finding.find("yosys", override=True).version
+    return kept(lambda: _measured(row, subject, config, library), place(_ROOMS, more, *key))
+
+
+def combined(record, measured, byte_energy):
+    """What `energy` measured, for a record of `measure`: the clock runs in all cycles of a pass.
+
+    Parameters
+    ----------
+    record : dict
+    measured : dict
+    byte_energy : float
+        pJ a byte, 0 or more.
+
+    Returns
+    -------
+    dict
+        `measured`, and `clock_fj` and `product_fj` of a dense product, the latter of data and clock, None where the
+        data are not known; `byte_pj`.
+    """
+    data, clock = measured["data_fj"], measured["clock_fj_cycle"] * record["cycles"] / record["products"]
+    return measured | {
+        "clock_fj": clock,
+        "product_fj": None if data is None else data + clock,
+        "byte_pj": byte_energy,
+    }
+
+
+def _measured(row, subject, config, library):
+    prepared = apply.prepare(subject, row.scheme())
+    scheme = prepared.scheme
+    m, n = (-(-_LEAST // side) * side for side in (getattr(config, "rows", 1), getattr(config, "cols", 1)))
+    caught = operands.catch(subject, prepared)
+    groups = operands.alike(caught, scheme, m, n, _RUNS)
+    capacities = _capacities(scheme, groups)
+    core = _Core(scheme, replace(config, **capacities), library)
+    total = sum(group.products for group in groups)
+    shapes, failures = [], []
+    for group in groups:
+        told = {"shape": [*group.shape], "places": [*group.places], "share": group.products / total}
+        shapes.append(told)
+        if scheme.capacities(group.shape[2], group.shape[1]) is None:
+            told["why"] = "its memories are too large as flip-flops"
+            continue
+        streamed, failure = core.run(group)
+        told |= {"runs": len(group.operands), "cycles": streamed.cycles}
+        told["data_fj"] = streamed.switching.data / (len(group.operands) * int(np.prod(group.shape)))
+        failures += [failure] if failure else []
+    counted = [told for told in shapes if "data_fj" in told]
+    share = sum(told["share"] for told in counted)
+    known = counted and not failures
+    return {
+        "library": library.name,
+        "volts": core.volts,
+        "data_fj": sum(told["data_fj"] * told["share"] for told in counted) / share if known else None,
+        "clock_fj_cycle": core.volts**2 * core.netlist.clock_load,
+        "cells": core.netlist.cell_count,
+        "flip_flops": core.netlist.flip_flop_count,
+        "capacities": capacities,
+        "shapes": shapes,
+        "failures": failures,
+        "tools": {"yosys": finding.find("yosys", override=True).version},
+    }
+
+
+def _capacities(scheme, groups):
+    """Capacities for the largest products that can be measured."""
+    sizes = [group.shape[:0:-1] for group in groups if scheme.capacities(group.shape[2], group.shape[1]) is not None]
+    return scheme.capacities(*map(max, zip(*sizes, strict=True))) if sizes else {}
+
+
+class _Core:
+    """A core as a netlist of a library's cells."""
+
+    def __init__(self, scheme, config, library):
+        core = lookup(scheme.core)
+        self.scheme, self.config, self.volts = scheme, config, voltage(library)
+        self.layouts = layouts(core.component(config))
+        self.design = generate(core, config)
+        self.netlist = Netlist(asic.map_to_library(self.design, library)["netlist"], read_cells(library.text))
+
+    def run(self, group):
+        """Products side by side: what was streamed, and what is wrong with it, or None."""
+        scheme, config, m = self.scheme, self.config, group.shape[0]
+        sent = [payloads.rows(self.layouts, scheme.transfers(a, w, config)) for a, w in group.operands]
+        inputs = {name: np.stack([each[name] for each in sent]) for name in sent[0]}
+        counts = {"o": scheme.result_count(m, group.operands[0][1], config)}
+        streamed = stream(self.netlist, inputs, counts, self.volts, reset=self.design.reset, constants=group.ports)
+        failure = streamed.failure or self._difference(group, streamed)
+        return streamed, failure and f"energy of {group.places[0]} and others alike: {failure}"
+
+    def _difference(self, group, streamed):
+        for (a, w), rows_out in zip(group.operands, streamed.outputs["o"], strict=True):
+            fields = codec.unpack(self.layouts["o"], rows_out)
+            result = self.scheme.results(fields, group.shape[0], w, self.config)
+            if result.tobytes() != self.scheme.product(a, w).astype(result.dtype).tobytes():
+                return "the netlist's results are not those of the golden model"
+        return None
