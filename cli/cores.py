@@ -24,15 +24,25 @@ def list_cores(as_json):
         table(["core", "what it does", "paper"], [[core.name, core.summary, core.paper] for core in cores])
 
 
+def _core_or_program(context, parameter, name):
+    """A core, or the file of a program of the machine."""
+    return Path(name) if name.endswith(".npz") else catalogue.lookup(name)
+
+
 @options.command("info", "bitloom info ovp-decoder")
-@options.core
+@click.argument("core", metavar="CORE", callback=_core_or_program)
 @options.parameters
 @options.interface
 @options.json_flag
 @click.option("--html", "as_html", is_flag=True, help="Make the data sheet, one HTML file, and open it.")
 @click.option("-o", "--output", type=options.OUTPUT, metavar="F", help="Data sheet, with --html; - is standard output.")
 def info(core, parameters, interface, as_json, as_html, output):
-    """Show a core's parameters, ports, the bits of its payloads, latency and origin."""
+    """Show a core's parameters, ports, the bits of its payloads, latency and origin.
+
+    CORE is the name of a core, or a file of `bitloom compile`, whose jobs are listed.
+    """
+    if isinstance(core, Path):
+        return _program(core, parameters or as_json or as_html or output)
     config = core.config.parse(parameters)
     if as_html and as_json:
         raise click.UsageError("--html and --json are two forms of the same: give one of them")
@@ -55,6 +65,15 @@ def info(core, parameters, interface, as_json, as_html, output):
     click.echo("\n" + "\n".join(pins.text))
     latency, interval = core.latency(config), core.interval(config)
     click.echo(f"\nlatency {_cycles(latency)}, initiation interval {_cycles(interval)}")
+
+
+def _program(path, options_given):
+    """List the jobs of a program of the machine."""
+    if options_given:
+        raise click.UsageError(f"{path} is a program of the machine: no option is for it")
+    from .machine import disassemble
+
+    disassemble(path)
 
 
 def _data_sheet(core, config, interface, output):

@@ -14,7 +14,7 @@ import click
 from .. import __version__
 from ..tools import running
 from ..tools.missing import sentence
-from . import board, compare, cores, demo, doctor, models, run, search, simulate, synthesize, terminal, train
+from . import board, compare, cores, demo, doctor, machine, models, run, search, simulate, synthesize, terminal, train
 from .output import FAILED, complain
 
 __all__ = ["FAILED", "INTERRUPTED", "WRONG", "bitloom", "main"]
@@ -46,6 +46,7 @@ for _command in (
     models.evaluate,
     search.search,
     train.train,
+    machine.compile_model,
     demo.demo,
     demo.example_data,
     doctor.doctor,

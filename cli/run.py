@@ -1,4 +1,4 @@
-"""Real data through a core: `run CORE`, `run matmul`, `run layer`."""
+"""Real data through a core: `run CORE`, `run matmul`, `run layer`, `run model`."""
 
 import shlex
 from pathlib import Path
@@ -7,6 +7,7 @@ import click
 
 from ..cores import catalogue
 from . import options
+from .machine import run_model
 from .output import FAILED, check_writable, decibels, table, write_json
 from .progress import bar
 from .session import opened
@@ -67,7 +68,7 @@ def _new_name(name, words):
 
 @click.group("run", cls=_Run, epilog="\b\nExample:\n  bitloom run matmul --format int8 A.npy W.npy -o Y.npy")
 def run():
-    """Run a matrix product through a systolic tile, a layer through the SeVeDo core, or payloads through any core.
+    """Run a matrix product, a layer, a whole model, or payloads through any core.
 
     CORE is the name of a core, as `bitloom list` shows them.
 
@@ -235,7 +236,7 @@ def run_layer(layers, x, name, where, parameters, output, json_file):
     return _told("layer", _layer_report(name, layer, config, result, len(x)), result, output)
 
 
-for _command in (run_core, matmul, run_layer):
+for _command in (run_core, matmul, run_layer, run_model):
     run.add_command(_command)
 
 

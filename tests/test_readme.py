@@ -55,8 +55,8 @@ CANNOT = {
 
 #: Commands that take many seconds, or need the files of such a one: run by `make test-long`.
 SLOW = (
-    r"^bitloom (build|compare|demo|evaluate|flash|mutate|quantize|search|synth|train)\b",
-    r"^bitloom run (matmul|layer)\b",
+    r"^bitloom (build|compare|compile|demo|evaluate|flash|mutate|quantize|search|synth|train)\b",
+    r"^bitloom run (matmul|layer|model)\b",
     r"^bitloom sim (hgq-tile|sevedo-core)\b",
     r"^bitloom generate sevedo-core\b",
     r"--on build/",
@@ -70,6 +70,7 @@ FREE = (
     r"seconds to (?:compile|run) ([\d.,]+)$",
     r"simulated MAC/s ([\d,]+)$",
     r"([\d.]+) seconds$",
+    r"simulated in ([\d.]+) s$",
     r"% (\d+\.\d)$",  # the last column of a training's table, seconds
     r"\bbuild ([0-9a-f]{16})\b",
     r"(?:Yosys|nextpnr[\w-]*) (\d[\d.]*)",

@@ -105,6 +105,10 @@ FORMATS = {
     )
 }
 
+#: What takes codes of 8 bits with and without sign: for the machine's array, and in no tile of the catalogue.
+_INT9 = Operand("int9", 9)
+_OPERANDS = FORMATS | {_INT9.name: _INT9}
+
 
 def check_formats(a_format, w_format):
     """Both operands' formats.
@@ -117,11 +121,13 @@ def check_formats(a_format, w_format):
         For an unknown format or a pair of formats that is not defined.
     """
     for name in (a_format, w_format):
-        if name not in FORMATS:
+        if name not in _OPERANDS:
             raise ValueError(f"format must be one of {', '.join(FORMATS)}, not {name!r}")
-    a, w = FORMATS[a_format], FORMATS[w_format]
-    legal = [o.name for o in FORMATS.values() if bool(o.pairs) == bool(a.pairs) and (not a.pairs or o.bits == a.bits)]
-    if w_format not in legal:
+    a, w = _OPERANDS[a_format], _OPERANDS[w_format]
+    if bool(a.pairs) != bool(w.pairs) or (a.pairs and a.bits != w.bits):
+        legal = [
+            o.name for o in FORMATS.values() if bool(o.pairs) == bool(a.pairs) and (not a.pairs or o.bits == a.bits)
+        ]
         raise ValueError(f"w_format must be one of {', '.join(legal)} for a_format {a_format}, not {w_format!r}")
     return a, w
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import toy_encoder
 from click.testing import CliRunner
 from oracles import float32, nearest
 
@@ -812,30 +813,31 @@ def test_weights_with_nan_on_the_command_line(tmp_path):
     assert "tensor 'a.weight': x must be finite, not nan at index (0, 0)" in message
 
 
-def test_quantize_to_sevedo_and_compare_on_the_command_line(tmp_path, encoder, monkeypatch):
-    monkeypatch.setattr(Encoder, "load", lambda folder=None: encoder)
+def test_quantize_to_sevedo_and_compare_on_the_command_line(tmp_path):
+    small = toy_encoder.write(tmp_path / "toy", layers=1) / "model.safetensors"
+    encoder = Encoder.load(small.parent)
     output, report = tmp_path / "m.npz", tmp_path / "m.json"
-    text = bitloom("quantize", "minilm", "--format", "sevedo", "--rank", "8", "-o", output, "--json", report)
+    text = bitloom("quantize", small, "--format", "sevedo", "--rank", "8", "-o", output, "--json", report)
     assert "layer.0.attention.qkv" in text
     layers = sevedo.load(output)
     assert {layer.low_rank.rank for layer in layers.values()} == {8}
     told = json.loads(report.read_text())
     assert (told["rank"], told["precision"], told["coarse"], told["fine"]) == (8, "both", 128, 16)
     assert [row["name"] for row in told["layers"]] == [*sevedo_model.stacks(encoder)]
-    assert "the rank must be 0 to 384" in bitloom(
-        "quantize", "minilm", "--format", "sevedo", "--rank", "500", "-o", tmp_path / "no.npz", status=2
+    assert "the rank must be 0 to 32" in bitloom(
+        "quantize", small, "--format", "sevedo", "--rank", "500", "-o", tmp_path / "no.npz", status=2
     )
     assert not (tmp_path / "no.npz").exists()
 
     plot, measured = tmp_path / "c.png", tmp_path / "c.json"
-    text = bitloom("evaluate", "formats", "minilm", "--rank", "8", "--plot", plot, "--json", measured)
+    text = bitloom("evaluate", "formats", small, "--rank", "8", "--plot", plot, "--json", measured)
     assert "r8 MP" in text and "layer.0.feed_forward.down" in text and "attention_output" in text
     found = json.loads(measured.read_text())
     assert [row["name"] for row in found["layers"]] == list(encoder.linears)
     assert [row["method"] for row in found["means"]] == list(found["layers"][0]["sqnr_db"])
     assert plot.read_bytes().startswith(b"\x89PNG")
     assert "a plot must end in .png, .svg, .pdf, not 'c.jpg'" in bitloom(
-        "evaluate", "formats", "minilm", "--plot", "c.jpg", status=2
+        "evaluate", "formats", small, "--plot", "c.jpg", status=2
     )
 
     names = {name: name for name in found["layers"][0]["sqnr_db"]}

@@ -1,0 +1,162 @@
+"""Whole encoders on the machine: `compile`; `run model`."""
+
+from pathlib import Path
+
+import click
+
+from ..tools.files import atomic_write
+from . import options
+from .numbers import Real, Whole
+from .output import FAILED, check_writable, counted, table, write_json
+from .progress import bar
+
+__all__ = ["compile_model", "disassemble", "run_model"]
+
+_clock = click.option(
+    "--clock",
+    type=Real(0, min_open=True),
+    default=95.0,
+    show_default=True,
+    metavar="MHZ",
+    help="Clock that sentences a second are for.",
+)
+
+
+@options.command("compile", "bitloom compile minilm -o minilm.npz")
+@click.argument("model", metavar="MODEL")
+@options.parameters
+@click.option(
+    "--tokens", type=Whole(1), default=16, show_default=True, metavar="N", help="Of the sentences that are timed."
+)
+@click.option("--batch", type=Whole(1), default=1, show_default=True, metavar="N", help="Sentences of a pass.")
+@click.option(
+    "--word-cycles",
+    type=Real(0, min_open=True),
+    default=4.07,
+    show_default=True,
+    metavar="N",
+    help="Cycles that the memory takes for a word; 4.07: 64 bits over 16 wires, 98 % of the time.",
+)
+@_clock
+@click.option("-o", "--output", type=options.OUTPUT, metavar="F", help="The program, a .npz file.")
+@options.json_file
+def compile_model(model, parameters, tokens, batch, word_cycles, clock, output, json_file):
+    """Turn a sentence encoder into jobs and a memory image for the machine, and estimate its time.
+
+    MODEL is minilm for the installed all-MiniLM-L6-v2, or a folder with config.json, model.safetensors and the
+    tokenizer. The parameters are those of the machine. The steps of all tensors are found on sentences of our own.
+
+    Cycles are those of a model of the machine, which is held against the simulated one. "Busy" is the share of the
+    multipliers' cycles that make products of tokens.
+    """
+    from ..cores.machine.config import MachineConfig
+    from ..golden.machine import cycles, program
+    from ..golden.workloads import machine_program
+
+    config = MachineConfig.parse(parameters)
+    output = output or Path(f"{Path(model).name}.machine.npz")
+    check_writable(output, json_file)
+    encoder, counts = machine_program.load(model), [tokens] * batch
+    with bar("compiling"):
+        made = machine_program.program(encoder, config.sizes)
+    time = cycles.timeline(made, counts, word_cycles)
+    about = {"model": model if model == "minilm" else str(Path(model).resolve()), "parameters": config.to_dict()}
+    atomic_write(output, program.dumps(made, about))
+    parts = cycles.parts(time)
+    rate = clock * 1e6 / time.cycles * batch
+    rows = [[p["part"], p["jobs"], round(p["cycles"]), round(p["waited"]), p["bound"]] for p in parts]
+    megabytes = len(made.words) * config.word / 8e6
+    title = (
+        f"{model}: {counted(len(made.jobs), 'job')}, {megabytes:.1f} MB; a pass of {batch} x {counted(tokens, 'token')}"
+    )
+    table(["part", "jobs", "cycles", "waiting for weights", "bound by"], rows, title=title)
+    busy = time.macs / config.lanes**2 / time.cycles
+    click.echo(
+        f"{round(time.cycles):,} cycles, multipliers busy {busy:.1%}, {rate:.2f} sentences/s at {clock:g} MHz (model)"
+    )
+    if json_file:
+        told = {"cycles": time.cycles, "words": time.words, "macs": time.macs, "sentences_per_second": rate}
+        write_json(json_file, {"model": model, **told, "busy": busy, "parameters": config.to_dict(), "parts": parts})
+    click.echo(f"wrote {output}")
+
+
+def disassemble(path):
+    """Print the jobs of a program."""
+    from ..golden.machine import jobs
+
+    made, about = _program(path)
+    click.echo(f"{path.name}: {about['model']}, {counted(len(made.words), 'word')}, {counted(len(made.jobs), 'job')}")
+    for index, job in enumerate(made.jobs):
+        click.echo(f"{index:4}  {jobs.text(job)}")
+
+
+@options.command("model", 'bitloom run model minilm.npz --on golden "a red car" "a fast vehicle" "fresh bread"')
+@click.argument("program", metavar="PROGRAM", type=click.Path(path_type=Path))
+@click.argument("sentences", metavar="SENTENCE...", nargs=-1, required=True)
+@click.option(
+    "--on",
+    "where",
+    type=click.Choice(["rtl", "golden"]),
+    default="rtl",
+    show_default=True,
+    help="The Verilated machine, compared with the golden one; or that one alone.",
+)
+@click.option("--batch", type=Whole(1), default=1, show_default=True, metavar="N", help="Sentences of a pass, at most.")
+@_clock
+@options.json_file
+def run_model(program, sentences, where, batch, clock, json_file):
+    """Embed sentences on the machine.
+
+    PROGRAM is a file of `bitloom compile`. Token ids go in, embeddings come back; the model that was compiled tells the
+    ids, and what its embeddings are in float32.
+    """
+    from ..golden.workloads import machine_program
+
+    check_writable(json_file)
+    made, about = _program(program)
+    with bar("tokens"):
+        run = machine_program.Run(made, about["model"], sentences, batch)
+    with bar("golden machine"):
+        sums, ran = run.golden(), None
+    if where == "rtl":
+        from ..cores.machine.config import MachineConfig
+        from ..testbench.machine import simulated
+
+        with bar("simulating the machine") as progress:
+            ran = simulated.run(MachineConfig(**about["parameters"]), made, run.passes, progress=progress)
+        ran.check(sums)
+        sums = ran.sums
+    report = run.report(sums)
+    columns = ["sentence", "tokens", "cosine with float32", "nearest", "similarity"]
+    table(
+        columns,
+        [
+            [row["sentence"], row["tokens"], f"{row['cosine']:.4f}", row["nearest"], row["similarity"]]
+            for row in report["sentences"]
+        ],
+    )
+    if ran:
+        report["passes"] = [outcome.counters for outcome in ran.outcomes]
+        _tell(ran, clock, len(sums))
+    if json_file:
+        write_json(json_file, report | ({"failure": ran.failure} if ran else {}))
+    return FAILED if ran and ran.failure else 0
+
+
+def _tell(ran, clock, sentences):
+    """Cycles of all passes, and whether they were right."""
+    total = {name: sum(outcome.counters[name] for outcome in ran.outcomes) for name in ran.outcomes[0].counters}
+    cycles = total["cycles"]
+    click.echo(f"{cycles:,} cycles: {sentences * clock * 1e6 / max(cycles, 1):.2f} sentences/s at {clock:g} MHz")
+    shares = ", ".join(f"{name} {total[name] / max(cycles, 1):.1%}" for name in ("steps", "waiting", "rows", "words"))
+    click.echo(f"of them {shares}; simulated in {ran.seconds:.1f} s")
+    click.echo(f"check: {ran.failure or 'every sum is that of the golden machine'}")
+
+
+def _program(path):
+    from ..golden.machine import program
+
+    try:
+        return program.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None

@@ -1,0 +1,112 @@
+"""What the parts of the machine share: its configuration, and the layouts of what goes between them."""
+
+from dataclasses import dataclass
+
+from amaranth import signed
+from amaranth.lib import data
+
+from ...golden.machine import image, jobs
+from ...golden.machine.parts import WIDE, Norm
+from ...golden.machine.sizes import Sizes
+from ..config import Config, param
+from ..gqa_lut.layernorm_unit import LayernormUnitConfig
+from ..gqa_lut.pwl_unit import PwlUnitConfig
+from ..gqa_lut.softmax_unit import SoftmaxUnitConfig
+from ..systolic.config import target_param
+from ..systolic.tile import SystolicConfig
+from .requantizer import RequantizerConfig
+
+__all__ = ["MachineConfig"]
+
+
+@dataclass(frozen=True)
+class ArrayConfig(SystolicConfig):
+    """The machine's systolic tile: its columns may be probabilities, which have 8 bits without sign."""
+
+    w_format: str = param("int9", "format of the columns", choices=("int9",))
+    overflow: bool = param(False, "sums have 32 bits and wrap", choices=(False,))
+
+
+@dataclass(frozen=True)
+class MachineConfig(Config):
+    """Parameters of `Machine`."""
+
+    lanes: int = param(8, "rows, and columns, of the array", choices=(4, 8))
+    tokens: int = param(64, "of a pass, each sentence in whole groups of `lanes`", low=4, high=256)
+    channels: int = param(384, "most of the residual", low=4, high=1008)
+    hidden: int = param(1536, "most of the feed-forward", low=4, high=4032)
+    panels: int = param(4096, "words of weights that wait; a power of two", low=16, high=1 << 16)
+    jobs: int = param(512, "of a program; a power of two", low=16, high=4096)
+    address_bits: int = param(22, "of an address of the memory, in words of 8 bits a lane", low=8, high=28)
+    id_bits: int = param(16, "of a token's id", low=1, high=20)
+    logit_scale: int = param(3, "a logit q stands for q * 2**-logit_scale", low=0, high=7)
+    entries: int = param(16, "of the tables of exp, 1/x, 1/sqrt(x) and GELU", choices=(8, 16))
+    epsilon: int = param(1, "of LayerNorm, added to C**2 times the variance", low=1, high=1 << 32)
+    block: int = param(4, "rows and columns of processing elements that share one operand register", low=1, high=16)
+    target: str = target_param()
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("tokens", "channels", "hidden"):
+            if getattr(self, name) % self.lanes:
+                raise ValueError(f"{name} must be a multiple of {self.lanes} lanes, not {getattr(self, name)}")
+        for name in ("panels", "jobs"):
+            if getattr(self, name) & (getattr(self, name) - 1):
+                raise ValueError(f"{name} must be a power of two, not {getattr(self, name)}")
+        bits = 4 + max(sum(jobs.fields(kind, self.sizes).values()) for kind in jobs.KINDS)
+        if bits > jobs.BITS:
+            raise ValueError(f"a job must have at most {jobs.BITS} bits, not the {bits} of these sizes")
+
+    @property
+    def sizes(self):
+        """As the golden model has them."""
+        return Sizes(**{name: getattr(self, name) for name in Sizes.__dataclass_fields__})
+
+    @property
+    def word(self):
+        """Bits of a word of the memory, and of a bank."""
+        return 8 * self.lanes
+
+    @property
+    def tile(self):
+        """Of the array."""
+        return ArrayConfig(rows=self.lanes, cols=self.lanes, block=self.block, target=self.target)
+
+    @property
+    def requantizer(self):
+        """Behind the array."""
+        return RequantizerConfig(lanes=self.lanes, output_bits=WIDE, depth=self.lanes, residual=True)
+
+    @property
+    def gelu(self):
+        """GELU's unit."""
+        return PwlUnitConfig(kind="int16", entries=self.entries)
+
+    @property
+    def hidden_requantizer(self):
+        """Behind GELU's unit."""
+        return RequantizerConfig(lanes=1, depth=self.lanes)
+
+    @property
+    def norm(self):
+        """LayerNorm's unit."""
+        more = {"entries": self.entries, "input_bits": WIDE, "output_bits": WIDE, "epsilon": self.epsilon}
+        return LayernormUnitConfig(max_length=self.channels, out_shift=Norm.scale(self.channels), **more)
+
+    def norm_requantizer(self, bits):
+        """Behind LayerNorm's unit, to the residual or to codes."""
+        return RequantizerConfig(lanes=1, output_bits=bits, depth=1 << max(1, (self.channels - 1).bit_length()))
+
+    @property
+    def softmax(self):
+        """The unit of softmax."""
+        return SoftmaxUnitConfig(max_length=self.tokens, scale=self.logit_scale, entries=self.entries)
+
+    def job(self, kind):
+        """Layout of a job, behind its operation: `kind` of `golden.machine.jobs.KINDS`."""
+        return data.StructLayout(jobs.fields(kind, self.sizes))
+
+    @property
+    def entry(self):
+        """Layout of an entry of a requantizer's table in memory."""
+        return data.StructLayout({name: signed(bits) if name == "bias" else bits for name, bits in image.ENTRY.items()})

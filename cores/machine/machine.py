@@ -1,0 +1,327 @@
+"""The machine: a whole encoder behind one memory port, from token ids to the sum of its last hidden states.
+
+Three units side by side, and a sequencer that gives each its jobs: one loads weights and tables in the order of use,
+one multiplies, one works on rows. No host is in between. All of it is our choice; the arithmetic is that of
+`golden.machine`.
+"""
+
+from amaranth import Cat, Const, Module, Mux, Signal, signed
+from amaranth.lib import data, enum, fifo, memory, stream, wiring
+from amaranth.lib.wiring import In, Out, connect
+
+from ...golden.machine import jobs
+from ...golden.machine.parts import WIDE
+from ...hdl.memory_port.port import MemoryPort
+from ...hdl.stream.stages import PipelineRegister
+from .counters import Counters
+from .drain import Destination
+from .intake import Intake
+from .loader import Loader
+from .multiplier import Multiplier
+from .operands import Source
+from .panels import PanelRing
+from .row_work import work_layout
+from .rows import RowUnit
+from .sequencer import Sequencer
+
+__all__ = ["Engine", "Item", "in_layout", "out_layout"]
+
+#: Jobs that wait in front of a unit.
+_WAITING = 4
+#: Bits of a count of cycles without any movement, after which there will be none.
+_QUIET = 16
+
+
+class Item(enum.Enum, shape=3):
+    """What comes in: the address of the words that follow; such a word; a token's id; that of a sentence's last token;
+    that of a pass' last token."""
+
+    ADDRESS = 0
+    WORD = 1
+    TOKEN = 2
+    SENTENCE = 3
+    PASS = 4
+
+
+def in_layout(config):
+    """What comes in: `data`, an address, a word or a token's id; `item`, which of them, an `Item`."""
+    return data.StructLayout({"data": config.word, "item": Item})
+
+
+def out_layout():
+    """A channel's sum over the tokens of a sentence: `value`; `last` channel. Or, with `counter`, one of the pass."""
+    return data.StructLayout({"value": signed(32), "last": 1, "counter": 1})
+
+
+class Engine(wiring.Component):
+    """The machine without its memory.
+
+    Parameters
+    ----------
+    config : MachineConfig
+
+    Attributes
+    ----------
+    i : in stream of `in_layout`
+        Words for the memory, and the sentences of a pass, one after the other; they wait while a pass is under way.
+    o : out stream of `out_layout`
+        For each sentence the sums of its channels; behind the last one of a pass its counters,
+        `golden.machine.jobs.COUNTERS`.
+    memory : out `MemoryPort`
+    job : out
+        Number of the job that is given out.
+    error : out 5
+        Sticky, until reset: bit 0, more tokens than there are places for; 1, a job that is none; 2, a row that is too
+        long; 3, GELU without a table; 4, nothing has moved for 65,536 cycles of a pass, as when a job waits for what no
+        other one gives: only a reset ends that.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        super().__init__(
+            {
+                "i": In(stream.Signature(in_layout(config))),
+                "o": Out(stream.Signature(out_layout())),
+                "memory": Out(MemoryPort(config.address_bits, config.word)),
+                "job": Out(range(config.jobs)),
+                "error": Out(5),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        m.submodules.intake = intake = Intake(config)
+        m.submodules.sequencer = sequencer = Sequencer(config)
+        m.submodules.loader = loader = Loader(config)
+        m.submodules.multiplier = multiplier = Multiplier(config)
+        m.submodules.rows = rows = RowUnit(config)
+        m.submodules.ring = ring = PanelRing(config.word, config.panels)
+        connect(m, loader.panels, ring.i)
+        connect(m, loader.product, multiplier.entries)
+        connect(m, loader.norm, rows.entries)
+        connect(m, loader.rows, rows.rows)
+        m.submodules.gelu = gelu = fifo.SyncFIFOBuffered(width=17, depth=64)
+        m.d.comb += [
+            gelu.w_data.eq(loader.gelu.payload),
+            gelu.w_en.eq(loader.gelu.valid),
+            loader.gelu.ready.eq(gelu.w_rdy),
+            multiplier.gelu.payload.eq(gelu.r_data),
+            multiplier.gelu.valid.eq(gelu.r_rdy),
+            gelu.r_en.eq(multiplier.gelu.ready),
+        ]
+        idle = self._jobs(m, sequencer, loader, multiplier, rows)
+        self._pass(m, intake, sequencer, loader, rows, idle)
+        self._port(m, intake, sequencer, loader)
+        self._out(m, intake, sequencer, loader, multiplier, rows)
+        self._banks(m, multiplier, rows, ring)
+        m.d.comb += [
+            self.job.eq(sequencer.job),
+            self.error.eq(
+                Cat(
+                    intake.overrun,
+                    sequencer.illegal,
+                    rows.error,
+                    multiplier.error,
+                    self._stuck(m, intake, rows, multiplier),
+                )
+            ),
+        ]
+        return m
+
+    def _stuck(self, m, intake, rows, multiplier):
+        """Whether a pass goes on no more; while the host does not take what it is given, it may stand."""
+        quiet, stuck = Signal(_QUIET), Signal()
+        port, out = self.memory, self.o
+        moves = multiplier.read | multiplier.o.valid | rows.read | (port.read.valid & port.read.ready) | out.valid
+        written = (rows.to_residual, rows.to_a, rows.to_probabilities)
+        moves |= Cat(source.valid for source in written).any()
+        with m.If(~intake.running | moves):
+            m.d.sync += quiet.eq(0)
+        with m.Else():
+            m.d.sync += [quiet.eq(quiet + 1), stuck.eq(stuck | quiet.all())]
+        return stuck
+
+    def _jobs(self, m, sequencer, loader, multiplier, rows):
+        """Jobs wait in front of each unit; whether there are none."""
+        config = self.config
+        queues = {}
+        for name, source in (("load", sequencer.load), ("product", sequencer.product), ("row", sequencer.row)):
+            layout = source.payload.shape()
+            m.submodules[f"{name}_jobs"] = queue = fifo.SyncFIFOBuffered(width=layout.size, depth=_WAITING)
+            m.d.comb += [queue.w_data.eq(source.payload), queue.w_en.eq(source.valid), source.ready.eq(queue.w_rdy)]
+            queues[name] = queue
+        for name, sink in (("load", loader.job), ("product", multiplier.work)):
+            queue = queues[name]
+            m.d.comb += [sink.payload.eq(queue.r_data), sink.valid.eq(queue.r_rdy), queue.r_en.eq(sink.ready)]
+        # A job of rows that waits for a signal of the multiplying unit.
+        m.submodules.row_work = work = PipelineRegister(work_layout(config))
+        connect(m, work.o, rows.work)
+        queue, signals = queues["row"], Signal(8)
+        job = data.View(sequencer.row.payload.shape(), queue.r_data)
+        begins = work.i.valid & work.i.ready
+        m.d.comb += [
+            work.i.payload.eq(job.work),
+            work.i.valid.eq(queue.r_rdy & ~(job.wait & (signals == 0))),
+            queue.r_en.eq(begins),
+            multiplier.signal.eq(rows.signal),
+        ]
+        m.d.sync += signals.eq(signals + multiplier.done - (begins & job.wait))
+        empty = ~(queues["load"].r_rdy | queues["product"].r_rdy | queues["row"].r_rdy)
+        return empty & loader.idle & multiplier.idle & ~work.o.valid
+
+    def _pass(self, m, intake, sequencer, loader, rows, idle):
+        m.d.comb += [
+            sequencer.run.eq(intake.running),
+            intake.over.eq(sequencer.over),
+            sequencer.idle.eq(idle),
+            sequencer.sentences.eq(intake.sentences),
+            sequencer.tokens.eq(intake.tokens),
+            sequencer.groups.eq(intake.groups),
+            intake.sentence.eq(sequencer.sentence),
+            sequencer.place.eq(intake.place),
+            loader.sentences.eq(intake.sentences),
+            loader.tokens.eq(intake.tokens),
+            intake.loading.eq(loader.token),
+            loader.record.eq(intake.loaded),
+            intake.reading.eq(rows.token),
+            rows.record.eq(intake.record),
+        ]
+
+    def _port(self, m, intake, sequencer, loader):
+        """Words are stored between passes; in a pass the jobs are read first."""
+        config, port, coming = self.config, self.memory, self.i.payload
+        asked, address = Signal(), Signal(config.address_bits)
+        idle = self.i.valid & ~intake.running
+        word = idle & (coming.item == Item.WORD)
+        with m.If(idle), m.Switch(coming.item):
+            with m.Case(Item.ADDRESS):
+                m.d.comb += self.i.ready.eq(1)
+                m.d.sync += address.eq(coming.data)
+            with m.Case(Item.WORD):
+                m.d.comb += self.i.ready.eq(asked & port.write.ready)
+            with m.Case(Item.TOKEN, Item.SENTENCE, Item.PASS):
+                m.d.comb += [intake.i.valid.eq(1), self.i.ready.eq(intake.i.ready)]
+            with m.Default():
+                m.d.comb += self.i.ready.eq(1)
+        m.d.comb += [
+            intake.i.payload.id.eq(coming.data),
+            intake.i.payload.last.eq(coming.item != Item.TOKEN),
+            intake.i.payload.run.eq(coming.item == Item.PASS),
+        ]
+        with m.If(intake.running):
+            asker = Mux(sequencer.copying, sequencer.request.payload, loader.request.payload)
+            m.d.comb += [
+                port.request.payload.eq(asker),
+                port.request.valid.eq(Mux(sequencer.copying, sequencer.request.valid, loader.request.valid)),
+                sequencer.request.ready.eq(port.request.ready & sequencer.copying),
+                loader.request.ready.eq(port.request.ready & ~sequencer.copying),
+            ]
+        with m.Else():
+            m.d.comb += [
+                port.request.payload.address.eq(address),
+                port.request.payload.write.eq(1),
+                port.request.valid.eq(word & ~asked),
+            ]
+        # A request, then its word.
+        m.d.comb += [
+            port.write.payload.eq(coming.data),
+            port.write.valid.eq(asked),
+            sequencer.changed.eq(asked),
+            sequencer.read.payload.eq(port.read.payload),
+            loader.read.payload.eq(port.read.payload),
+            sequencer.read.valid.eq(port.read.valid & sequencer.copying),
+            loader.read.valid.eq(port.read.valid & ~sequencer.copying),
+            port.read.ready.eq(Mux(sequencer.copying, sequencer.read.ready, loader.read.ready)),
+        ]
+        with m.If(asked):
+            m.d.sync += [asked.eq(~port.write.ready), address.eq(address + port.write.ready)]
+        with m.Else():
+            m.d.sync += asked.eq(word & port.request.ready)
+
+    def _out(self, m, intake, sequencer, loader, multiplier, rows):
+        """Sums; behind them what was counted."""
+        m.submodules.counters = counters = Counters()
+        read = self.memory.read
+        events = {
+            "cycles": 1,
+            "steps": multiplier.read,
+            "waiting": multiplier.ring & ~multiplier.available,
+            "rows": rows.work.valid,
+            "words": read.valid & read.ready,
+        }
+        m.d.comb += [
+            counters.running.eq(intake.running),
+            counters.ended.eq(sequencer.ended),
+            counters.events.eq(Cat(events[name] for name in jobs.COUNTERS)),
+            sequencer.told.eq(counters.told),
+            self.o.valid.eq(rows.o.valid | counters.o.valid),
+            self.o.payload.value.eq(Mux(sequencer.ended, counters.o.payload, rows.o.payload.value)),
+            self.o.payload.last.eq(Mux(sequencer.ended, counters.last, rows.o.payload.last)),
+            self.o.payload.counter.eq(sequencer.ended),
+            rows.o.ready.eq(self.o.ready & ~sequencer.ended),
+            counters.o.ready.eq(self.o.ready & sequencer.ended),
+        ]
+
+    def _banks(self, m, multiplier, rows, ring):
+        """The memories of activations, and who reads and writes them; results of products go first."""
+        config, sizes, lanes = self.config, self.config.sizes, self.config.lanes
+        out = multiplier.o
+        narrow = Cat(code[:8] for code in out.payload.codes)
+        depths = {"a": sizes.bank_a, "b": sizes.bank_b, "logits": sizes.scores, "probabilities": sizes.scores}
+        ports = {}
+        for name, depth in depths.items():
+            m.submodules[name] = bank = memory.Memory(shape=config.word, depth=depth, init=[])
+            ports[name] = bank.write_port(granularity=8), bank.read_port()
+        m.submodules.residual = residual = memory.Memory(shape=WIDE * lanes, depth=sizes.residual, init=[])
+        ports["residual"] = residual.write_port(granularity=WIDE), residual.read_port()
+
+        # Products.
+        m.d.comb += out.ready.eq(1)
+        for name, to in (("a", Destination.A), ("b", Destination.B), ("logits", Destination.LOGITS)):
+            write, _ = ports[name]
+            m.d.comb += [write.addr.eq(out.payload.place), write.data.eq(narrow)]
+            m.d.comb += write.en.eq((out.valid & (out.payload.to == to)).replicate(lanes))
+        write, read = ports["residual"]
+        m.d.comb += [write.addr.eq(out.payload.place), write.data.eq(Cat(out.payload.codes))]
+        m.d.comb += write.en.eq((out.valid & (out.payload.to == Destination.RESIDUAL)).replicate(lanes))
+
+        # Elements of rows, where products leave the memory alone.
+        self._element(m, rows.to_a, ports["a"][0], 8, out.valid & (out.payload.to == Destination.A))
+        self._element(m, rows.to_residual, write, WIDE, out.valid & (out.payload.to == Destination.RESIDUAL))
+        self._element(m, rows.to_probabilities, ports["probabilities"][0], 8, Const(0, 1))
+
+        # What is read.
+        for name, source in (("a", Source.A), ("b", Source.B), ("probabilities", Source.PROBABILITIES)):
+            _, port = ports[name]
+            in_rows = multiplier.row_source == source
+            m.d.comb += [
+                port.addr.eq(Mux(in_rows, multiplier.row, multiplier.column)),
+                port.en.eq(multiplier.read),
+                getattr(multiplier, name).eq(port.data),
+            ]
+        m.d.comb += [
+            ring.read.eq(multiplier.read & multiplier.ring),
+            ring.again.eq(multiplier.again),
+            ring.release.eq(multiplier.release),
+            multiplier.available.eq(ring.available),
+            multiplier.weights.eq(ring.o),
+            ports["logits"][1].addr.eq(rows.place),
+            ports["logits"][1].en.eq(rows.read),
+            rows.logits.eq(ports["logits"][1].data),
+            read.addr.eq(Mux(multiplier.residual_read, multiplier.residual_place, rows.place)),
+            read.en.eq(multiplier.residual_read | rows.read),
+            multiplier.residual.eq(read.data),
+            rows.residual.eq(read.data),
+        ]
+
+    def _element(self, m, source, port, bits, taken):
+        """One lane of a word is written, unless the port is taken."""
+        lanes = self.config.lanes
+        m.d.comb += source.ready.eq(~taken)
+        with m.If(source.valid & ~taken):
+            m.d.comb += [
+                port.addr.eq(source.payload.place),
+                port.data.eq(source.payload.code.as_unsigned()[:bits].replicate(lanes)),
+                port.en.eq(1 << source.payload.lane),
+            ]

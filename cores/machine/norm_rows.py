@@ -1,0 +1,168 @@
+"""LayerNorm of rows, with scale and shift of channels, and the codes of what comes next."""
+
+from amaranth import Module, Mux, Signal, signed
+from amaranth.lib import fifo, memory, stream, wiring
+from amaranth.lib.data import StructLayout, View
+from amaranth.lib.wiring import In, Out
+
+from ...golden.machine.parts import WIDE
+from ..gqa_lut.layernorm_unit import LayernormUnit
+from .requantizer import Requantizer
+from .row_work import code_layout, residual_layout, row_layout, work_layout
+
+__all__ = ["NormRows"]
+
+#: Rows that are read and not all written.
+_ROWS = 8
+
+
+class NormRows(wiring.Component):
+    """Normalize the rows of a job `NORM`.
+
+    Parameters
+    ----------
+    config : MachineConfig
+
+    Attributes
+    ----------
+    work : in, `work_layout`
+    i : in stream
+        `element`; `last` of a row.
+    begun, coded : in stream of `row_layout`
+        Where each row is written.
+    entries : in stream of `config.entry`
+        For each job the table behind LayerNorm, then, with codes, that of the codes.
+    o : out stream of `residual_layout`
+    codes : out stream of `code_layout`
+        For bank a.
+    done : out 1
+        The last of all is written in this cycle.
+    error : out 1
+        A row was too long.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        base = work_layout(config)["base"].shape
+        super().__init__(
+            {
+                "work": In(work_layout(config)),
+                "i": In(stream.Signature(StructLayout({"element": signed(WIDE), "last": 1}))),
+                "begun": In(stream.Signature(row_layout(config))),
+                "coded": In(stream.Signature(row_layout(config))),
+                "entries": In(stream.Signature(config.entry)),
+                "o": Out(stream.Signature(residual_layout(config))),
+                "codes": Out(stream.Signature(code_layout(config, base))),
+                "done": Out(1),
+                "error": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        m.submodules.unit = unit = LayernormUnit(config.norm)
+        m.submodules.scale = scale = Requantizer(config.norm_requantizer(WIDE))
+        m.submodules.recode = recode = Requantizer(config.norm_requantizer(8))
+        row, coded = self._rows(m, "begun"), self._rows(m, "coded")
+        connect_fields(m, self.i, unit.i)
+        m.d.comb += self.error.eq(unit.error)
+        self._tables(m, scale, recode)
+
+        # The row that leaves the unit: the last one of the job lets go of the table, which takes a place in a queue.
+        ends = self._ends(m, unit.o.valid & unit.o.ready & unit.o.payload.last)
+        channel = self._channel(m, "unit", unit.o)
+        negative = self._signs(m, scale, channel, unit.o.valid & unit.o.ready & unit.o.payload.last & ends)
+        element = unit.o.payload.element
+        m.d.comb += [
+            scale.i.valid.eq(unit.o.valid),
+            unit.o.ready.eq(scale.i.ready),
+            scale.i.payload.sums[0].eq(Mux(negative, -element, element)),
+            scale.i.payload.word.eq(channel),
+            scale.i.payload.release.eq(unit.o.payload.last & ends),
+            scale.i.payload.last.eq(unit.o.payload.last),
+        ]
+        # To the residual and to the codes in one step.
+        scaled, place = scale.o.payload, self._channel(m, "scaled", scale.o)
+        both = scale.o.valid & row.r_rdy
+        begun = View(row_layout(config), row.r_data)
+        m.d.comb += [
+            self.o.valid.eq(both & (recode.i.ready | ~self.work.codes)),
+            self.o.payload.place.eq(begun.place + place),
+            self.o.payload.lane.eq(begun.lane),
+            self.o.payload.code.eq(scaled.codes[0]),
+            recode.i.valid.eq(both & self.o.ready & self.work.codes),
+            recode.i.payload.sums[0].eq(scaled.codes[0]),
+            recode.i.payload.word.eq(place),
+            recode.i.payload.release.eq(scaled.last & begun.end),
+            recode.i.payload.last.eq(scaled.last),
+            scale.o.ready.eq(self.o.ready & row.r_rdy & (recode.i.ready | ~self.work.codes)),
+            row.r_en.eq(scale.o.valid & scale.o.ready & scaled.last),
+        ]
+        code, behind = self._channel(m, "recoded", recode.o), View(row_layout(config), coded.r_data)
+        m.d.comb += [
+            self.codes.valid.eq(recode.o.valid & coded.r_rdy),
+            self.codes.payload.place.eq(behind.a + code),
+            self.codes.payload.lane.eq(behind.lane),
+            self.codes.payload.code.eq(recode.o.payload.codes[0]),
+            recode.o.ready.eq(self.codes.ready & coded.r_rdy),
+            coded.r_en.eq(recode.o.valid & recode.o.ready & recode.o.payload.last),
+            self.done.eq(Mux(self.work.codes, coded.r_en & coded.r_rdy & behind.end, row.r_en & row.r_rdy & begun.end)),
+        ]
+        return m
+
+    def _rows(self, m, name):
+        """Rows that wait for their elements."""
+        source = getattr(self, name)
+        queue = fifo.SyncFIFOBuffered(width=row_layout(self.config).size, depth=_ROWS)
+        m.submodules[name] = queue
+        m.d.comb += [queue.w_data.eq(source.payload), queue.w_en.eq(source.valid), source.ready.eq(queue.w_rdy)]
+        return queue
+
+    def _ends(self, m, row_ends):
+        """Whether the row that leaves the unit is the job's last one: they are counted."""
+        left, busy = Signal(self.work.tokens.shape()), Signal()
+        count = Mux(busy, left, self.work.tokens)
+        with m.If(row_ends):
+            m.d.sync += [left.eq(count - 1), busy.eq(count != 1)]
+        return count == 1
+
+    def _channel(self, m, name, source):
+        """Channel of the element that a stream of rows shows."""
+        channel = Signal(range(self.config.channels), name=f"{name}_channel")
+        with m.If(source.valid & source.ready):
+            m.d.sync += channel.eq(Mux(source.payload.last, 0, channel + 1))
+        return channel
+
+    def _tables(self, m, scale, recode):
+        """Entries to the requantizer that they are for."""
+        entry = self.entries.payload
+        for sink, mine in ((scale.table, ~entry.second), (recode.table, entry.second)):
+            m.d.comb += [sink.payload[name].eq(entry[name]) for name in ("bias", "multiplier", "shift")]
+            m.d.comb += [sink.valid.eq(self.entries.valid & mine), sink.payload.last.eq(entry.last)]
+        m.d.comb += self.entries.ready.eq(Mux(entry.second, recode.table.ready, scale.table.ready))
+
+    def _signs(self, m, scale, channel, released):
+        """Sign of a channel: of the table in use, while the next one is loaded."""
+        depth = self.config.norm_requantizer(WIDE).depth
+        m.submodules.signs = signs = memory.Memory(shape=1, depth=2 * depth, init=[])
+        write, read = signs.write_port(), signs.read_port(domain="comb")
+        place, loading, using = Signal(range(depth)), Signal(), Signal()
+        taken = scale.table.valid & scale.table.ready
+        m.d.comb += [
+            write.addr.eq(place + (loading << (depth.bit_length() - 1))),
+            write.data.eq(self.entries.payload.negative),
+            write.en.eq(taken),
+            read.addr.eq(channel + (using << (depth.bit_length() - 1))),
+        ]
+        with m.If(taken):
+            m.d.sync += [place.eq(Mux(self.entries.payload.last, 0, place + 1))]
+            m.d.sync += loading.eq(loading ^ self.entries.payload.last)
+        m.d.sync += using.eq(using ^ released)
+        return read.data
+
+
+def connect_fields(m, source, sink):
+    """A stream to another one whose payload has the same fields."""
+    m.d.comb += [sink.valid.eq(source.valid), source.ready.eq(sink.ready)]
+    m.d.comb += [sink.payload[name].eq(source.payload[name]) for name in sink.payload.shape().members]

@@ -1,0 +1,174 @@
+"""The machine's multiplying unit, first half: operands out of the memories, into the array."""
+
+from amaranth import Module, Mux, Signal, signed
+from amaranth.lib import data, enum, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ...golden.machine import jobs
+
+__all__ = ["Operands", "Source", "work_layout"]
+
+
+class Source(enum.Enum, shape=2):
+    """Where an operand comes from, as `jobs.SOURCES`."""
+
+    WEIGHTS = 0
+    A = 1
+    B = 2
+    PROBABILITIES = 3
+
+
+def work_layout(config):
+    """A `Product` in which nothing depends on the tokens any more: its fields, of which none is 0 for them."""
+    return config.job(jobs.Product)
+
+
+class _Side:
+    """Counters of one side: the place of its next word."""
+
+    def __init__(self, name, base, panels):
+        self.start, self.place = (Signal(base, name=f"{name}_{part}", reset_less=True) for part in ("start", "place"))
+        self.left = Signal(panels, name=f"{name}_left", reset_less=True)
+
+
+class Operands(wiring.Component):
+    """Walk through the panels of a job's two sides, a step a cycle.
+
+    Each panel of the outer side meets all of the inner side. Words come a cycle after they are asked for; where the
+    array cannot take a step, all stands still.
+
+    Parameters
+    ----------
+    config : MachineConfig
+
+    Attributes
+    ----------
+    work : in stream of `work_layout`
+    read : out 1
+        Read the words at `row` and `column`; those of the ring, if the job needs it, are there.
+    row, column : out
+        Places in the memories of both sides; of the ring, none.
+    row_source : out `Source`
+        The memory of the rows.
+    ring : out 1
+        The job needs a word of the ring.
+    available : in 1
+        It is there.
+    again, release : out 1
+        As of `PanelRing`.
+    a, b, probabilities, weights : in, words
+        What was read.
+    o : out stream
+        `rows`, `columns`, a step of the reduction; `last` step.
+    idle : out 1
+        There is no job, and no step on its way.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        lanes, place = config.lanes, work_layout(config)["row_base"].shape
+        word = config.word
+        step = {
+            "rows": data.ArrayLayout(signed(8), lanes),
+            "columns": data.ArrayLayout(signed(9), lanes),
+            "last": 1,
+        }
+        super().__init__(
+            {
+                "work": In(stream.Signature(work_layout(config))),
+                "read": Out(1),
+                "row": Out(place),
+                "column": Out(place),
+                "row_source": Out(Source),
+                "ring": Out(1),
+                "available": In(1),
+                "again": Out(1),
+                "release": Out(1),
+                **{name: In(word) for name in ("weights", "a", "b", "probabilities")},
+                "o": Out(stream.Signature(data.StructLayout(step))),
+                "idle": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        work = self.work.payload
+        busy, moves = Signal(), Signal()
+        steps = Signal(work.steps.shape(), reset_less=True)
+        rows, columns = (_Side(n, work.row_base.shape(), work.row_panels.shape()) for n in ("row", "column"))
+        columns_outer = Signal()
+        m.d.comb += [
+            columns_outer.eq(work.outer),
+            self.ring.eq(busy & ((work.rows == Source.WEIGHTS.value) | (work.columns == Source.WEIGHTS.value))),
+            self.read.eq(busy & moves & (self.available | ~self.ring)),
+            self.row.eq(rows.place),
+            self.column.eq(columns.place),
+            self.row_source.eq(work.rows),
+        ]
+        ends = steps == 1
+        row_last, column_last = rows.left == 1, columns.left == 1
+        inner_last = Mux(columns_outer, row_last, column_last)
+        outer_last = Mux(columns_outer, column_last, row_last)
+        m.d.comb += [
+            self.again.eq(ends & ~inner_last),
+            self.release.eq(ends & inner_last),
+            # Taken with its last step, it stays where it is until then.
+            self.work.ready.eq(self.read & ends & inner_last & outer_last),
+        ]
+        with m.If(~busy & self.work.valid):
+            m.d.sync += [busy.eq(1), steps.eq(work.steps)]
+            for side, name in ((rows, "row"), (columns, "column")):
+                base = work[f"{name}_base"]
+                m.d.sync += [side.start.eq(base), side.place.eq(base), side.left.eq(work[f"{name}_panels"])]
+        with m.Elif(self.read):
+            m.d.sync += [steps.eq(steps - 1), rows.place.eq(rows.place + 1), columns.place.eq(columns.place + 1)]
+            with m.If(ends):
+                m.d.sync += steps.eq(work.steps)
+                with m.If(inner_last & outer_last):
+                    m.d.sync += busy.eq(0)
+                self._panel(m, rows, work.row_base, work.row_stride, work.row_panels, ~columns_outer, inner_last)
+                self._panel(
+                    m, columns, work.column_base, work.column_stride, work.column_panels, columns_outer, inner_last
+                )
+        self._steps(m, busy, ends, moves)
+        return m
+
+    def _panel(self, m, side, base, stride, panels, outer, inner_last):
+        """Go on to a side's next panel: the outer side with each round of the inner one."""
+        following = (side.start + stride)[: len(side.start)]
+        with m.If(~outer & inner_last):
+            m.d.sync += [side.start.eq(base), side.place.eq(base), side.left.eq(panels)]
+        with m.Elif(~outer | inner_last):
+            m.d.sync += [side.start.eq(following), side.place.eq(following), side.left.eq(side.left - 1)]
+        with m.Else():
+            m.d.sync += side.place.eq(side.start)
+
+    def _steps(self, m, busy, ends, moves):
+        """What was read, through one register more, to the array."""
+        config, work = self.config, self.work.payload
+        # Of the words that the memories show, and of the register behind them.
+        known, last, row, column = Signal(), Signal(), Signal(Source), Signal(Source)
+        step, valid = Signal(self.o.payload.shape(), reset_less=True), Signal()
+        m.d.comb += [
+            moves.eq(self.o.ready | ~valid),
+            self.o.valid.eq(valid),
+            self.o.payload.eq(step),
+            self.idle.eq(~busy & ~self.work.valid & ~known & ~valid),
+        ]
+        with m.If(moves):
+            m.d.sync += [known.eq(self.read), valid.eq(known), step.last.eq(last)]
+            m.d.sync += [last.eq(ends), row.eq(work.rows), column.eq(work.columns)]
+        words = {
+            Source.WEIGHTS: self.weights,
+            Source.A: self.a,
+            Source.B: self.b,
+            Source.PROBABILITIES: self.probabilities,
+        }
+        for selected, lanes in ((row, step.rows), (column, step.columns)):
+            with m.Switch(selected):
+                for source, word in words.items():
+                    with m.Case(source):
+                        for lane in range(config.lanes):
+                            code = word.word_select(lane, 8)
+                            with m.If(moves):
+                                m.d.sync += lanes[lane].eq(code if source is Source.PROBABILITIES else code.as_signed())

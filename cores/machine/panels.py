@@ -1,0 +1,77 @@
+"""Panels of weights on their way to the array: a ring of words that is filled while the first of them is in use."""
+
+from amaranth import Module, Mux, Signal
+from amaranth.lib import memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["PanelRing"]
+
+
+class PanelRing(wiring.Component):
+    """Keep words in order; read the first panel as often as it is needed, then let go of it.
+
+    A word can be read two cycles after it came in.
+
+    Parameters
+    ----------
+    payload : ShapeLike
+        A word.
+    depth : int
+        Words that it holds, a power of two; a panel has at most so many.
+
+    Attributes
+    ----------
+    i : in stream of `payload`
+        Words of all panels, one after the other. Ready while there is room.
+    available : out 1
+        There is a word at the place that is read next.
+    read : in 1
+        Read it, and go on to the next place; only while it is `available`.
+    again : in 1
+        With `read`, of a panel's last word: the panel is read once more, from its first word on.
+    release : in 1
+        With `read`, of a panel's last word: it is not needed any more.
+    o : out `payload`
+        The word that was read, from the next cycle on until one is read again.
+    """
+
+    def __init__(self, payload, depth):
+        self.payload, self.depth = payload, depth
+        super().__init__(
+            {
+                "i": In(stream.Signature(payload)),
+                "available": Out(1),
+                "read": In(1),
+                "again": In(1),
+                "release": In(1),
+                "o": Out(payload),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.words = words = memory.Memory(shape=self.payload, depth=self.depth, init=[])
+        write, read = words.write_port(), words.read_port()
+        # Places and a bit more, which tells a full ring from an empty one.
+        bits = self.depth.bit_length()
+        first, place, end = (Signal(bits, name=name) for name in ("first", "place", "end"))
+        # As of the cycle before, and so a word that is written is there.
+        seen = Signal(bits)
+        full = (end ^ first) == self.depth
+        following = (place + 1)[:bits]
+        m.d.comb += [
+            self.i.ready.eq(~full),
+            write.addr.eq(end[:-1]),
+            write.data.eq(self.i.payload),
+            write.en.eq(self.i.valid & ~full),
+            self.available.eq(place != seen),
+            read.addr.eq(place[:-1]),
+            read.en.eq(self.read),
+            self.o.eq(read.data),
+        ]
+        m.d.sync += [end.eq(end + write.en), seen.eq(end)]
+        with m.If(self.read):
+            m.d.sync += place.eq(Mux(self.again, first, following))
+            with m.If(self.release):
+                m.d.sync += first.eq(following)
+        return m

@@ -1,0 +1,265 @@
+"""The machine's jobs on arrays, one after the other: what each memory holds after each, bit for bit.
+
+It has no clock and no units side by side: a list of jobs is right if the machine, whose units overtake each other,
+gives the same. Lanes of no token are computed as all others, from what the memories happened to hold.
+"""
+
+from collections import deque
+
+import numpy as np
+
+from .. import exact
+from ..checks import integer
+from ..gqa_lut import integer_ops, pwl
+from . import image, jobs, parts
+from .parts import Norm
+from .requantizer import requantize
+
+__all__ = ["Executor"]
+
+_ROOT_SCALE = 6
+
+
+class Executor:
+    """A machine with a program.
+
+    Parameters
+    ----------
+    program : Program
+
+    Attributes
+    ----------
+    a, b, logits, probabilities, residual : ndarray of int64, shape (words, lanes)
+        The memories, 0 at first.
+    """
+
+    def __init__(self, program):
+        self.program, sizes = program, program.sizes
+        lanes = sizes.lanes
+        self.a, self.b = (np.zeros((words, lanes), np.int64) for words in (sizes.bank_a, sizes.bank_b))
+        self.logits, self.probabilities = (np.zeros((sizes.scores, lanes), np.int64) for _ in range(2))
+        self.residual = np.zeros((sizes.residual, lanes), np.int64)
+        self._panels, self._tables = deque(), {name: deque() for name in jobs.TABLES}
+        self._gelu, self._rows = None, deque()
+
+    def __call__(self, sentences, watch=lambda index, job, executor: None):
+        """Sums of the last hidden states of some sentences, in one pass.
+
+        Parameters
+        ----------
+        sentences : sequence of array_like of int
+            Token ids, of each sentence 1 or more; each begins a new group of lanes.
+        watch : callable, optional
+            Called with each job's number, the job and the executor, after the job; in loops, once for each sentence.
+
+        Returns
+        -------
+        ndarray of int64, shape (sentences, channels)
+
+        Raises
+        ------
+        ValueError
+            For too many tokens, ids that there are not, and jobs that cannot be done.
+        """
+        self._take(sentences)
+        self._sums, index, sentence = [], 0, 0
+        while not isinstance(job := self.program.jobs[index], jobs.End):
+            if isinstance(job, jobs.Loop):
+                sentence += 1
+                if sentence < len(self._counts):
+                    index -= job.jobs
+                    continue
+                sentence = 0
+            else:
+                self._sentence = sentence
+                getattr(self, f"_{type(job).__name__.lower()}")(job)
+                watch(index, job, self)
+            index += 1
+        return np.array(self._sums)
+
+    def _take(self, sentences):
+        """Where each sentence's tokens are."""
+        sizes, program = self.program.sizes, self.program
+        self._ids = [np.asarray(ids) for ids in sentences]
+        self._counts = [len(ids) for ids in self._ids]
+        longest = min(program.positions, sizes.tokens)
+        for ids in self._ids:
+            integer("tokens of a sentence", len(ids), 1, longest)
+            for token in ids.tolist():
+                integer("a token's id", token, 0, program.vocabulary - 1)
+        groups = [-(-count // sizes.lanes) for count in self._counts]
+        if sum(groups) > sizes.groups:
+            raise ValueError(
+                f"sentences must have at most {sizes.groups} groups of {sizes.lanes} tokens, not {sum(groups)}"
+            )
+        self._first = np.concatenate([[0], np.cumsum(groups)]).tolist()
+
+    @property
+    def _places(self):
+        """Group and lane of each token of all sentences."""
+        lanes = self.program.sizes.lanes
+        return [
+            (first + token // lanes, token % lanes)
+            for first, count in zip(self._first, self._counts, strict=False)
+            for token in range(count)
+        ]
+
+    # -- the loading unit ----------------------------------------------------------------------------------------------
+
+    def _load(self, job):
+        words = self.program.words[job.address : job.address + job.panels * (job.head + job.body)]
+        words = np.tile(words.reshape(job.panels, job.head + job.body), (len(self._counts) if job.each else 1, 1))
+        for head, body in zip(words[:, : job.head], words[:, job.head :], strict=True):
+            if job.table == "gelu":
+                self._tables["gelu"].append(image.parse_gelu(head.tolist()))
+            else:
+                self._tables[job.table].extend(image.parse_entries(head.tolist(), self.program.sizes))
+            if job.body:
+                self._panels.append(self._bytes(body))
+
+    def _bytes(self, words):
+        """Bytes with sign of words, (words, lanes)."""
+        octets = np.ascontiguousarray(words, "<u8").view(np.int8).reshape(len(words), 8)
+        return octets[:, : self.program.sizes.lanes].astype(np.int64)
+
+    def _fetch(self, job):
+        words, lanes = self.program.words, self.program.sizes.lanes
+        size = job.channels // lanes
+        for ids in self._ids:
+            for position, token in enumerate(ids.tolist()):
+                at = job.positions + 2 * size * position
+                octets = self._bytes(words[at : at + 2 * size]).astype(np.int8)
+                at = job.words + size * token
+                row = self._bytes(words[at : at + size]).ravel()
+                self._rows.append((row, octets.reshape(-1).view("<i2").astype(np.int64)))
+
+    # -- the multiplying unit ------------------------------------------------------------------------------------------
+
+    def _product(self, job):
+        lanes, single = self.program.sizes.lanes, job.single
+        if job.fresh:
+            self._gelu = self._tables["gelu"].popleft()
+        first = self._first[self._sentence] if single else 0
+        tokens = self._counts[self._sentence] if single else 0
+        groups = -(-tokens // lanes) if single else self._first[-1]
+        steps = job.steps or tokens
+        sides = {}
+        for side in ("rows", "columns"):
+            panels, base, stride = (getattr(job, f"{side[:-1]}_{name}") for name in ("panels", "base", "stride"))
+            source = getattr(job, side)
+            if source in ("a", "b"):
+                base += first * stride if not panels else first * lanes if not job.steps else 0
+            sides[side] = self._operand(source, panels or groups, steps, base, stride)
+        sums = exact.wrap(exact.product(sides["rows"].reshape(-1, steps), sides["columns"].reshape(-1, steps)), 32)
+        rows, columns = (len(sides[side]) for side in ("rows", "columns"))
+        sums = sums.reshape(rows, lanes, columns, lanes)
+        base = job.base + (first * job.stride if not job.column_panels and job.to != "logits" else 0)
+        outer = rows if job.outer == "rows" else columns
+        tables = [[] for _ in _seconds(job)]
+        for _ in range(outer if job.per_panel else 1):
+            for second, kept in enumerate(tables):
+                kept.append(self._table(second))
+        self._drain(job, sums, base, [_spread(job, kept) for kept in tables])
+
+    def _operand(self, source, panels, steps, base, stride):
+        """Operands of a side, (panels, lanes, steps)."""
+        if source == "weights":
+            taken = [self._panels.popleft() for _ in range(panels)]
+            return np.array(taken).transpose(0, 2, 1)
+        memory = getattr(self, source)
+        at = base + np.arange(panels)[:, None] * stride + np.arange(steps)
+        return memory[at].transpose(0, 2, 1)
+
+    def _table(self, second):
+        """The next table of a requantizer: arrays of bias, multiplier and shift, (entries, lanes)."""
+        lanes, entries, queue = self.program.sizes.lanes, [], self._tables["product"]
+        while True:
+            entry = queue.popleft()
+            if entry["second"] != second:
+                raise ValueError("an entry is for another requantizer than the next one of the job")
+            entries += [entry] * (lanes if entry["spread"] else 1)
+            if entry["last"]:
+                break
+        return [np.array([e[n] for e in entries]).reshape(-1, lanes) for n in ("bias", "multiplier", "shift")]
+
+    def _drain(self, job, sums, base, tables):
+        """Results, (panels, lanes, panels, lanes), to where they belong; no place has two of them."""
+        rows, lanes, columns, _ = sums.shape
+        at = base + np.arange(columns) * job.stride + np.arange(rows * lanes).reshape(rows, lanes, 1)
+        if job.to == "residual":
+            self.residual[at] = requantize(sums, *tables[0], bits=16, residual=self.residual[at])
+            return
+        if job.to == "gelu":
+            sums = self._gelu(requantize(sums, *tables[0], bits=16))
+        memory = self.b if job.to == "gelu" else getattr(self, job.to)
+        memory[at] = requantize(sums, *tables[-1])
+
+    # -- the unit of rows ----------------------------------------------------------------------------------------------
+
+    def _embed(self, job):
+        for group, lane in self._places:
+            word, position = self._rows.popleft()
+            at = group * job.channels + np.arange(job.channels)
+            self.residual[at, lane] = parts.saturated((word << job.shift) + position)
+
+    def _norm(self, job):
+        sizes = self.program.sizes
+        first, second = self._norm_tables(job)
+        table = pwl.shipped(f"rsqrt-normalized-{sizes.entries}")[_ROOT_SCALE]
+        for group, lane in self._places:
+            at = group * job.channels + np.arange(job.channels)
+            y = integer_ops.layernorm(
+                self.residual[at, lane],
+                Norm.scale(sizes.channels),
+                epsilon=sizes.epsilon,
+                table=table,
+                input_bits=parts.WIDE,
+                output_bits=parts.WIDE,
+            )
+            y = requantize(np.where(first["negative"], -y, y), *_numbers(first), bits=16)
+            self.residual[at, lane] = y
+            if second:
+                self.a[job.base + group * job.stride + np.arange(job.channels), lane] = requantize(y, *_numbers(second))
+
+    def _norm_tables(self, job):
+        """Tables of both requantizers, by the names of fields; the second one is None where there are no codes."""
+        taken = []
+        for _ in range(2 if job.codes else 1):
+            entries = [self._tables["norm"].popleft() for _ in range(job.channels)]
+            taken.append({name: np.array([entry[name] for entry in entries]) for name in image.ENTRY})
+        return taken if job.codes else (*taken, None)
+
+    def _softmax(self, job):
+        sizes = self.program.sizes
+        tokens = self._counts[self._sentence]
+        for token in range(tokens):
+            at = job.base + token // sizes.lanes * sizes.tokens + np.arange(tokens)
+            lane = token % sizes.lanes
+            self.probabilities[at, lane] = parts.softmax(self.logits[at, lane], sizes.logit_scale, sizes.entries)
+
+    def _sum(self, job):
+        places = [
+            (self._first[self._sentence] + token // self.program.sizes.lanes, token % self.program.sizes.lanes)
+            for token in range(self._counts[self._sentence])
+        ]
+        channels = np.arange(job.channels)
+        self._sums.append(sum(self.residual[group * job.channels + channels, lane] for group, lane in places))
+
+
+def _seconds(job):
+    """Whether a table is for the requantizer behind GELU, of those that a panel has, in order."""
+    return (0, 1) if job.to == "gelu" else (0,)
+
+
+def _spread(job, tables):
+    """A table for each panel of the outer side, as arrays for all results."""
+    numbers = [np.array(values) for values in zip(*tables, strict=True)]
+    if not job.by_row:
+        numbers = [values[:, :1] for values in numbers]
+    if job.outer == "rows":
+        return [values[:, :, None] for values in numbers]
+    return [values.transpose(1, 0, 2)[None] for values in numbers]
+
+
+def _numbers(table):
+    return [table[name] for name in ("bias", "multiplier", "shift")]
