@@ -10,6 +10,13 @@ from .output import FAILED, check_writable, table, write_json
 from .progress import bar
 
 
+def _trained(context, parameter, values):
+    for value in values:
+        if not all(value.partition("=")):
+            raise ValueError(f"trained weights must be ROW=FOLDER, not {value!r}")
+    return values
+
+
 @options.command("compare", "bitloom compare minilm --rows int8,ovp-int4,mxfp4 -o report")
 @click.argument("model")
 @click.option("--rows", "text", metavar="R1,R2,…", help="Rows; all by default.")
@@ -36,6 +43,13 @@ from .progress import bar
     metavar="F",
     help="A Python file with a list ROWS of further rows.",
 )
+@click.option(
+    "--trained",
+    multiple=True,
+    callback=_trained,
+    metavar="ROW=FOLDER",
+    help="A further row: ROW with the weights of a sentence encoder that was trained for it. May be repeated.",
+)
 @click.option("--jobs", type=Whole(1), metavar="N", help="Rows at a time; by default one for each CPU.")
 @click.option(
     "-o",
@@ -46,7 +60,7 @@ from .progress import bar
     help="Write a report to look at: index.html, rows.csv and rows.json.",
 )
 @options.json_file
-def compare(model, text, way, inputs, tokens, part, liberty, more, jobs, folder, json_file):
+def compare(model, text, way, inputs, tokens, part, liberty, more, trained, jobs, folder, json_file):
     """Compare number formats and systems on a whole model.
 
     MODEL is minilm, smollm2 or vit-s for the model of an installed wheel, or a sentence encoder's folder, a language
@@ -61,12 +75,15 @@ def compare(model, text, way, inputs, tokens, part, liberty, more, jobs, folder,
     Bits are those of the linear layers' values in memory, scales of groups included. Cycles are those of all products
     on one core of the row's size, one after the other. Utilization is the share of the multipliers' cycles that make
     products. What was measured before is kept.
+
+    Weights that were trained for a row, as `bitloom train bdwp --model` trains them, are measured by the embeddings of
+    MODEL in FP32.
     """
     from ..compare import report
     from ..compare.run import Request
 
     names = tuple(text.split(",")) if text else None
-    request = Request(model, names, way, inputs, tokens, part, liberty, more)
+    request = Request(model, names, way, inputs, tokens, part, liberty, more, trained)
     check_writable(json_file)
     if folder:
         report.check_writable(folder)

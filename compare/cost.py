@@ -35,7 +35,7 @@ def fpga(name, part, more=None):
     Parameters
     ----------
     name : str
-        Of the row.
+        Of the row, as of `rows.lookup`.
     part : str
         As of `synth.parts.PARTS`.
     more : path, optional
@@ -52,7 +52,7 @@ def fpga(name, part, more=None):
     ValueError, ToolMissing, ToolFailed
         As `flow.synthesize`.
     """
-    row = rows.table(more)[name]
+    row = rows.lookup(name, more)
     config, family = configuration(row), parts.lookup(part).flow.family
     if hasattr(config, "target") and family in FAMILIES:
         config = replace(config, target=family)
@@ -70,7 +70,7 @@ def area(name, liberty, more=None):
     Parameters
     ----------
     name : str
-        Of the row.
+        Of the row, as of `rows.lookup`.
     liberty : path
         A Liberty file.
     more : path, optional
@@ -86,7 +86,7 @@ def area(name, liberty, more=None):
     ValueError, ToolMissing, ToolFailed
         As `flow.synthesize`.
     """
-    row = rows.table(more)[name]
+    row = rows.lookup(name, more)
     report = flow.synthesize(generate(lookup(row.scheme().core), configuration(row)), liberty=liberty)
     cells = report.area
     return {"library": cells.library, "area": cells.area, "nand2": cells.nand2_equivalents, "tools": report.tools}

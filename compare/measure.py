@@ -25,7 +25,7 @@ def measure(model, name, inputs=None, tokens=None, way="golden", more=None):
     model : str
         As of `models.subject`.
     name : str
-        Of the row.
+        Of the row, as of `rows.lookup`.
     inputs, tokens : int, optional
         As of `models.subject`.
     way : str
@@ -49,17 +49,16 @@ def measure(model, name, inputs=None, tokens=None, way="golden", more=None):
     ValueError
         For an unknown row or model, and numbers that the system cannot hold.
     """
-    known = rows.table(more)
-    if name not in known:
-        raise ValueError(f"unknown row {name!r}: there are {', '.join(known)}")
-    row, subject = known[name], models.subject(model, inputs, tokens)
+    row, subject = rows.lookup(name, more), models.subject(model, inputs, tokens)
+    if row.trained:
+        subject = subject.trained(row.trained)
     scheme = row.scheme()
     config = cost.configuration(row)
     key = [_code(more), subject.fingerprint(), name, config.to_dict(), way]
     entry = caches.cache_dir("compare") / f"{hashlib.sha256(strict_json.dumps(key).encode()).hexdigest()}.json"
     if entry.is_file():
         return json.loads(entry.read_text())
-    record = {"row": name, "summary": row.summary, "core": scheme.core, "parameters": config.assignments()}
+    record = {"row": row.name, "summary": row.summary, "core": scheme.core, "parameters": config.assignments()}
     record |= _measured(subject, scheme, config, way)
     atomic_write(entry, strict_json.dumps(record))
     return record

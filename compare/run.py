@@ -32,6 +32,8 @@ class Request:
         Measure their area in this cell library.
     more : Path or None
         As of `rows.table`.
+    trained : tuple of str
+        Further rows, ``ROW=FOLDER`` as of `rows.lookup`; each ROW once.
 
     Raises
     ------
@@ -47,16 +49,20 @@ class Request:
     part: str | None = None
     liberty: Path | None = None
     more: Path | None = None
+    trained: tuple = ()
 
     def __post_init__(self):
-        known = rows.table(self.more)
-        for name in self.names or ():
-            if name not in known:
-                raise ValueError(f"unknown row {name!r}: there are {', '.join(known)}")
+        chosen = [rows.lookup(name, self.more) for name in (*(self.names or ()), *self.trained)]
+        trained = [row for row in chosen if row.trained]
+        for row in trained:
+            if [other.name for other in trained].count(row.name) > 1:
+                raise ValueError(f"a row must have trained weights once, not {row.name!r} twice")
         for part, liberty in ((self.part, None), (None, self.liberty)):
             if part or liberty:
                 flow.check_request(part, liberty, freq=None, seed=1)
-        models.subject(self.model, self.inputs, self.tokens)
+        subject = models.subject(self.model, self.inputs, self.tokens)
+        for row in trained:
+            subject.trained(row.trained)
 
     def run(self, jobs, progress):
         """Measure all rows.
@@ -79,7 +85,7 @@ class Request:
         ValueError, ToolMissing, ToolFailed
             As `measure` and `cost`, naming the row.
         """
-        names = self.names or tuple(rows.table(self.more))
+        names = (*(self.names or rows.table(self.more)), *self.trained)
         with progress("rows") as told:
             calls = {name: (self.model, name, self.inputs, self.tokens, self.way, self.more) for name in names}
             records = workers.results(measure, calls, jobs, told)
