@@ -10,6 +10,13 @@ from .output import FAILED, check_writable, table, write_json
 from .progress import bar
 
 
+def _trained(context, parameter, values):
+    for value in values:
+        if not all(value.partition("=")):
+            raise ValueError(f"trained weights must be ROW=FOLDER, not {value!r}")
+    return values
+
+
 @options.command("compare", "bitloom compare minilm --rows int8,ovp-int4,mxfp4 -o report")
 @click.argument("model")
 @click.option("--rows", "text", metavar="R1,R2,…", help="Rows; all by default.")
@@ -42,6 +49,13 @@ from .progress import bar
     metavar="F",
     help="A Python file with a list ROWS of further rows.",
 )
+@click.option(
+    "--trained",
+    multiple=True,
+    callback=_trained,
+    metavar="ROW=FOLDER",
+    help="A further row: ROW with the weights of a sentence encoder that was trained for it. May be repeated.",
+)
 @click.option("--jobs", type=Whole(1), metavar="N", help="Rows at a time; by default one for each CPU.")
 @options.scheduler
 @click.option(
@@ -53,7 +67,9 @@ from .progress import bar
     help="Write a report to look at: index.html, rows.csv and rows.json.",
 )
 @options.json_file
-def compare(model, text, way, inputs, tokens, part, liberty, byte_energy, more, jobs, scheduler, folder, json_file):
+def compare(
+    model, text, way, inputs, tokens, part, liberty, byte_energy, more, trained, jobs, scheduler, folder, json_file
+):
     """Compare number formats and systems on a whole model.
 
     MODEL is minilm, smollm2 or vit-s for the model of an installed wheel, or a sentence encoder's folder, a language
@@ -75,12 +91,15 @@ def compare(model, text, way, inputs, tokens, part, liberty, byte_energy, more, 
     Energy is an estimate from toggles of the core's cells, those of the clock's pins apart: without wires, glitches
     and leakage. It is taken from products of the first three inputs, all of whose results must be the golden model's.
     A token has that of its products, and that of the bytes of a pass, each once, divided by its tokens.
+
+    Weights that were trained for a row, as `bitloom train bdwp --model` trains them, are measured by the embeddings of
+    MODEL in FP32.
     """
     from ..compare import report
     from ..compare.run import Request
 
     names = tuple(text.split(",")) if text is not None else None
-    request = Request(model, names, way, inputs, tokens, part, liberty, more, byte_energy)
+    request = Request(model, names, way, inputs, tokens, part, liberty, more, byte_energy, trained)
     check_writable(json_file)
     if folder:
         report.check_writable(folder)

@@ -3,12 +3,17 @@
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from ..cores import catalogue
 from . import options
 from .numbers import Whole
 from .output import FAILED, check_writable, counted, table, write_json
-from .progress import bar, stages
+from .progress import Pulse, bar, stages
+
+# Options of one of the two trainings, that of the digits and that of a sentence encoder, by their names in Python.
+_OF_DIGITS = {"seeds": "--seeds", "epochs": "--epochs", "count": "--images", "parameters": "-p"}
+_OF_ENCODERS = {"steps": "--steps", "order": "--seed"}
 
 
 @click.group("train", epilog="\b\nExample:\n  bitloom train bdwp --methods dense,bdwp-2:8 --seeds 1")
@@ -17,13 +22,16 @@ def train():
 
 
 @train.command("bdwp", epilog="\b\nExample:\n  bitloom train bdwp --methods dense,bdwp-2:8 --seeds 1 -o digits")
+@click.option("--model", metavar="M", help="Distil this sentence encoder: minilm, or a folder with config.json.")
 @click.option(
     "--methods",
     "text",
-    default="dense,sr-ste-2:8,bdwp-2:8,bdwp-2:4",
-    show_default=True,
     metavar="M1,M2,…",
-    help="dense, sr-ste-N:M, bdwp-N:M.",
+    help="dense, sr-ste-N:M, bdwp-N:M; by default dense,sr-ste-2:8,bdwp-2:8,bdwp-2:4, with --model bdwp-2:4,bdwp-2:8.",
+)
+@click.option("--steps", type=Whole(1), default=500, show_default=True, metavar="N", help="With --model.")
+@click.option(
+    "--seed", "order", type=Whole(0), default=1, show_default=True, metavar="N", help="With --model: the texts' order."
 )
 @click.option("--seeds", type=Whole(1), default=3, show_default=True, metavar="N", help="Trainings of each.")
 @click.option("--epochs", type=Whole(1), default=30, show_default=True, metavar="N", help="Of a training.")
@@ -47,7 +55,8 @@ def train():
     help="Where checkpoints and integer layers are kept. Trainings that it holds go on where they ended.",
 )
 @options.json_file
-def train_bdwp(text, seeds, epochs, count, parameters, output, json_file):
+@click.pass_context
+def train_bdwp(context, model, text, steps, order, seeds, epochs, count, parameters, output, json_file):
     """Train a small vision transformer on digits with N:M sparse weights.
 
     The data are scikit-learn's 1,797 digits of 8 x 8 pixels, 1,200 to train with and 597 to test. In the blocks' linear
@@ -59,9 +68,32 @@ def train_bdwp(text, seeds, epochs, count, parameters, output, json_file):
     Then the model is quantized to INT8, and its linear layers run through the Verilated nm-tile, which -p configures.
     All results, cycles and classes must be those of the golden integer model.
 
-    Needs the extra: pip install '.[train]'. A training that was ended, by whatever, goes on after its last whole
-    epoch when the same command is given again, and ends with the same bits.
+    A training that was ended, by whatever, goes on after its last whole epoch when the same command is given again, and
+    ends with the same bits.
+
+    With --model it is a sentence encoder whose layers are pruned. It is distilled: trained, by the same methods, to
+    give the hidden states and embeddings that it gave before, on news and encyclopedia texts of the wheel gensim. Each
+    method is trained on one core and beside the others, and written as a folder when it is done, for `bitloom compare
+    --trained`. One that is ended begins anew.
+
+    Needs the extra: pip install '.[train]'.
     """
+    _refuse_others(context, _OF_DIGITS if model else _OF_ENCODERS, model)
+    if model:
+        return _distil(model, text or "bdwp-2:4,bdwp-2:8", steps, order, output, json_file)
+    return _train_digits(
+        text or "dense,sr-ste-2:8,bdwp-2:8,bdwp-2:4", seeds, epochs, count, parameters, output, json_file
+    )
+
+
+def _refuse_others(context, names, model):
+    """Options that the other training has must not be given."""
+    for name, option in names.items():
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise ValueError(f"{option} is not for the training {'with' if model else 'without'} --model")
+
+
+def _train_digits(text, seeds, epochs, count, parameters, output, json_file):
     from ..golden.workloads import bdwp as methods
     from ..testbench.sat import bdwp, bdwp_train, vit_tile
 
@@ -120,3 +152,48 @@ def _training_row(entry):
         f"{entry['int8_accuracy']['mean']:.2%}",
         f"{entry['seconds']:.1f}",
     ]
+
+
+def _distil(model, text, steps, seed, output, json_file):
+    """Distil an encoder by each method, in processes side by side."""
+    from ..golden.workloads import distillation
+    from ..golden.workloads.transformer import Encoder
+    from ..testbench.sat import bdwp, bdwp_train, distil
+    from ..tools import workers
+
+    methods = bdwp.parse_methods(text)
+    if any(method.kind == "dense" for method in methods):
+        raise ValueError("a model is distilled to be pruned: a method must be sr-ste-N:M or bdwp-N:M, not 'dense'")
+    Encoder.load(distil.source(model))
+    distillation.texts()
+    bdwp_train.torch_module()
+    check_writable(*(distil.folder_of(output, method) / "config.json" for method in methods), json_file)
+    calls = {str(method): (model, method, output, steps, seed) for method in methods}
+    rows = workers.results(_distilled, calls)
+    if json_file:
+        write_json(json_file, {"model": model, "steps": steps, "seed": seed, "methods": rows})
+    columns = ["method", "work/step", "loss at first", "loss at last", "held out before", "after", "tokens", "seconds"]
+    cells = [
+        [
+            row["method"],
+            f"{method.work:.3f}",
+            *(f"{value:.3f}" for value in (*row["loss"], row["before"], row["after"])),
+            row["tokens"],
+            f"{row['seconds']:.0f}",
+        ]
+        for method, row in zip(methods, rows, strict=True)
+    ]
+    title = f"\n{model}, {counted(steps, 'step')} of each; held out: mean cosine with FP32; seconds of processor time"
+    table(columns, cells, title=title)
+    click.echo(f"wrote {', '.join(row['folder'] for row in rows)}")
+    return 0
+
+
+def _distilled(model, method, output, steps, seed):
+    """One method, in a process of its own: bars of several would not fit on one terminal, so there are lines."""
+    from ..testbench.sat import distil
+
+    pulse = Pulse(f"distilling {method}")
+    row = distil.distilled(model, method, output, steps, seed, pulse.update)
+    pulse.end()
+    return row

@@ -38,7 +38,7 @@ def fpga(name, part, more=None):
     Parameters
     ----------
     name : str
-        Of the row.
+        Of the row, as of `rows.lookup`.
     part : str
         As of `synth.parts.PARTS`.
     more : path, optional
@@ -55,7 +55,7 @@ def fpga(name, part, more=None):
     ValueError, ToolMissing, ToolFailed
         As `flow.synthesize`.
     """
-    row = rows.table(more)[name]
+    row = rows.lookup(name, more)
     config, family = configuration(row), parts.lookup(part).flow.family
     if config is None:
         return None
@@ -75,7 +75,7 @@ def area(name, liberty, more=None):
     Parameters
     ----------
     name : str
-        Of the row.
+        Of the row, as of `rows.lookup`.
     liberty : path or Library
         A Liberty file, or what was read of it.
     more : path, optional
@@ -91,7 +91,7 @@ def area(name, liberty, more=None):
     ValueError, ToolMissing, ToolFailed
         As `flow.synthesize`.
     """
-    row = rows.table(more)[name]
+    row = rows.lookup(name, more)
     config = configuration(row)
     if config is None:
         return None

@@ -67,7 +67,8 @@ def energy(model, name, library, inputs=None, tokens=None, more=None):
     ValueError, ToolMissing, ToolFailed
         As `measure` and `cost.area`; for a library without a voltage, and one whose flip-flops are not plain.
     """
-    row, subject = rows.table(more)[name], models.subject(model, min(inputs or _INPUTS, _INPUTS), tokens).judged()
+    row, subject = rows.lookup(name, more), models.subject(model, min(inputs or _INPUTS, _INPUTS), tokens)
+    subject = (subject.trained(row.trained) if row.trained else subject).judged()
     config = cost.configuration(row)
     if config is None:
         return None

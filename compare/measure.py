@@ -21,7 +21,7 @@ def measure(model, name, inputs=None, tokens=None, way="golden", more=None, fing
     model : str
         As of `models.subject`.
     name : str
-        Of the row.
+        Of the row, as of `rows.lookup`.
     inputs, tokens : int, optional
         As of `models.subject`.
     way : str
@@ -52,10 +52,9 @@ def measure(model, name, inputs=None, tokens=None, way="golden", more=None, fing
     ValueError
         For an unknown row or model, another model than is meant, and numbers that the system cannot hold.
     """
-    known = rows.table(more)
-    if name not in known:
-        raise ValueError(f"unknown row {name!r}: there are {', '.join(known)}")
-    row, subject = known[name], models.subject(model, inputs, tokens)
+    row, subject = rows.lookup(name, more), models.subject(model, inputs, tokens)
+    if row.trained:
+        subject = subject.trained(row.trained)
     here = subject.fingerprint()
     if fingerprint not in (None, here):
         raise ValueError(f"the model {model!r} and its inputs are other ones than where the comparison was started")
@@ -63,7 +62,7 @@ def measure(model, name, inputs=None, tokens=None, way="golden", more=None, fing
     def make():
         scheme, config = row.scheme(), cost.configuration(row)
         parameters = config.assignments() if config else []
-        record = {"row": name, "summary": row.summary, "core": scheme.core, "parameters": parameters}
+        record = {"row": row.name, "summary": row.summary, "core": scheme.core, "parameters": parameters}
         return record | _measured(subject, scheme, config, way)
 
     return kept(make, entry(here, row, way, more))

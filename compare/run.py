@@ -40,6 +40,8 @@ class Request:
         pJ that a byte costs which is moved, 0 or more; None: `energy.BYTE_ENERGY`. Takes `liberty`.
     more : Path or None
         As of `rows.table`.
+    trained : tuple of str
+        Further rows, ``ROW=FOLDER`` as of `rows.lookup`; each ROW once.
 
     Raises
     ------
@@ -56,14 +58,13 @@ class Request:
     liberty: Path | None = None
     more: Path | None = None
     byte_energy: float | None = None
+    trained: tuple = ()
 
     def __post_init__(self):
-        known = rows.table(self.more)
-        for place, name in enumerate(self.names or ()):
-            if name not in known:
-                raise ValueError(f"unknown row {name!r}: there are {', '.join(known)}")
-            if name in self.names[:place]:
-                raise ValueError(f"the row {name!r} is given twice")
+        chosen = [rows.lookup(name, self.more) for name in (*(self.names or ()), *self.trained)]
+        for place, row in enumerate(chosen):
+            if row.name in [other.name for other in chosen[:place]]:
+                raise ValueError(f"the row {row.name!r} is given twice")
         for part, library in ((self.part, None), (None, self.liberty)):
             if part or library:
                 flow.check_request(part, library, freq=None, seed=1)
@@ -74,9 +75,12 @@ class Request:
         if self.byte_energy is not None and not 0 <= self.byte_energy < math.inf:
             raise ValueError(f"the energy of a byte must be 0 pJ or more, not {self.byte_energy}")
         # Once: of what is large, nothing is held while others work; of what may be a pipe, nothing is read again.
+        subject = models.subject(self.model, self.inputs, self.tokens)
+        trained = {name: rows.lookup(name, self.more).trained for name in self.trained}
         once = {
             "_library": liberty.read(self.liberty) if self.liberty else None,
-            "_fingerprint": models.subject(self.model, self.inputs, self.tokens).fingerprint(),
+            "_fingerprint": subject.fingerprint(),
+            "_trained": {name: subject.trained(folder).fingerprint() for name, folder in trained.items()},
         }
         for name, value in once.items():
             object.__setattr__(self, name, value)
@@ -108,10 +112,11 @@ class Request:
             self._find_tools()
         # Workers have another folder to start from.
         more = self.more and Path(self.more).absolute()
-        names = self.names or tuple(rows.table(more))
+        trained = {_placed(name) if scheduler else name: self._trained[name] for name in self.trained}
+        names = (*(self.names or rows.table(more)), *trained)
         with pool(jobs, scheduler, [more] if more else []) as results:
             with progress("rows") as told:
-                records = self._rows(names, more, results, told)
+                records = self._rows(names, trained, more, results, told)
             for key, function, place in (("fpga", cost.fpga, self.part), ("area", cost.area, self._library)):
                 if place:
                     with progress(f"costs on {place if place == self.part else self.liberty}") as told:
@@ -119,7 +124,7 @@ class Request:
                         costs = results(function, calls, progress=told)
                     records = [record | {key: made} for record, made in zip(records, costs, strict=True)]
             if self._library:
-                records = self._energies(records, more, results, progress)
+                records = self._energies(names, records, more, results, progress)
         return {"model": self.model, "inputs": self.inputs, "tokens": self.tokens, "rows": records}
 
     def _find_tools(self):
@@ -132,31 +137,36 @@ class Request:
         for tool in wanted:
             finding.find(tool, override=True if tool == "yosys" else None)
 
-    def _rows(self, names, more, results, told):
+    def _rows(self, names, trained, more, results, told):
         """The rows' records: those that are kept, and the others, kept as soon as each is there."""
-        known = rows.table(more)
-        kept = {name: entry(self._fingerprint, known[name], self.way, more) for name in names}
+        prints = {name: trained.get(name, self._fingerprint) for name in names}
+        kept = {name: entry(prints[name], rows.lookup(name, more), self.way, more) for name in names}
         missing = [name for name in names if not kept[name].is_file()]
         before = len(names) - len(missing)
         told(before, len(names))
         model = self.model if self.model in models.MODELS else str(Path(self.model).absolute())
-        arguments = self.inputs, self.tokens, self.way, more, self._fingerprint
+        arguments = self.inputs, self.tokens, self.way, more
         if missing:
             results(
                 measure,
-                {name: (model, name, *arguments) for name in missing},
+                {name: (model, name, *arguments, prints[name]) for name in missing},
                 progress=lambda done, total: told(before + done, before + total),
                 each=lambda name, record: kept[name].is_file() or atomic_write(kept[name], strict_json.dumps(record)),
             )
         return [json.loads(kept[name].read_text()) for name in names]
 
-    def _energies(self, records, more, results, progress):
+    def _energies(self, names, records, more, results, progress):
         """The records with `energy`, None where there is no core."""
         byte_energy = energy.BYTE_ENERGY if self.byte_energy is None else self.byte_energy
         model = self.model if self.model in models.MODELS else str(Path(self.model).absolute())
         with progress(f"switching in {self.liberty}") as told:
-            names = [record["row"] for record in records]
             calls = {name: (model, name, self._library, self.inputs, self.tokens, more) for name in names}
             measured = results(energy.energy, calls, progress=told)
         pairs = zip(records, measured, strict=True)
         return [record | {"energy": made and energy.combined(record, made, byte_energy)} for record, made in pairs]
+
+
+def _placed(name):
+    """A row with trained weights, the folder as others find it."""
+    row, _, folder = name.partition("=")
+    return f"{row}={Path(folder).absolute()}"

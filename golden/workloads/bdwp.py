@@ -141,12 +141,12 @@ def batches(count, seed, epoch):
     return np.split(order, range(BATCH, count, BATCH))
 
 
-def learning_rate(step, steps):
+def learning_rate(step, steps, peak=_PEAK_RATE):
     """Linear to the peak in the first tenth of the steps, then half a cosine down to 0 (our choice)."""
     warm = _WARM_UP * steps
     if step < warm:
-        return _PEAK_RATE * (step + 1) / math.ceil(warm)
-    return _PEAK_RATE / 2 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
+        return peak * (step + 1) / math.ceil(warm)
+    return peak / 2 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
 
 
 @dataclass

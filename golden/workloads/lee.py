@@ -5,16 +5,13 @@ text document similarity, 2005) had people rate each pair of fifty texts; the me
 a model's similarities are held against. They are among the test data of the wheel `gensim`, and never part of bitloom.
 """
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 
 from ..checks import finite, named
+from . import gensim_data
 
 __all__ = ["background", "documents", "pearson", "ratings"]
 
-WHEEL, VERSION = "gensim", "4.4.0"
 DOCUMENTS = 50
 
 
@@ -79,12 +76,4 @@ def pearson(embeddings):
 
 
 def _read(name):
-    """The text of one file of the installed wheel, which is found without importing the wheel."""
-    spec = importlib.util.find_spec(WHEEL)
-    for place in spec.submodule_search_locations if spec else ():
-        file = Path(place) / "test" / "test_data" / name
-        if file.is_file():
-            return file.read_bytes().decode("latin-1")
-    raise FileNotFoundError(
-        f"{name} of the wheel {WHEEL}, extra model, is missing: pip install --no-deps {WHEEL}=={VERSION}"
-    )
+    return gensim_data.read(name).decode("latin-1")

@@ -443,6 +443,20 @@ def encoder_of(file, purpose):
     return Encoder.load(file.parent)
 
 
+def tensors(encoder):
+    """The linear layers and LayerNorms of an encoder under the names of a checkpoint: dict of str to ndarray."""
+    made = {}
+    for name, linear_layer in encoder.linears.items():
+        layer, _, part = name.removeprefix("layer.").partition(".")
+        key = f"encoder.layer.{layer}.{_LINEARS[part][0]}"
+        made |= {f"{key}.weight": linear_layer.weight, f"{key}.bias": linear_layer.bias}
+    for name, norm in encoder.norms.items():
+        layer, _, part = name.removeprefix("layer.").partition(".")
+        key = f"encoder.layer.{layer}.{_NORMS[part]}" if part in _NORMS else "embeddings.LayerNorm"
+        made |= {f"{key}.weight": norm.gamma, f"{key}.bias": norm.beta}
+    return made
+
+
 class _Checkpoint:
     """The tensors of one safetensors file, handed out with their shapes checked."""
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...golden.workloads import bdwp, vit
 
-__all__ = ["digits", "extra", "forward", "product", "train"]
+__all__ = ["digits", "extra", "forward", "product", "torch_module", "train"]
 
 _MOMENTUM = 0.9
 
@@ -25,13 +25,28 @@ def extra():
         If the extra `train` is not installed.
     """
     # torch first: whatever else is imported may look for it.
-    import torch
+    torch = torch_module()
     from sklearn import datasets
+
+    return torch, datasets
+
+
+def torch_module():
+    """The module torch, set so that a training gives the same bits again.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If the extra `train` is not installed.
+    """
+    import torch
 
     # More threads would not make so small a model faster, and sums would depend on their number.
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    return torch, datasets
+    # Nothing here reads what it has not written, and to fill it takes a tenth of the time.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    return torch
 
 
 def digits():
@@ -132,7 +147,7 @@ def _masks(torch, method, w):
 
 @functools.cache
 def _product():
-    torch, _ = extra()
+    torch = torch_module()
 
     class Product(torch.autograd.Function):
         @staticmethod

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bitloom.golden.workloads import lee
+from bitloom.golden.workloads import gensim_data, lee
 from bitloom.golden.workloads.transformer import Encoder
 
 PAIRS = np.triu_indices(50, 1)
@@ -65,7 +65,7 @@ def test_embeddings_that_are_refused():
 
 
 def test_wheel_that_is_not_installed(monkeypatch):
-    monkeypatch.setattr(lee, "WHEEL", "gensim0")
+    monkeypatch.setattr(gensim_data, "WHEEL", "gensim0")
     with pytest.raises(
         FileNotFoundError, match=r"lee\.cor of the wheel gensim0.*: pip install --no-deps gensim0==4\.4\.0"
     ):

@@ -2,7 +2,7 @@
 
 import runpy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...olive import ovp
 from .blocks import MxScheme
@@ -14,7 +14,7 @@ from .pairs import PairScheme
 from .searched import SearchedAnda
 from .sparse import SparseScheme
 
-__all__ = ["ROWS", "Row", "table"]
+__all__ = ["ROWS", "Row", "lookup", "table"]
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,15 @@ class Row:
         Makes the `Scheme`.
     size : dict
         Parameters of the core beside `CoreScheme.parameters`: how large it is. Empty without a core.
+    trained : str or None
+        A folder with weights that were trained for the row, in place of the model's own.
     """
 
     name: str
     summary: str
     scheme: Callable
     size: dict
+    trained: str | None = None
 
 
 # 64 multipliers of each, but for Anda: 16 processing elements make 64 / (M + 1) products each in a cycle. Additions in
@@ -73,8 +76,8 @@ _ALL = (
     Row("anda-8", "mantissas of 8 bits, INT4 weights in groups of 128 (Anda)", lambda: AndaScheme(8), _SERIAL),
     Row("hgq", "hierarchical groups of 128 and 16 (SeVeDo)", HgqScheme, _GROUPS),
     Row("sevedo", "hierarchical groups beside a low-rank path of rank 32, SVD-MP (SeVeDo)", SevedoScheme, _MERGED),
-    Row("2:4", "INT8, 2 of 4 weights kept, without training (SAT)", lambda: SparseScheme(2, 4), _ARRAY),
-    Row("2:8", "INT8, 2 of 8 weights kept, without training (SAT)", lambda: SparseScheme(2, 8), _ARRAY),
+    Row("2:4", "INT8, 2 of 4 weights kept (SAT)", lambda: SparseScheme(2, 4), _ARRAY),
+    Row("2:8", "INT8, 2 of 8 weights kept (SAT)", lambda: SparseScheme(2, 8), _ARRAY),
     Row("mxfp4", "OCP Microscaling, E2M1", lambda: MxScheme("mxfp4"), _BLOCKS | {"adder": 5}),
     Row("mxint8", "OCP Microscaling, 8-bit integers", lambda: MxScheme("mxint8"), _BLOCKS | {"adder": 5}),
     Row("nvfp4", "NVFP4", lambda: MxScheme("nvfp4"), _BLOCKS | {"adder": 3}),
@@ -112,3 +115,31 @@ def table(more=None):
         raise ValueError(f"{more} has no list ROWS of rows") from None
     except Exception as error:
         raise ValueError(f"{more}: {type(error).__name__}: {error}") from None
+
+
+def lookup(name, more=None):
+    """The row of a name.
+
+    Parameters
+    ----------
+    name : str
+        Of `table`; or ``ROW=FOLDER``, which is row ``ROW-trained``: ROW with the weights of FOLDER.
+    more : str or Path, optional
+        As of `table`.
+
+    Returns
+    -------
+    Row
+
+    Raises
+    ------
+    ValueError
+        When there is no such row, and as `table`.
+    """
+    known, (base, _, folder) = table(more), name.partition("=")
+    if base not in known:
+        raise ValueError(f"unknown row {base!r}: there are {', '.join(known)}")
+    row = known[base]
+    if not folder:
+        return row
+    return replace(row, name=f"{base}-trained", summary=f"{row.summary}, trained: {folder}", trained=folder)

@@ -41,6 +41,16 @@ class Subject(ABC):
             When there are not so many.
         """
 
+    def trained(self, folder):
+        """The model of a folder, with the same inputs, measured by what this one gives.
+
+        Raises
+        ------
+        ValueError, OSError
+            When the folder holds no model that can stand in this one's place.
+        """
+        raise ValueError(f"trained weights, {folder}, are for a sentence encoder")
+
     def judged(self):
         """The same model with the inputs of its first measure alone: those that a pass is counted on."""
         return self
