@@ -7,7 +7,7 @@ import pytest
 import toy_encoder
 from command_line import bitloom, complaint
 
-from bitloom.compare import measure as measuring
+from bitloom.compare import kept as keeping
 from bitloom.compare.measure import measure
 from bitloom.golden.workloads import bdwp, distillation, safetensors, transformer
 from bitloom.golden.workloads.comparison import models, rows
@@ -32,7 +32,7 @@ def trained(folder, tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def nothing_kept(monkeypatch, tmp_path):
-    monkeypatch.setattr(measuring.caches, "cache_dir", lambda *parts: tmp_path)
+    monkeypatch.setattr(keeping.caches, "cache_dir", lambda *parts: tmp_path)
 
 
 def test_the_measure_is_the_model_that_was_not_trained(folder, trained):
@@ -77,7 +77,7 @@ def test_command(folder, trained):
         (["2:9=x"], "unknown row '2:9': there are fp16, int8"),
         (["2:8=nowhere"], "nowhere: no such folder, expected one with config.json and model.safetensors"),
         (["2:8=wide"], "wide: hidden_size must be 32, as the compared model's, not 48"),
-        (["2:8=wide", "2:8=other"], "a row must have trained weights once, not '2:8-trained' twice"),
+        (["2:8=wide", "2:8=other"], "the row '2:8-trained' is given twice"),
     ],
     ids=str,
 )
