@@ -29,7 +29,7 @@ def train():
     metavar="M1,M2,…",
     help="dense, sr-ste-N:M, bdwp-N:M; by default dense,sr-ste-2:8,bdwp-2:8,bdwp-2:4, with --model bdwp-2:4,bdwp-2:8.",
 )
-@click.option("--steps", type=Whole(1), default=500, show_default=True, metavar="N", help="With --model.")
+@click.option("--steps", type=Whole(1), default=300, show_default=True, metavar="N", help="With --model: of each.")
 @click.option(
     "--seed", "order", type=Whole(0), default=1, show_default=True, metavar="N", help="With --model: the texts' order."
 )

@@ -71,7 +71,8 @@ def train(encoder, method, texts, held_out, steps, seed, progress=lambda done, t
         The same bit for bit on the same machine: one thread of one processor does it all.
     """
     torch = torch_module()
-    rows = [encoder.tokenizer.encode([text], distillation.LONGEST)[0][0] for text in texts]
+    longest = min(distillation.LONGEST, encoder.max_length)
+    rows = [encoder.tokenizer.encode([text], longest)[0][0] for text in texts]
     teacher, student = leaves(encoder), leaves(encoder)
     for tensor in student.values():
         tensor.requires_grad_()
