@@ -51,6 +51,7 @@ CANNOT = {
     r"^bitloom flash (?!.*--dry-run)": "there is no board",
     r"--liberty ": "the cell library is another project's file",
     r"^fusesoc ": "it is no part of the installation",
+    r"^dask |--scheduler ": "a cluster does not end, and HOST is no address",
 }
 
 #: Commands that take many seconds, or need the files of such a one: run by `make test-long`.
