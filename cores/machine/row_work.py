@@ -27,9 +27,9 @@ def work_layout(config):
     """A job of the unit of rows, in which nothing depends on the tokens any more.
 
     `length` of a row; `place` of the first one, `step` from one group's to the next one's; `base`, `stride` of bank a;
-    `shift` of words; `codes`, as of `jobs.Norm`; `tokens`, those of the sentence, or of the pass.
+    `shift` of words; `codes`, as of `jobs.Normalize`; `tokens`, those of the sentence, or of the pass.
     """
-    norm = config.job(jobs.Norm)
+    norm = config.job(jobs.Normalize)
     longest = max(config.channels, config.tokens).bit_length()
     return data.StructLayout(
         {
@@ -49,7 +49,7 @@ def work_layout(config):
 
 def row_layout(config):
     """A row that is under way: its `place`, `lane`, its place in bank a, `end`: it is the job's last one."""
-    base = config.job(jobs.Norm)["base"].shape
+    base = config.job(jobs.Normalize)["base"].shape
     return data.StructLayout({"place": place_shape(config), "lane": range(config.lanes), "a": base, "end": 1})
 
 

@@ -191,7 +191,7 @@ class Sequencer(wiring.Component):
                     self._next(m, following)
             with m.Case(at(jobs.Product)):
                 m.next = "PRODUCT"
-            with m.Case(at(jobs.Embed), at(jobs.Norm), at(jobs.Softmax), at(jobs.Sum)):
+            with m.Case(at(jobs.Embed), at(jobs.Normalize), at(jobs.Softmax), at(jobs.Sum)):
                 m.next = "ROW"
             with m.Default():
                 m.d.sync += self.illegal.eq(1)
@@ -217,14 +217,14 @@ class Sequencer(wiring.Component):
         """A job of the unit of rows with numbers for what are tokens."""
         config, work, place = self.config, given.work, self.place
         embed, norm, softmax, total = (
-            self._view(code, kind) for kind in (jobs.Embed, jobs.Norm, jobs.Softmax, jobs.Sum)
+            self._view(code, kind) for kind in (jobs.Embed, jobs.Normalize, jobs.Softmax, jobs.Sum)
         )
         m.d.sync += [given.eq(0), work.tokens.eq(self.tokens)]
         with m.Switch(code[:_OPERATION]):
             with m.Case(jobs.KINDS.index(jobs.Embed)):
                 m.d.sync += [work.operation.eq(RowOperation.EMBED), work.shift.eq(embed.shift)]
                 m.d.sync += [work.length.eq(embed.channels), work.step.eq(embed.channels)]
-            with m.Case(jobs.KINDS.index(jobs.Norm)):
+            with m.Case(jobs.KINDS.index(jobs.Normalize)):
                 m.d.sync += [work.operation.eq(RowOperation.NORM), work.codes.eq(norm.codes)]
                 m.d.sync += [work.length.eq(norm.channels), work.step.eq(norm.channels)]
                 m.d.sync += [work.base.eq(norm.base), work.stride.eq(norm.stride)]

@@ -147,7 +147,7 @@ class _Plan:
             words += image.entry_words(_part(following, 0, self.channels), self.sizes, second=True)
         self._tables(words, "norm")
         more = {"stride": self.channels, "codes": following is not None, "signal": following is not None}
-        self.work(*before, jobs.Norm(self.channels, wait=not before, **more))
+        self.work(*before, jobs.Normalize(self.channels, wait=not before, **more))
 
     def embeddings(self):
         encoder, sizes = self.encoder, self.sizes

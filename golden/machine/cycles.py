@@ -117,7 +117,7 @@ def parts(time):
 
 def _part(job):
     if not isinstance(job, jobs.Product):
-        return {"Embed": "embedding", "Norm": "LayerNorm", "Softmax": "softmax", "Sum": "sum"}[type(job).__name__]
+        return {"Embed": "embedding", "Normalize": "LayerNorm", "Softmax": "softmax", "Sum": "sum"}[type(job).__name__]
     if job.single:
         return "logits" if job.to == "logits" else "context"
     if job.to in ("a", "b"):
@@ -234,7 +234,7 @@ class _Pass:
                 begins, _, _ = self._load("rows")
                 before, end = end, max(end + 2 * job.channels + _TOKEN, begins)
                 waited += end - before - 2 * job.channels - _TOKEN
-        elif isinstance(job, jobs.Norm):
+        elif isinstance(job, jobs.Normalize):
             begins, _, _ = self._load("norm")
             end = max(start, begins) + total * (job.channels + _ROW) + job.channels + _NORM
         elif isinstance(job, jobs.Softmax):

@@ -202,7 +202,7 @@ class Executor:
             at = group * job.channels + np.arange(job.channels)
             self.residual[at, lane] = parts.saturated((word << job.shift) + position)
 
-    def _norm(self, job):
+    def _normalize(self, job):
         sizes = self.program.sizes
         first, second = self._norm_tables(job)
         table = pwl.shipped(f"rsqrt-normalized-{sizes.entries}")[_ROOT_SCALE]

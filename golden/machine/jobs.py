@@ -26,7 +26,7 @@ __all__ = [
     "Fetch",
     "Load",
     "Loop",
-    "Norm",
+    "Normalize",
     "Product",
     "Softmax",
     "Sum",
@@ -207,7 +207,7 @@ class Embed:
 
 
 @dataclass(frozen=True)
-class Norm:
+class Normalize:
     """LayerNorm of the residual of each token, into the residual and, with 8 bits, into bank a.
 
     Parameters
@@ -265,7 +265,7 @@ class Sum:
 
 
 #: Classes of jobs; a class's place is its operation's number.
-KINDS = (End, Loop, Load, Fetch, Product, Embed, Norm, Softmax, Sum)
+KINDS = (End, Loop, Load, Fetch, Product, Embed, Normalize, Softmax, Sum)
 _CHOICES = {"rows": SOURCES, "columns": SOURCES, "to": DESTINATIONS, "table": TABLES, "outer": ("rows", "columns")}
 _FLAGS = ("single", "fresh", "wait", "drained", "signal", "codes", "each")
 

@@ -55,7 +55,7 @@ def test_every_tensor_is_that_of_the_encoder(small):
     def watch(index, job, executor):
         nonlocal layer, norms
         wanted = {}
-        if isinstance(job, jobs.Norm):
+        if isinstance(job, jobs.Normalize):
             names = ["embeddings.norm"] if norms == 0 else [f"layer.{layer}.{part}.norm" for part in PARTS]
             name = names[0] if norms == 0 else names[(norms - 1) % 2]
             wanted[name] = tokens(executor.residual, 0, channels)
