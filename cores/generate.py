@@ -22,7 +22,7 @@ from ..tools import finding
 from ..tools.files import atomic_write, check_writable, is_plain
 from . import interface as describing
 
-__all__ = ["INTERFACES", "Design", "Pinout", "Port", "default_name", "files", "generate", "pinout", "write"]
+__all__ = ["INTERFACES", "Design", "Pinout", "Port", "bare", "default_name", "files", "generate", "pinout", "write"]
 
 #: Port styles: `stream` names them as Amaranth does (`i__payload`, `i__valid`, `i__ready`), `axis` as AXI4-Stream.
 INTERFACES = ("stream", "axis")
@@ -201,6 +201,22 @@ def default_name(core, config, interface="stream"):
     if len(told) > _TOLD:
         told = hashlib.sha256(told.encode()).hexdigest()[:8]
     return "_".join(re.findall("[A-Za-z0-9]+", " ".join([core.name, told, *style])))
+
+
+def bare(component, name):
+    """The design of a component that is in no catalogue: its Verilog and its ports, without header and manifest.
+
+    Parameters
+    ----------
+    component : wiring.Component
+    name : str
+        Of the top module.
+
+    Returns
+    -------
+    Design
+    """
+    return Design(name, name, emit(component, name), _ports(component), "clk", "rst", False, {})
 
 
 def _ports(component):

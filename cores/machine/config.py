@@ -29,19 +29,21 @@ class ArrayConfig(SystolicConfig):
 
 @dataclass(frozen=True)
 class MachineConfig(Config):
-    """Parameters of `Machine`."""
+    """Parameters of `Engine`."""
 
-    lanes: int = param(8, "rows, and columns, of the array", choices=(4, 8))
-    tokens: int = param(64, "of a pass, each sentence in whole groups of `lanes`", low=4, high=256)
-    channels: int = param(384, "most of the residual", low=4, high=1008)
-    hidden: int = param(1536, "most of the feed-forward", low=4, high=4032)
-    panels: int = param(4096, "words of weights that wait; a power of two", low=16, high=1 << 16)
-    jobs: int = param(512, "of a program; a power of two", low=16, high=4096)
-    address_bits: int = param(22, "of an address of the memory, in words of 8 bits a lane", low=8, high=28)
+    lanes: int = param(Sizes.lanes, "rows, and columns, of the array", choices=(4, 8))
+    tokens: int = param(Sizes.tokens, "of a pass, each sentence in whole groups of `lanes`", low=4, high=256)
+    channels: int = param(Sizes.channels, "most of the residual", low=4, high=1008)
+    hidden: int = param(Sizes.hidden, "most of the feed-forward", low=4, high=4032)
+    panels: int = param(Sizes.panels, "words of weights that wait; a power of two", low=16, high=1 << 16)
+    jobs: int = param(Sizes.jobs, "of a program; a power of two", low=16, high=4096)
+    address_bits: int = param(
+        Sizes.address_bits, "of an address of the memory, in words of 8 bits a lane", low=8, high=28
+    )
     id_bits: int = param(16, "of a token's id", low=1, high=20)
-    logit_scale: int = param(3, "a logit q stands for q * 2**-logit_scale", low=0, high=7)
-    entries: int = param(16, "of the tables of exp, 1/x, 1/sqrt(x) and GELU", choices=(8, 16))
-    epsilon: int = param(1, "of LayerNorm, added to C**2 times the variance", low=1, high=1 << 32)
+    logit_scale: int = param(Sizes.logit_scale, "a logit q stands for q * 2**-logit_scale", low=0, high=7)
+    entries: int = param(Sizes.entries, "of the tables of exp, 1/x, 1/sqrt(x) and GELU", choices=(8, 16))
+    epsilon: int = param(Sizes.epsilon, "of LayerNorm, added to C**2 times the variance", low=1, high=1 << 32)
     block: int = param(4, "rows and columns of processing elements that share one operand register", low=1, high=16)
     target: str = target_param()
 
@@ -53,8 +55,7 @@ class MachineConfig(Config):
         for name in ("panels", "jobs"):
             if getattr(self, name) & (getattr(self, name) - 1):
                 raise ValueError(f"{name} must be a power of two, not {getattr(self, name)}")
-        bits = 4 + max(sum(jobs.fields(kind, self.sizes).values()) for kind in jobs.KINDS)
-        if bits > jobs.BITS:
+        if (bits := jobs.width(self.sizes)) > jobs.BITS:
             raise ValueError(f"a job must have at most {jobs.BITS} bits, not the {bits} of these sizes")
 
     @property

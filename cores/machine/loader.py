@@ -5,6 +5,7 @@ from amaranth.lib import data, enum, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ...golden.machine import jobs
+from ...hdl.memory_port.port import request_layout
 
 __all__ = ["BURST", "Loader", "token_layout"]
 
@@ -77,9 +78,7 @@ class Loader(wiring.Component):
                 "tokens": In(range(tokens + 1)),
                 "token": Out(range(tokens + 1)),
                 "record": In(token_layout(config)),
-                "request": Out(
-                    stream.Signature(data.StructLayout({"address": config.address_bits, "words": 8, "write": 1}))
-                ),
+                "request": Out(stream.Signature(request_layout(config.address_bits))),
                 "read": In(stream.Signature(word)),
                 "panels": Out(stream.Signature(word)),
                 "product": Out(stream.Signature(config.entry)),

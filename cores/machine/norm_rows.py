@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from ...golden.machine.parts import WIDE
 from ..gqa_lut.layernorm_unit import LayernormUnit
 from .requantizer import Requantizer
-from .row_work import code_layout, residual_layout, row_layout, work_layout
+from .row_work import element_layout, residual_layout, row_layout, work_layout
 
 __all__ = ["NormRows"]
 
@@ -33,7 +33,7 @@ class NormRows(wiring.Component):
     entries : in stream of `config.entry`
         For each job the table behind LayerNorm, then, with codes, that of the codes.
     o : out stream of `residual_layout`
-    codes : out stream of `code_layout`
+    codes : out stream of `element_layout`
         For bank a.
     done : out 1
         The last of all is written in this cycle.
@@ -52,7 +52,7 @@ class NormRows(wiring.Component):
                 "coded": In(stream.Signature(row_layout(config))),
                 "entries": In(stream.Signature(config.entry)),
                 "o": Out(stream.Signature(residual_layout(config))),
-                "codes": Out(stream.Signature(code_layout(config, base))),
+                "codes": Out(stream.Signature(element_layout(config, base))),
                 "done": Out(1),
                 "error": Out(1),
             }

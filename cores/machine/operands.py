@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from ...golden.machine import jobs
 
-__all__ = ["Operands", "Source", "work_layout"]
+__all__ = ["Operands", "Source"]
 
 
 class Source(enum.Enum, shape=2):
@@ -16,11 +16,6 @@ class Source(enum.Enum, shape=2):
     A = 1
     B = 2
     PROBABILITIES = 3
-
-
-def work_layout(config):
-    """A `Product` in which nothing depends on the tokens any more: its fields, of which none is 0 for them."""
-    return config.job(jobs.Product)
 
 
 class _Side:
@@ -43,7 +38,8 @@ class Operands(wiring.Component):
 
     Attributes
     ----------
-    work : in stream of `work_layout`
+    work : in stream of `Product`
+        In which nothing depends on the tokens any more.
     read : out 1
         Read the words at `row` and `column`; those of the ring, if the job needs it, are there.
     row, column : out
@@ -66,7 +62,8 @@ class Operands(wiring.Component):
 
     def __init__(self, config):
         self.config = config
-        lanes, place = config.lanes, work_layout(config)["row_base"].shape
+        lanes, product = config.lanes, config.job(jobs.Product)
+        place = product["row_base"].shape
         word = config.word
         step = {
             "rows": data.ArrayLayout(signed(8), lanes),
@@ -75,7 +72,7 @@ class Operands(wiring.Component):
         }
         super().__init__(
             {
-                "work": In(stream.Signature(work_layout(config))),
+                "work": In(stream.Signature(product)),
                 "read": Out(1),
                 "row": Out(place),
                 "column": Out(place),

@@ -6,7 +6,7 @@ from amaranth.lib import data, enum
 from ...golden.machine import jobs
 from ...golden.machine.parts import WIDE
 
-__all__ = ["RowOperation", "code_layout", "place_shape", "residual_layout", "row_layout", "work_layout"]
+__all__ = ["RowOperation", "element_layout", "place_shape", "residual_layout", "row_layout", "work_layout"]
 
 
 class RowOperation(enum.Enum, shape=2):
@@ -54,10 +54,10 @@ def row_layout(config):
 
 
 def residual_layout(config):
-    """One lane of a word of the residual: `place`, `lane`, `code`."""
-    return data.StructLayout({"place": place_shape(config), "lane": range(config.lanes), "code": signed(WIDE)})
+    """`element_layout` of the residual."""
+    return element_layout(config, place_shape(config), signed(WIDE))
 
 
-def code_layout(config, place):
-    """One lane of a word of another memory: `place`, `lane`, `code` of 8 bits."""
-    return data.StructLayout({"place": place, "lane": range(config.lanes), "code": 8})
+def element_layout(config, place, code=8):
+    """One lane of a word of a memory: `place`, `lane`, `code`."""
+    return data.StructLayout({"place": place, "lane": range(config.lanes), "code": code})

@@ -10,7 +10,7 @@ from .embedding import Embedding
 from .loader import token_layout
 from .norm_rows import NormRows
 from .row_reader import RowReader
-from .row_work import RowOperation, code_layout, place_shape, residual_layout, row_layout, work_layout
+from .row_work import RowOperation, element_layout, place_shape, residual_layout, row_layout, work_layout
 from .token_sum import TokenSum
 
 __all__ = ["RowUnit"]
@@ -34,7 +34,7 @@ class RowUnit(wiring.Component):
     entries : in stream of `config.entry`
         As of `NormRows`.
     to_residual, to_a, to_probabilities : out stream
-        Of `residual_layout` and `code_layout`.
+        Of `residual_layout` and `element_layout`.
     o : out stream
         As of `TokenSum`.
     signal : out 1
@@ -59,8 +59,8 @@ class RowUnit(wiring.Component):
                 "residual": In(data.ArrayLayout(signed(WIDE), lanes)),
                 "logits": In(data.ArrayLayout(signed(8), lanes)),
                 "to_residual": Out(stream.Signature(residual_layout(config))),
-                "to_a": Out(stream.Signature(code_layout(config, work["base"].shape))),
-                "to_probabilities": Out(stream.Signature(code_layout(config, range(sizes.scores)))),
+                "to_a": Out(stream.Signature(element_layout(config, work["base"].shape))),
+                "to_probabilities": Out(stream.Signature(element_layout(config, range(sizes.scores)))),
                 "o": Out(stream.Signature(data.StructLayout({"value": signed(32), "last": 1}))),
                 "signal": Out(1),
                 "error": Out(1),

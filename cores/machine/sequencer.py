@@ -5,6 +5,7 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ...golden.machine import jobs
+from ...hdl.memory_port.port import request_layout
 from .drain import Destination
 from .intake import sentence_layout
 from .loader import BURST
@@ -13,8 +14,6 @@ from .row_work import RowOperation
 from .row_work import work_layout as row_work_layout
 
 __all__ = ["Sequencer"]
-
-_OPERATION = 4
 
 
 class Sequencer(wiring.Component):
@@ -75,9 +74,7 @@ class Sequencer(wiring.Component):
                 "groups": In(range(groups + 1)),
                 "sentence": Out(range(groups)),
                 "place": In(sentence_layout(config)),
-                "request": Out(
-                    stream.Signature(data.StructLayout({"address": config.address_bits, "words": 8, "write": 1}))
-                ),
+                "request": Out(stream.Signature(request_layout(config.address_bits))),
                 "read": In(stream.Signature(config.word)),
                 "copying": Out(1),
                 "load": Out(stream.Signature(data.StructLayout({"fetch": 1, "fields": fields}))),
@@ -99,7 +96,7 @@ class Sequencer(wiring.Component):
             m.d.sync += stale.eq(1)
         m.d.comb += [read.addr.eq(self.job), read.en.eq(1)]
         code = read.data
-        operation = code[:_OPERATION]
+        operation = code[: jobs.OPERATION]
 
         # Words that are asked for, and those that came.
         words = config.jobs * parts
@@ -161,12 +158,12 @@ class Sequencer(wiring.Component):
             with m.State("OVER"):
                 m.next = "IDLE"
         m.d.comb += self.load.payload.fetch.eq(operation == jobs.KINDS.index(jobs.Fetch))
-        m.d.comb += self.load.payload.fields.eq(code[_OPERATION:])
+        m.d.comb += self.load.payload.fields.eq(code[jobs.OPERATION :])
         return m
 
     def _view(self, code, kind):
         layout = self.config.job(kind)
-        return data.View(layout, code[_OPERATION : _OPERATION + layout.size])
+        return data.View(layout, code[jobs.OPERATION : jobs.OPERATION + layout.size])
 
     def _next(self, m, job):
         m.d.sync += self.job.eq(job)
@@ -220,7 +217,7 @@ class Sequencer(wiring.Component):
             self._view(code, kind) for kind in (jobs.Embed, jobs.Normalize, jobs.Softmax, jobs.Sum)
         )
         m.d.sync += [given.eq(0), work.tokens.eq(self.tokens)]
-        with m.Switch(code[:_OPERATION]):
+        with m.Switch(code[: jobs.OPERATION]):
             with m.Case(jobs.KINDS.index(jobs.Embed)):
                 m.d.sync += [work.operation.eq(RowOperation.EMBED), work.shift.eq(embed.shift)]
                 m.d.sync += [work.length.eq(embed.channels), work.step.eq(embed.channels)]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..checks import integer
 from . import image, jobs
 from .parts import Norm
 from .sizes import Sizes
@@ -38,6 +39,40 @@ class Program:
     channels: int
     vocabulary: int
     positions: int
+
+    def check_length(self, count):
+        """Refuse a sentence of more tokens than the machine or the model has places for, or of none.
+
+        Raises
+        ------
+        ValueError
+        """
+        integer("tokens of a sentence", count, 1, min(self.positions, self.sizes.tokens))
+
+    def groups(self, counts):
+        """Groups of lanes that each sentence of a pass takes.
+
+        Parameters
+        ----------
+        counts : sequence of int
+            Tokens of each sentence.
+
+        Returns
+        -------
+        list of int
+
+        Raises
+        ------
+        ValueError
+            As `check_length`, and for sentences that take too many groups together.
+        """
+        for count in counts:
+            self.check_length(count)
+        most, lanes = self.sizes.groups, self.sizes.lanes
+        groups = [self.sizes.groups_of(count) for count in counts]
+        if sum(groups) > most:
+            raise ValueError(f"sentences must have at most {most} groups of {lanes} tokens, not {sum(groups)}")
+        return groups
 
 
 def compile_encoder(encoder, sizes):

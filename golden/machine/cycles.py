@@ -6,7 +6,6 @@ An estimate that is held against the simulated machine; what memories do to sing
 from collections import deque
 from dataclasses import dataclass
 
-from ..checks import integer
 from . import jobs
 
 __all__ = ["Step", "Timeline", "parts", "timeline"]
@@ -85,12 +84,6 @@ def timeline(program, counts, word=1.0):
     ValueError
         For sentences that the machine does not take.
     """
-    sizes = program.sizes
-    for count in counts:
-        integer("tokens of a sentence", count, 1, min(program.positions, sizes.tokens))
-    groups = sum(-(-count // sizes.lanes) for count in counts)
-    if groups > sizes.groups:
-        raise ValueError(f"sentences must have at most {sizes.groups} groups of {sizes.lanes} tokens, not {groups}")
     return _Pass(program, counts, word).run()
 
 
@@ -137,7 +130,7 @@ class _Pass:
     def __init__(self, program, counts, word):
         self.program, self.sizes, self.counts, self.word = program, program.sizes, counts, word
         self.lanes = self.sizes.lanes
-        self.groups = [-(-count // self.lanes) for count in counts]
+        self.groups = program.groups(counts)
         #: What is loaded, in the order of use: (for whom, words of tables, of a panel); when all before it is there.
         self.loads, self.loaded, self.words = deque(), 0.0, 0
         #: Words of panels in the ring: (words, when they are let go), the oldest first.

@@ -79,30 +79,21 @@ class Executor:
 
     def _take(self, sentences):
         """Where each sentence's tokens are."""
-        sizes, program = self.program.sizes, self.program
         self._ids = [np.asarray(ids) for ids in sentences]
         self._counts = [len(ids) for ids in self._ids]
-        longest = min(program.positions, sizes.tokens)
-        for ids in self._ids:
-            integer("tokens of a sentence", len(ids), 1, longest)
-            for token in ids.tolist():
-                integer("a token's id", token, 0, program.vocabulary - 1)
-        groups = [-(-count // sizes.lanes) for count in self._counts]
-        if sum(groups) > sizes.groups:
-            raise ValueError(
-                f"sentences must have at most {sizes.groups} groups of {sizes.lanes} tokens, not {sum(groups)}"
-            )
+        groups = self.program.groups(self._counts)
+        for token in np.concatenate(self._ids).tolist():
+            integer("a token's id", token, 0, self.program.vocabulary - 1)
         self._first = np.concatenate([[0], np.cumsum(groups)]).tolist()
 
     @property
     def _places(self):
         """Group and lane of each token of all sentences."""
-        lanes = self.program.sizes.lanes
-        return [
-            (first + token // lanes, token % lanes)
-            for first, count in zip(self._first, self._counts, strict=False)
-            for token in range(count)
-        ]
+        return [place for sentence in range(len(self._counts)) for place in self._places_of(sentence)]
+
+    def _places_of(self, sentence):
+        lanes, first = self.program.sizes.lanes, self._first[sentence]
+        return [(first + token // lanes, token % lanes) for token in range(self._counts[sentence])]
 
     # -- the loading unit ----------------------------------------------------------------------------------------------
 
@@ -141,7 +132,7 @@ class Executor:
             self._gelu = self._tables["gelu"].popleft()
         first = self._first[self._sentence] if single else 0
         tokens = self._counts[self._sentence] if single else 0
-        groups = -(-tokens // lanes) if single else self._first[-1]
+        groups = self.program.sizes.groups_of(tokens) if single else self._first[-1]
         steps = job.steps or tokens
         sides = {}
         for side in ("rows", "columns"):
@@ -208,6 +199,7 @@ class Executor:
         table = pwl.shipped(f"rsqrt-normalized-{sizes.entries}")[_ROOT_SCALE]
         for group, lane in self._places:
             at = group * job.channels + np.arange(job.channels)
+            # At the machine's scale, whatever the length of the row: the hardware knows no other one.
             y = integer_ops.layernorm(
                 self.residual[at, lane],
                 Norm.scale(sizes.channels),
@@ -238,10 +230,7 @@ class Executor:
             self.probabilities[at, lane] = parts.softmax(self.logits[at, lane], sizes.logit_scale, sizes.entries)
 
     def _sum(self, job):
-        places = [
-            (self._first[self._sentence] + token // self.program.sizes.lanes, token % self.program.sizes.lanes)
-            for token in range(self._counts[self._sentence])
-        ]
+        places = self._places_of(self._sentence)
         channels = np.arange(job.channels)
         self._sums.append(sum(self.residual[group * job.channels + channels, lane] for group, lane in places))
 

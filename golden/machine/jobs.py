@@ -19,6 +19,7 @@ __all__ = [
     "COUNTERS",
     "DESTINATIONS",
     "KINDS",
+    "OPERATION",
     "SOURCES",
     "TABLES",
     "Embed",
@@ -34,6 +35,7 @@ __all__ = [
     "encode",
     "fields",
     "text",
+    "width",
 ]
 
 #: Of a job.
@@ -50,14 +52,13 @@ TABLES = ("product", "norm", "gelu")
 #: unit of rows worked; words that the memory gave.
 COUNTERS = ("cycles", "steps", "waiting", "rows", "words")
 
-_OPERATION = 4
+#: Bits of the operation, the lowest ones of a job.
+OPERATION = 4
 
 
 @dataclass(frozen=True)
 class End:
     """All units have done their jobs: the pass is over."""
-
-    unit = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,6 @@ class Loop:
         The first job that is done again is so many before this one; 1 or more.
     """
 
-    unit = None
     jobs: int
 
 
@@ -94,7 +94,6 @@ class Load:
         All of it as often as there are sentences.
     """
 
-    unit = "load"
     address: int
     panels: int
     head: int
@@ -115,7 +114,6 @@ class Fetch:
         Of a row: bytes of a word's, pairs of bytes of a position's.
     """
 
-    unit = "load"
     words: int
     positions: int
     channels: int
@@ -159,7 +157,6 @@ class Product:
         To the unit of rows, when all results are in place.
     """
 
-    unit = "product"
     rows: str
     columns: str
     steps: int
@@ -201,7 +198,6 @@ class Embed:
         0 to 8: bits that a word's code is shifted left by.
     """
 
-    unit = "row"
     channels: int
     shift: int
 
@@ -221,7 +217,6 @@ class Normalize:
         For a signal of the multiplying unit, and to it.
     """
 
-    unit = "row"
     channels: int
     base: int = 0
     stride: int = 0
@@ -245,7 +240,6 @@ class Softmax:
         For a signal of the multiplying unit, and to it.
     """
 
-    unit = "row"
     base: int
     wait: bool = False
     signal: bool = False
@@ -260,7 +254,6 @@ class Sum:
     channels : int
     """
 
-    unit = "row"
     channels: int
 
 
@@ -295,6 +288,11 @@ def fields(kind, config):
     return {field.name: widths[field.name] for field in dataclasses.fields(kind)}
 
 
+def width(config):
+    """Bits of the longest kind of job, as `fields`; at most `BITS` can be encoded."""
+    return OPERATION + max(sum(fields(kind, config).values()) for kind in KINDS)
+
+
 def encode(job, config):
     """A job as a number of `BITS` bits.
 
@@ -314,7 +312,7 @@ def encode(job, config):
     ValueError
         For a value that its field cannot hold, naming both.
     """
-    code, at = KINDS.index(type(job)), _OPERATION
+    code, at = KINDS.index(type(job)), OPERATION
     for name, bits in fields(type(job), config).items():
         value = getattr(job, name)
         if name in _CHOICES:
@@ -332,7 +330,7 @@ def decode(code, config):
     ValueError
         For a number that stands for no job.
     """
-    operation, rest = code & (1 << _OPERATION) - 1, code >> _OPERATION
+    operation, rest = code & (1 << OPERATION) - 1, code >> OPERATION
     if operation >= len(KINDS):
         raise ValueError(f"the operation of a job must be 0 to {len(KINDS) - 1}, not {operation}")
     kind, values = KINDS[operation], {}

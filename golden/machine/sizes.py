@@ -56,6 +56,10 @@ class Sizes:
         """Most groups of tokens."""
         return self.tokens // self.lanes
 
+    def groups_of(self, tokens):
+        """Groups that a sentence of so many tokens takes."""
+        return -(-tokens // self.lanes)
+
     @property
     def residual(self):
         """Words of the residual."""

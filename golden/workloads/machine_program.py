@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ..checks import integer
 from ..machine.compiler import compile_encoder
 from ..machine.executor import Executor
 from . import machine_model, machine_steps, transformer
@@ -85,12 +84,10 @@ class Run:
             raise ValueError(f"{model} has a table of {shape[0]} x {shape[1]}, the program was made of one of {made}")
         ids, mask = self.encoder.tokenizer.encode(self.sentences, self.encoder.max_length)
         rows = [row[kept == 1] for row, kept in zip(ids, mask, strict=True)]
-        sizes = program.sizes
+        self.passes, groups, sizes = [], 0, program.sizes
         for row in rows:
-            integer("tokens of a sentence", len(row), 1, min(program.positions, sizes.tokens))
-        self.passes, groups = [], 0
-        for row in rows:
-            needed = -(-len(row) // sizes.lanes)
+            program.check_length(len(row))
+            needed = sizes.groups_of(len(row))
             if not self.passes or len(self.passes[-1]) == batch or groups + needed > sizes.groups:
                 self.passes.append([])
                 groups = 0

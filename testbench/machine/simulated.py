@@ -7,11 +7,9 @@ from amaranth import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from ...cores.generate import Design, Port
+from ...cores.generate import bare
 from ...cores.machine.machine import Engine, in_layout, out_layout
 from ...golden.machine import host
-from ...hdl.emission.private import PortDirection
-from ...hdl.emission.verilog import emit, signature_ports
 from ...hdl.memory_port.sdram.timing import ULX3S
 from ...hdl.stream import codec
 from ..drive import drive
@@ -124,11 +122,7 @@ def design(config):
     -------
     Design
     """
-    machine = SimulatedMachine(config)
-    ports = [Port("clk", "input", 1), Port("rst", "input", 1)]
-    for name, (value, direction) in signature_ports(machine).items():
-        ports.append(Port(name, "input" if direction is PortDirection.Input else "output", len(value)))
-    return Design("machine", "machine", emit(machine, "machine"), tuple(ports), "clk", "rst", False, {})
+    return bare(SimulatedMachine(config), "machine")
 
 
 def run(config, program, sentences, *, made=None, progress=None, patience=_PATIENCE, **stalls):

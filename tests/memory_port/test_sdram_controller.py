@@ -10,9 +10,9 @@ import pytest
 from amaranth import ResetInserter, Signal
 from amaranth.sim import Simulator
 from askers import Asker, Request, drawn, expected, run
-from designs import design_of
 from sdram_parts import TOY, cycles
 
+from bitloom.cores.generate import bare
 from bitloom.hdl.memory_port.sdram import columns
 from bitloom.hdl.memory_port.sdram.controller import SdramController
 from bitloom.hdl.memory_port.sdram.hold import Hold
@@ -238,7 +238,7 @@ def test_no_stall_reaches_the_pins_or_another_stream():
 def rate(timing, width, words, first, count, **options):
     """Columns a cycle of a long read, in requests of some words, each of which is checked."""
     bits = (timing.bits // width - 1).bit_length()
-    design = design_of(SdramMemory(timing, bits, width, **options), "sdram_memory")
+    design = bare(SdramMemory(timing, bits, width, **options), "sdram_memory")
     image = np.random.default_rng(1).integers(0, 256, (22 << 19, 2), np.uint8)
     requests = [(first + place * words) | (words - 1) << bits for place in range(count)]
     size = -(-(bits + 9) // 8)
