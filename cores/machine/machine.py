@@ -6,12 +6,13 @@ one multiplies, one works on rows. No host is in between. All of it is our choic
 """
 
 from amaranth import Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import data, enum, fifo, memory, stream, wiring
+from amaranth.lib import data, enum, memory, stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
 from ...golden.machine import jobs
 from ...golden.machine.parts import WIDE
 from ...hdl.memory_port.port import MemoryPort
+from ...hdl.stream.pipeline import queued
 from ...hdl.stream.stages import PipelineRegister
 from .counters import Counters
 from .drain import Destination
@@ -26,8 +27,8 @@ from .sequencer import Sequencer
 
 __all__ = ["Engine", "Item", "in_layout", "out_layout"]
 
-#: Jobs that wait in front of a unit.
-_WAITING = 4
+#: Jobs that wait in front of a unit; words of GELU's tables.
+_WAITING, _GELU = 4, 64
 #: Bits of a count of cycles without any movement, after which there will be none.
 _QUIET = 16
 
@@ -101,15 +102,7 @@ class Engine(wiring.Component):
         connect(m, loader.product, multiplier.entries)
         connect(m, loader.norm, rows.entries)
         connect(m, loader.rows, rows.rows)
-        m.submodules.gelu = gelu = fifo.SyncFIFOBuffered(width=17, depth=64)
-        m.d.comb += [
-            gelu.w_data.eq(loader.gelu.payload),
-            gelu.w_en.eq(loader.gelu.valid),
-            loader.gelu.ready.eq(gelu.w_rdy),
-            multiplier.gelu.payload.eq(gelu.r_data),
-            multiplier.gelu.valid.eq(gelu.r_rdy),
-            gelu.r_en.eq(multiplier.gelu.ready),
-        ]
+        connect(m, queued(m, "gelu", loader.gelu, _GELU), multiplier.gelu)
         idle = self._jobs(m, sequencer, loader, multiplier, rows)
         self._pass(m, intake, sequencer, loader, rows, idle)
         self._port(m, intake, sequencer, loader)
@@ -145,29 +138,24 @@ class Engine(wiring.Component):
     def _jobs(self, m, sequencer, loader, multiplier, rows):
         """Jobs wait in front of each unit; whether there are none."""
         config = self.config
-        queues = {}
-        for name, source in (("load", sequencer.load), ("product", sequencer.product), ("row", sequencer.row)):
-            layout = source.payload.shape()
-            m.submodules[f"{name}_jobs"] = queue = fifo.SyncFIFOBuffered(width=layout.size, depth=_WAITING)
-            m.d.comb += [queue.w_data.eq(source.payload), queue.w_en.eq(source.valid), source.ready.eq(queue.w_rdy)]
-            queues[name] = queue
-        for name, sink in (("load", loader.job), ("product", multiplier.work)):
-            queue = queues[name]
-            m.d.comb += [sink.payload.eq(queue.r_data), sink.valid.eq(queue.r_rdy), queue.r_en.eq(sink.ready)]
+        sources = {"load": sequencer.load, "product": sequencer.product, "row": sequencer.row}
+        given = {name: queued(m, f"{name}_jobs", source, _WAITING) for name, source in sources.items()}
+        connect(m, given["load"], loader.job)
+        connect(m, given["product"], multiplier.work)
         # A job of rows that waits for a signal of the multiplying unit.
         m.submodules.row_work = work = PipelineRegister(work_layout(config))
         connect(m, work.o, rows.work)
-        queue, signals = queues["row"], Signal(8)
-        job = data.View(sequencer.row.payload.shape(), queue.r_data)
+        row, signals = given["row"], Signal(8)
+        job = row.payload
         begins = work.i.valid & work.i.ready
         m.d.comb += [
             work.i.payload.eq(job.work),
-            work.i.valid.eq(queue.r_rdy & ~(job.wait & (signals == 0))),
-            queue.r_en.eq(begins),
+            work.i.valid.eq(row.valid & ~(job.wait & (signals == 0))),
+            row.ready.eq(begins),
             multiplier.signal.eq(rows.signal),
         ]
         m.d.sync += signals.eq(signals + multiplier.done - (begins & job.wait))
-        empty = ~(queues["load"].r_rdy | queues["product"].r_rdy | queues["row"].r_rdy)
+        empty = ~Cat(queue.valid for queue in given.values()).any()
         return empty & loader.idle & multiplier.idle & ~work.o.valid
 
     def _pass(self, m, intake, sequencer, loader, rows, idle):

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ...golden.machine import jobs
 from ...golden.machine.parts import WIDE
+from ...hdl.stream.pipeline import queued
 from ...hdl.stream.stages import PipelineRegister
 from ..systolic.tile import SystolicTile
 from .drain import Drain, write_layout
@@ -110,22 +111,9 @@ class Multiplier(wiring.Component):
         ]
         connect(m, tile.o, drain.results)
         connect(m, drain.o, flipped(self.o))
-        self._queues(m, drain)
+        connect(m, queued(m, "entries", self.entries, _ENTRIES), drain.entries)
         self._start(m, operands, drain)
         return m
-
-    def _queues(self, m, drain):
-        """Tables that wait for their jobs."""
-        layout = self.config.entry
-        m.submodules.entries = entries = fifo.SyncFIFOBuffered(width=layout.size, depth=_ENTRIES)
-        m.d.comb += [
-            entries.w_data.eq(self.entries.payload),
-            entries.w_en.eq(self.entries.valid),
-            self.entries.ready.eq(entries.w_rdy),
-            drain.entries.payload.eq(entries.r_data),
-            drain.entries.valid.eq(entries.r_rdy),
-            entries.r_en.eq(drain.entries.ready),
-        ]
 
     def _start(self, m, operands, drain):
         """Begin a job when what it waits for is there: in the same cycle for operands and results."""

@@ -1,11 +1,12 @@
 """LayerNorm of rows, with scale and shift of channels, and the codes of what comes next."""
 
 from amaranth import Module, Mux, Signal, signed
-from amaranth.lib import fifo, memory, stream, wiring
-from amaranth.lib.data import StructLayout, View
+from amaranth.lib import memory, stream, wiring
+from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
 from ...golden.machine.parts import WIDE
+from ...hdl.stream.pipeline import queued
 from ..gqa_lut.layernorm_unit import LayernormUnit
 from .requantizer import Requantizer
 from .row_work import element_layout, residual_layout, row_layout, work_layout
@@ -64,7 +65,7 @@ class NormRows(wiring.Component):
         m.submodules.unit = unit = LayernormUnit(config.norm)
         m.submodules.scale = scale = Requantizer(config.norm_requantizer(WIDE))
         m.submodules.recode = recode = Requantizer(config.norm_requantizer(8))
-        row, coded = self._rows(m, "begun"), self._rows(m, "coded")
+        row, coded = (queued(m, name, getattr(self, name), _ROWS) for name in ("begun", "coded"))
         connect_fields(m, self.i, unit.i)
         m.d.comb += self.error.eq(unit.error)
         self._tables(m, scale, recode)
@@ -84,8 +85,8 @@ class NormRows(wiring.Component):
         ]
         # To the residual and to the codes in one step.
         scaled, place = scale.o.payload, self._channel(m, "scaled", scale.o)
-        both = scale.o.valid & row.r_rdy
-        begun = View(row_layout(config), row.r_data)
+        both = scale.o.valid & row.valid
+        begun = row.payload
         m.d.comb += [
             self.o.valid.eq(both & (recode.i.ready | ~self.work.codes)),
             self.o.payload.place.eq(begun.place + place),
@@ -96,28 +97,22 @@ class NormRows(wiring.Component):
             recode.i.payload.word.eq(place),
             recode.i.payload.release.eq(scaled.last & begun.end),
             recode.i.payload.last.eq(scaled.last),
-            scale.o.ready.eq(self.o.ready & row.r_rdy & (recode.i.ready | ~self.work.codes)),
-            row.r_en.eq(scale.o.valid & scale.o.ready & scaled.last),
+            scale.o.ready.eq(self.o.ready & row.valid & (recode.i.ready | ~self.work.codes)),
+            row.ready.eq(scale.o.valid & scale.o.ready & scaled.last),
         ]
-        code, behind = self._channel(m, "recoded", recode.o), View(row_layout(config), coded.r_data)
+        code, behind = self._channel(m, "recoded", recode.o), coded.payload
         m.d.comb += [
-            self.codes.valid.eq(recode.o.valid & coded.r_rdy),
+            self.codes.valid.eq(recode.o.valid & coded.valid),
             self.codes.payload.place.eq(behind.a + code),
             self.codes.payload.lane.eq(behind.lane),
             self.codes.payload.code.eq(recode.o.payload.codes[0]),
-            recode.o.ready.eq(self.codes.ready & coded.r_rdy),
-            coded.r_en.eq(recode.o.valid & recode.o.ready & recode.o.payload.last),
-            self.done.eq(Mux(self.work.codes, coded.r_en & coded.r_rdy & behind.end, row.r_en & row.r_rdy & begun.end)),
+            recode.o.ready.eq(self.codes.ready & coded.valid),
+            coded.ready.eq(recode.o.valid & recode.o.ready & recode.o.payload.last),
+            self.done.eq(
+                Mux(self.work.codes, coded.ready & coded.valid & behind.end, row.ready & row.valid & begun.end)
+            ),
         ]
         return m
-
-    def _rows(self, m, name):
-        """Rows that wait for their elements."""
-        source = getattr(self, name)
-        queue = fifo.SyncFIFOBuffered(width=row_layout(self.config).size, depth=_ROWS)
-        m.submodules[name] = queue
-        m.d.comb += [queue.w_data.eq(source.payload), queue.w_en.eq(source.valid), source.ready.eq(queue.w_rdy)]
-        return queue
 
     def _ends(self, m, row_ends):
         """Whether the row that leaves the unit is the job's last one: they are counted."""

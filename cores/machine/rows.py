@@ -1,10 +1,11 @@
 """The machine's unit of rows: embeddings, LayerNorm, softmax and the sum over the tokens, an element a cycle."""
 
 from amaranth import Module, Mux, Signal, signed
-from amaranth.lib import data, fifo, stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ...golden.machine.parts import WIDE
+from ...hdl.stream.pipeline import queued
 from ..gqa_lut.softmax_unit import SoftmaxUnit
 from .embedding import Embedding
 from .loader import token_layout
@@ -128,22 +129,23 @@ class RowUnit(wiring.Component):
     def _softmax(self, m, reader, softmax, norm, is_norm):
         """Rows of logits through the unit; whether the job's last probability is written in this cycle."""
         config = self.config
-        m.submodules.begun = begun = fifo.SyncFIFOBuffered(width=row_layout(config).size, depth=_ROWS)
-        row, token, out = data.View(row_layout(config), begun.r_data), Signal(range(config.tokens)), softmax.o.payload
+        rows = stream.Signature(row_layout(config)).create(path=("rows",))
+        begun = queued(m, "begun", rows, _ROWS)
+        row, token, out = begun.payload, Signal(range(config.tokens)), softmax.o.payload
         taken = softmax.o.valid & softmax.o.ready
         m.d.comb += [
             softmax.i.valid.eq(reader.o.valid & ~is_norm),
             softmax.i.payload.logit.eq(reader.o.payload.element),
             softmax.i.payload.last.eq(reader.o.payload.last),
-            begun.w_data.eq(reader.begun.payload),
-            begun.w_en.eq(reader.begun.valid & ~is_norm),
-            reader.begun.ready.eq(Mux(is_norm, norm.begun.ready, begun.w_rdy)),
-            self.to_probabilities.valid.eq(softmax.o.valid & begun.r_rdy),
+            rows.payload.eq(reader.begun.payload),
+            rows.valid.eq(reader.begun.valid & ~is_norm),
+            reader.begun.ready.eq(Mux(is_norm, norm.begun.ready, rows.ready)),
+            self.to_probabilities.valid.eq(softmax.o.valid & begun.valid),
             self.to_probabilities.payload.place.eq(row.place + token),
             self.to_probabilities.payload.lane.eq(row.lane),
             self.to_probabilities.payload.code.eq(out.probability),
-            softmax.o.ready.eq(self.to_probabilities.ready & begun.r_rdy),
-            begun.r_en.eq(taken & out.last),
+            softmax.o.ready.eq(self.to_probabilities.ready & begun.valid),
+            begun.ready.eq(taken & out.last),
         ]
         with m.If(taken):
             m.d.sync += token.eq(Mux(out.last, 0, token + 1))
