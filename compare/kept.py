@@ -11,7 +11,7 @@ from ..tools.files import atomic_write
 __all__ = ["kept", "place"]
 
 
-def place(rooms, more, *key):
+def place(rooms, more, *key, folder="compare"):
     """The file that keeps a result, whether it is there or not.
 
     Parameters
@@ -22,6 +22,8 @@ def place(rooms, more, *key):
         A user's file that does so, too.
     *key : object
         All else that decides it; JSON can hold it.
+    folder : str
+        Of the cache.
 
     Returns
     -------
@@ -29,7 +31,7 @@ def place(rooms, more, *key):
     """
     theirs = hashlib.sha256(Path(more).read_bytes()).hexdigest() if more else None
     digest = hashlib.sha256(strict_json.dumps([sources.digest(*rooms), theirs, *key]).encode()).hexdigest()
-    return caches.cache_dir("compare") / f"{digest}.json"
+    return caches.cache_dir(folder) / f"{digest}.json"
 
 
 def kept(make, path):

@@ -97,7 +97,7 @@ def _measured(subject, scheme, config, way):
     layers = [entry for entry in entries if entry.weights]
     record = {
         "chosen": scheme.chosen,
-        "baseline": {"what": judged.baseline, "scores": judged.scores(judged.ops())},
+        "baseline": {"what": judged.baseline, "scores": _baseline(judged)},
         "scores": scores,
         "integer_scores": judged.scores(integer) if integer else None,
         "weight_bits": sum(entry.weight_bits for entry in layers) / sum(entry.weights for entry in layers),
@@ -114,6 +114,12 @@ def _measured(subject, scheme, config, way):
     if way == "rtl" and scheme.core:
         record["rtl"] = _simulated(judged, prepared, config, first, record["integer_scores"])
     return record
+
+
+def _baseline(judged):
+    """Scores of the model before it is in any row's arithmetic: kept, as they are the same for all rows."""
+    path = place(_ROOMS, None, judged.fingerprint(), folder="baselines")
+    return kept(lambda: judged.scores(judged.ops()), path)
 
 
 def _simulated(judged, prepared, config, scores, integer_scores):
