@@ -79,6 +79,8 @@ class Engine(wiring.Component):
 
     def __init__(self, config):
         self.config = config
+        if config.sizes.pairs:
+            raise ValueError(f"format must be int8 for the machine's RTL, not {config.format}")
         super().__init__(
             {
                 "i": In(stream.Signature(in_layout(config))),
