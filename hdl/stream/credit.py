@@ -20,7 +20,7 @@ class CreditQueue(wiring.Component):
     ----------
     payload : ShapeLike
     depth : int
-        Places, 2 or more. For a payload a cycle, those of all that is inside the pipeline, and 4 more.
+        Places, 3 or more. For a payload a cycle, those of all that is inside the pipeline, and 4 more.
 
     Attributes
     ----------
