@@ -79,8 +79,6 @@ class Engine(wiring.Component):
 
     def __init__(self, config):
         self.config = config
-        if config.sizes.pairs:
-            raise ValueError(f"format must be int8 for the machine's RTL, not {config.format}")
         super().__init__(
             {
                 "i": In(stream.Signature(in_layout(config))),
@@ -240,7 +238,7 @@ class Engine(wiring.Component):
         read = self.memory.read
         events = {
             "cycles": 1,
-            "steps": multiplier.read,
+            "steps": multiplier.stepped,
             "waiting": multiplier.ring & ~multiplier.available,
             "rows": rows.work.valid,
             "words": read.valid & read.ready,
