@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ..cores import catalogue, generate
+from ..cores import catalogue
 from ..tools.files import atomic_write
 from . import options, terminal
 from .output import FAILED, check_writable, table, write_json
@@ -26,6 +26,7 @@ from .progress import bar, stages
 @options.json_file
 def demo(file, output, json_file):
     """Tell the whole story on real transformer weights: quantize, stream, check, measure."""
+    from ..cores import generate
     from ..golden.olive import ovp
     from ..golden.workloads import checkpoint, evaluate, transformer
     from ..golden.workloads import quantize as weight_formats
