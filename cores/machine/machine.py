@@ -55,7 +55,7 @@ def in_layout(config):
 
 
 def out_layout():
-    """A channel's sum over the tokens of a sentence: `value`; `last` channel. Or, with `counter`, one of the pass, or the
+    """A channel's sum over the tokens of a sentence: `value`; `last` channel. With `counter`, one of the pass, or the
     state that was asked for: errors, and from bit 8 on the number of a job, as of `Engine`."""
     return data.StructLayout({"value": signed(32), "counter": 1, "last": 1})
 
