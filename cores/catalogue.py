@@ -10,6 +10,7 @@ from ..golden.anda import cycles as anda_cycles
 from ..golden.gqa_lut import layernorm_unit as layernorm_cycles
 from ..golden.gqa_lut import pwl_unit as pwl_cycles
 from ..golden.gqa_lut import softmax_unit as softmax_cycles
+from ..golden.machine import pass_cycles as machine_cycles
 from ..golden.machine import requantizer as requantizer_cycles
 from ..golden.sevedo import core as sevedo_cycles
 from ..golden.sevedo import lvc_cycles
@@ -20,6 +21,7 @@ from .anda import decompressor as anda_decompressor
 from .anda import tile as anda_tile
 from .config import Config
 from .gqa_lut import layernorm_unit, pwl_unit, softmax_unit
+from .machine import core as machine_core
 from .machine import requantizer
 from .mx import quantizer as mx_quantizer
 from .mx import tile as mx_tile
@@ -321,6 +323,17 @@ CATALOGUE = {
             latency=lambda config: requantizer_cycles.LATENCY,
             interval=lambda config: 1,
             small=("lanes=2", "depth=4", "residual=true"),
+        ),
+        Core(
+            name="machine",
+            summary="whole encoders in integers, from token ids to sums of hidden states, behind one memory port",
+            paper="the pieces are those of I-BERT, SmoothQuant, GQA-LUT and VTA; jobs, memories, hardware: our choice",
+            config=machine_core.MachineCoreConfig,
+            component=machine_core.MachineCore,
+            bench="machine.core:core",
+            latency=machine_cycles.latency,
+            interval=machine_cycles.interval,
+            small=("tokens=8", "channels=8", "hidden=8", "panels=16", "jobs=32", "address_bits=10", "id_bits=4"),
         ),
     )
 }

@@ -56,7 +56,8 @@ class MachineConfig(Config):
             if getattr(self, name) & (getattr(self, name) - 1):
                 raise ValueError(f"{name} must be a power of two, not {getattr(self, name)}")
         if (bits := jobs.width(self.sizes)) > jobs.BITS:
-            raise ValueError(f"a job must have at most {jobs.BITS} bits, not the {bits} of these sizes")
+            sizes = f"channels {self.channels}, hidden {self.hidden} and tokens {self.tokens}"
+            raise ValueError(f"tokens must be fewer: with {sizes} a job has {bits} bits, not at most {jobs.BITS}")
 
     @property
     def sizes(self):

@@ -6,20 +6,22 @@ import numpy as np
 
 from .jobs import COUNTERS
 
-__all__ = ["ITEMS", "Outcome", "image", "outcomes", "passes", "result_count"]
+__all__ = ["ITEMS", "Outcome", "ask", "image", "outcomes", "passes", "result_count", "state"]
 
 #: What comes in: the address of the words that follow; such a word; a token's id; that of a sentence's last token; that
-#: of a pass' last token.
-ITEMS = ("address", "word", "token", "sentence", "pass")
-_ADDRESS, _WORD, _TOKEN, _SENTENCE, _PASS = range(len(ITEMS))
+#: of a pass' last token; the same, of a pass that does not tell its counters; a question for errors and job.
+ITEMS = ("address", "word", "token", "sentence", "pass", "quiet", "ask")
+_ADDRESS, _WORD, _TOKEN, _SENTENCE, _PASS, _QUIET, _ASK = range(len(ITEMS))
 
 
-def image(words):
-    """Fields of the transfers that put words into the memory, from address 0 on.
+def image(words, address=0):
+    """Fields of the transfers that put words into the memory.
 
     Parameters
     ----------
     words : ndarray of uint64
+    address : int
+        Of the first one.
 
     Returns
     -------
@@ -28,16 +30,18 @@ def image(words):
     """
     item = np.full(len(words) + 1, _WORD)
     item[0] = _ADDRESS
-    return {"data": np.concatenate([np.zeros(1, np.uint64), words]), "item": item}
+    return {"data": np.concatenate([np.array([address], np.uint64), words]), "item": item}
 
 
-def passes(sentences):
+def passes(sentences, counted=True):
     """Fields of the transfers of some passes.
 
     Parameters
     ----------
     sentences : sequence of sequence of array_like of int
         For each pass its sentences, token ids, of each 1 or more.
+    counted : bool
+        Whether the counters of each pass are to come back.
 
     Returns
     -------
@@ -49,8 +53,18 @@ def passes(sentences):
         for ids in each:
             data.extend(int(token) for token in ids)
             item.extend([_TOKEN] * (len(ids) - 1) + [_SENTENCE])
-        item[-1] = _PASS
+        item[-1] = _PASS if counted else _QUIET
     return {"data": np.array(data, np.uint64), "item": np.array(item)}
+
+
+def ask():
+    """Fields of the transfer that asks for the state."""
+    return {"data": np.zeros(1, np.uint64), "item": np.array([_ASK])}
+
+
+def state(errors, job):
+    """What the machine answers: `errors` as a number, and the job that was given out last or when the first one came."""
+    return errors | job << 8
 
 
 @dataclass(frozen=True, eq=False)
