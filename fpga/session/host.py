@@ -277,7 +277,7 @@ class Link:
                     progress(at + len(payload), len(data))
             return self._settled(waiting, 0)
 
-    def exchange(self, inputs, outputs, progress=None, late=False):
+    def exchange(self, inputs, outputs, progress=None, late=False, *, patience=None, until=None):
         """Send bytes into input streams, take bytes from output streams, both at the same time.
 
         No more is sent than the board takes, and nothing twice.
@@ -292,6 +292,10 @@ class Link:
             Called with (done, total) bytes of the outputs, or of the inputs where the outputs are not known.
         late : bool
             Take nothing as long as an input is taken: the board's FIFOs fill up, and the core stalls.
+        patience : float, optional
+            In place of the link's.
+        until : callable, optional
+            Whether to give up, asked when nothing moves; `flags` may tell.
 
         Returns
         -------
@@ -303,6 +307,7 @@ class Link:
             If the line or the board fails.
         """
         transfer = _Transfer(self.channels, inputs, outputs, late)
+        patience = self._patience if patience is None else patience
         still, since = 0, time.monotonic()
         while True:
             source, sink = transfer.next()
@@ -317,7 +322,7 @@ class Link:
                     progress(*transfer.progress())
                 continue
             still += 1
-            quiet = still > _STILL and time.monotonic() - since > self._patience
+            quiet = still > _STILL and (time.monotonic() - since > patience or (until is not None and until()))
             # Nothing came when each output was asked again after its last byte: there is no surplus.
             if transfer.complete and (quiet or (still > len(outputs) and not transfer.open)):
                 return Exchanged(transfer.received, None)
