@@ -20,7 +20,6 @@ from ...tools.files import atomic_write, check_writable
 from ..link.core import LinkTop
 from ..link.protocol import identity
 from ..link.uart import error
-from . import clock as clocks
 from .dfu import with_suffix
 from .sdram import clocked
 from .top import OnBoard
