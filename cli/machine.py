@@ -12,9 +12,9 @@ from .output import FAILED, check_writable, counted, table, write_json
 from .progress import bar
 from .session import opened
 
-__all__ = ["compile_model", "disassemble", "placed", "run_model"]
+__all__ = ["clock", "compile_model", "disassemble", "link_baud", "placed", "read_program", "run_model"]
 
-_clock = click.option(
+clock = click.option(
     "--clock",
     type=Real(0, min_open=True),
     default=95.0,
@@ -22,7 +22,7 @@ _clock = click.option(
     metavar="MHZ",
     help="Clock that sentences a second are for.",
 )
-_baud = click.option(
+link_baud = click.option(
     "--baud", type=Whole(1), default=3_000_000, show_default=True, metavar="N", help="Rate of a serial port."
 )
 
@@ -42,7 +42,7 @@ _baud = click.option(
     metavar="N",
     help="Cycles that the memory takes for a word; 4.07: 64 bits over 16 wires, 98 % of the time.",
 )
-@_clock
+@clock
 @click.option("-o", "--output", type=options.OUTPUT, metavar="F", help="The program, a .npz file.")
 @options.json_file
 def compile_model(model, parameters, tokens, batch, word_cycles, clock, output, json_file):
@@ -89,7 +89,7 @@ def disassemble(path):
     """Print the jobs of a program."""
     from ..golden.machine import jobs
 
-    made, about = _program(path)
+    made, about = read_program(path)
     click.echo(f"{path.name}: {about['model']}, {counted(len(made.words), 'word')}, {counted(len(made.jobs), 'job')}")
     for index, job in enumerate(made.jobs):
         click.echo(f"{index:4}  {jobs.text(job)}")
@@ -106,9 +106,9 @@ def disassemble(path):
     metavar="WHERE",
     help="rtl, twin or a serial port, compared with the golden machine; or golden, that one alone.",
 )
-@_baud
+@link_baud
 @click.option("--batch", type=Whole(1), default=1, show_default=True, metavar="N", help="Sentences of a pass, at most.")
-@_clock
+@clock
 @options.json_file
 def run_model(program, sentences, where, baud, batch, clock, json_file):
     """Embed sentences on the machine.
@@ -122,7 +122,7 @@ def run_model(program, sentences, where, baud, batch, clock, json_file):
     from ..golden.workloads import machine_program
 
     check_writable(json_file)
-    made, about = _program(program)
+    made, about = read_program(program)
     with bar("tokens"):
         run = machine_program.Run(made, about["model"], sentences, batch)
     with placed(where, made, about, baud) as machine:
@@ -192,7 +192,8 @@ def _tell(ran, clock, sentences, how):
     click.echo(f"check: {ran.failure or 'every sum is that of the golden machine'}")
 
 
-def _program(path):
+def read_program(path):
+    """The program of a file, and what else it tells."""
     from ..golden.machine import program
 
     try:
