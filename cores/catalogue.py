@@ -333,7 +333,7 @@ CATALOGUE = {
             bench="machine.core:core",
             latency=machine_cycles.latency,
             interval=machine_cycles.interval,
-            small=("tokens=8", "channels=8", "hidden=8", "panels=16", "jobs=32", "address_bits=10", "id_bits=4"),
+            small=("tokens=8", "channels=8", "hidden=8", "panels=16", "jobs=64", "address_bits=10", "id_bits=4"),
         ),
     )
 }

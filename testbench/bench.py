@@ -310,12 +310,12 @@ class Bench:
         ]
         # The consumer first: what it sees in a cycle does not come from what is taken in that cycle.
         sides = [side.__next__ for side in (consumer, *producers)]
-        sides += [self._beside.step] if self._beside else []
         if len(phase.counting):
             sides.append(self._changing_ports(phase, leading).__next__)
         self._pending = True
         for side in sides:
             side()
+        sides += [self._beside.step] if self._beside else []
         left = phase.cut
         while self._pending:
             moved = sum(map(len, accepted.values())), len(shown)

@@ -10,7 +10,7 @@ from ...hdl.integer.rounding import saturate
 from ..gqa_lut.pwl_unit import PwlUnit
 from .requantizer import Requantizer
 
-__all__ = ["Destination", "Drain", "write_layout"]
+__all__ = ["Destination", "Drain", "code_layout", "write_layout"]
 
 # Results between the array and the memories: 8 in the requantizer, and what waits in front of and behind it.
 _INSIDE = 16
@@ -32,6 +32,11 @@ def write_layout(config):
     """Words for the memories: `to`, `place`, and `codes` of the lanes, of which banks take the lowest 8 bits."""
     place = config.job(jobs.Product)["base"].shape
     return data.StructLayout({"to": Destination, "place": place, "codes": data.ArrayLayout(signed(WIDE), config.lanes)})
+
+
+def code_layout():
+    """A code that somebody may watch: `valid`; `code`."""
+    return data.StructLayout({"valid": 1, "code": signed(WIDE)})
 
 
 class Drain(wiring.Component):
@@ -61,10 +66,13 @@ class Drain(wiring.Component):
         The last result of a job is written in this cycle; its job gives a signal.
     error : out 1
         GELU had no table.
+    up, gelu_codes : `code_layout`
+        What goes into GELU and comes out of it: no ports, but for who watches in a simulation.
     """
 
     def __init__(self, config):
         self.config = config
+        self.up, self.gelu_codes = (Signal(code_layout(), name=name) for name in ("up", "gelu_codes"))
         write = write_layout(config)
         super().__init__(
             {
@@ -216,6 +224,8 @@ class Drain(wiring.Component):
             ),
             self.gelu.ready.eq(unit.i.ready),
             self.error.eq(unit.error),
+            self.up.valid.eq(goes),
+            self.up.code.eq(unit.i.payload.data),
         ]
         for queue in (before, behind):
             m.d.comb += [queue.w_data.eq(words.r_data), queue.w_en.eq(goes & (lane == 0))]
@@ -231,6 +241,8 @@ class Drain(wiring.Component):
             following.i.payload.word.eq(seen.row),
             following.i.payload.release.eq(seen.release & (count == lanes - 1)),
             before.r_en.eq(passes & (count == lanes - 1)),
+            self.gelu_codes.valid.eq(passes),
+            self.gelu_codes.code.eq(unit.o.payload.data),
         ]
         with m.If(passes):
             m.d.sync += count.eq(count + 1)

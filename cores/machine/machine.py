@@ -57,7 +57,7 @@ def in_layout(config):
 
 
 def out_layout():
-    """A channel's sum over the tokens of a sentence: `value`; `last` channel. Or, with `counter`, one of the pass, or the
+    """A channel's sum over the tokens of a sentence: `value`; `last` channel. With `counter`, one of the pass, or the
     state that was asked for: errors, and from bit 8 on the number of a job, as of `Engine`."""
     return data.StructLayout({"value": signed(32), "counter": 1, "last": 1})
 
@@ -84,10 +84,14 @@ class Engine(wiring.Component):
         long; 3, GELU without a table; 4, nothing has moved for 65,536 cycles of a pass, as when a job waits for what no
         other one gives: only a reset ends that, and until then items are taken and forgotten, but for `ASK`; 5, words
         beyond the last address.
+    multiplier : Multiplier
+    rows : RowUnit
+        All results: no ports, but for who watches in a simulation.
     """
 
     def __init__(self, config):
         self.config = config
+        self.multiplier, self.rows = Multiplier(config), RowUnit(config)
         super().__init__(
             {
                 "i": In(stream.Signature(in_layout(config))),
@@ -104,8 +108,8 @@ class Engine(wiring.Component):
         m.submodules.intake = intake = Intake(config)
         m.submodules.sequencer = sequencer = Sequencer(config)
         m.submodules.loader = loader = Loader(config)
-        m.submodules.multiplier = multiplier = Multiplier(config)
-        m.submodules.rows = rows = RowUnit(config)
+        m.submodules.multiplier = multiplier = self.multiplier
+        m.submodules.rows = rows = self.rows
         m.submodules.ring = ring = PanelRing(config.word, config.panels)
         connect(m, loader.panels, ring.i)
         connect(m, loader.product, multiplier.entries)

@@ -42,7 +42,7 @@ def image(words, address=0):
     """
     item = np.full(len(words) + 1, _WORD)
     item[0] = _ADDRESS
-    return {"data": np.concatenate([np.array([address], np.uint64), words]), "item": item}
+    return {"data": np.concatenate([np.array([address], np.uint64), np.asarray(words, np.uint64)]), "item": item}
 
 
 def passes(sentences, counted=True):
@@ -75,7 +75,7 @@ def ask():
 
 
 def state(errors, job):
-    """What the machine answers: `errors` as a number, and the job that was given out last or when the first one came."""
+    """What the machine answers: `errors`, a number, and the job that was given out last or when the first one came."""
     return errors | job << 8
 
 

@@ -4,19 +4,24 @@ They are no encoders, only lists of jobs that read nothing but what they wrote b
 codes spread over their range. What the right sums are, `golden.machine.executor` says.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
-from ...golden.machine import image, jobs, parts
+from ...golden.machine import image, jobs
 from ...golden.machine.compiler import assemble
 from ...golden.machine.parts import GELU_SCALES, Norm, Requantizer
 
-__all__ = ["draw", "draw_sentences", "shortest"]
+__all__ = ["STAGES", "Draft", "NoRoom", "draw", "draw_sentences", "shortest"]
+
+#: What adds to the residual behind the embedding.
+STAGES = ("linear", "chain", "feed_forward", "attention")
 
 #: Spread of codes of 8 bits, of codes of 16 bits, and of the products of two weights or activations.
 _NARROW, _WIDE, _PRODUCT = 40.0, 3000.0, 73.0 * 40.0
 
 
-def draw(rng, config, stages=8):
+def draw(rng, config, first=(), stages=8):
     """A program for a machine, with as many stages as its jobs and its memory have room for.
 
     Parameters
@@ -24,26 +29,27 @@ def draw(rng, config, stages=8):
     rng : numpy.random.Generator
         The only source of chance.
     config : MachineConfig
+    first : sequence of str
+        Of `STAGES`: those that are tried first.
     stages : int
-        Most stages behind the embedding, each of which adds something to the residual.
+        Most of them.
 
     Returns
     -------
     Program
     """
-    draft = _Draft(rng, config)
+    draft = Draft(rng, config)
     draft.embed()
-    for _ in range(stages):
-        kinds = [draft.linear, draft.chain, draft.feed_forward, draft.attention]
-        rng.shuffle(kinds)
-        if not any(draft.attempt(kind) for kind in kinds):
+    for at in range(stages):
+        kinds = [*first[at : at + 1], *rng.permutation(STAGES).tolist()]
+        if not any(draft.attempt(getattr(draft, kind)) for kind in kinds):
             break
     return draft.program()
 
 
 def shortest(rng, config):
     """A program that gives the sums of its embeddings, and nothing else."""
-    draft = _Draft(rng, config, few=True)
+    draft = Draft(rng, config, few=True)
     draft.embed(norm=False)
     return draft.program()
 
@@ -68,7 +74,7 @@ def draw_sentences(rng, program):
     return sentences
 
 
-class _Draft:
+class Draft:
     """A program that grows work by work: what is loaded, and the jobs that need it."""
 
     def __init__(self, rng, config, few=False):
@@ -86,12 +92,12 @@ class _Draft:
 
     def attempt(self, stage):
         """Add a stage, unless there is no room for it; whether it was added."""
-        kept = list(self.works), list(self.parts), self.length, self.gelu
+        kept = vars(self) | {"works": [*self.works], "parts": [*self.parts]}
         try:
             stage()
             self.program()
-        except _NoRoom:
-            self.works, self.parts, self.length, self.gelu = kept
+        except NoRoom:
+            vars(self).update(kept)
             return False
         return True
 
@@ -118,7 +124,7 @@ class _Draft:
     def base(self, words, most, least=0):
         """Where so many words begin in a memory, between two of its places."""
         if most - words < least:
-            raise _NoRoom
+            raise NoRoom
         return int(self.rng.integers(least, most - words, endpoint=True))
 
     def requantizer(self, count, spread, wanted, bits=8):
@@ -133,7 +139,7 @@ class _Draft:
         """Load panels for products with `steps` activations, in one job or in two."""
         sizes, lanes = self.sizes, self.sizes.lanes
         if steps > sizes.panels:
-            raise _NoRoom
+            raise NoRoom
         panels = image.panels(self.rng.integers(-127, 128, (outputs, steps)).astype(np.int8), sizes)
         wide = to in ("residual", "gelu")
         wanted = _WIDE / 2 if to == "residual" else self.gelu_spread if to == "gelu" else _NARROW
@@ -260,7 +266,7 @@ class _Draft:
         width = self.multiple(min(self.channels, sizes.channels) // heads)
         outputs = heads * width
         if outputs > sizes.channels:
-            raise _NoRoom
+            raise NoRoom
         half = sizes.bank_b // 2
         queries = self.product(self.weights(outputs, self.channels, "a"), self.input, outputs, "a", wait=True)
         keys = "b", self.base((sizes.groups - 1) * outputs + outputs, half), outputs, outputs
@@ -313,10 +319,15 @@ class _Draft:
 
     # -- the whole -----------------------------------------------------------------------------------------------------
 
-    def program(self):
-        """The program as it is now, with the sums at its end."""
+    def program(self, sums=True):
+        """The program as it is now, with the sums at its end, or without."""
         sizes = self.sizes
-        works = [*self.works, ([], (jobs.Sum(self.channels), jobs.Loop(1), jobs.End()))]
+        *before, (loads, (*work, last)) = self.works
+        if isinstance(last, jobs.Normalize):
+            # Nobody waits for it any more, and a signal would be there still in the next pass.
+            last = replace(last, signal=False)
+        before.append((loads, (*work, last)))
+        works = [*before, ([], (*([jobs.Sum(self.channels), jobs.Loop(1)] if sums else []), jobs.End()))]
         listed, early = [], False
         for index, (loads, work) in enumerate(works):
             listed += [] if early else loads
@@ -325,9 +336,9 @@ class _Draft:
             early = len(loads) + len(following) <= 4 and self.flips()
             listed += [*(following if early else []), *work]
         if len(listed) > sizes.jobs or self.length > self.room:
-            raise _NoRoom
+            raise NoRoom
         return assemble(sizes, listed, self.parts, self.channels, self.vocabulary, self.positions)
 
 
-class _NoRoom(Exception):
+class NoRoom(Exception):
     """The machine has no room for it."""
