@@ -284,4 +284,15 @@ ENTRIES = (
         interval=1,
         small=("lanes=2", "depth=4", "residual=true"),
     ),
+    Entry(
+        name="machine",
+        summary="whole encoders in integers, from token ids to sums of hidden states, behind one memory port",
+        paper="the pieces are those of I-BERT, SmoothQuant, GQA-LUT and VTA; jobs, memories, hardware: our choice",
+        config="machine.core:MachineCoreConfig",
+        component="machine.core:MachineCore",
+        bench="machine.core:core",
+        latency="machine.pass_cycles:latency",
+        interval="machine.pass_cycles:interval",
+        small=("tokens=8", "channels=8", "hidden=8", "panels=16", "jobs=64", "address_bits=10", "id_bits=4"),
+    ),
 )

@@ -17,7 +17,8 @@ from ...hdl.memory_port.sdram.pins import SdramPins
 from ...hdl.memory_port.sdram.timing import ULX3S
 from ..config import param
 from .config import MachineConfig
-from .machine import ERRORS, Engine, in_layout, out_layout
+from .machine import ERRORS, STUCK, Engine, in_layout, out_layout
+from .memory_check import MemoryCheck
 
 __all__ = ["SDRAM_PINS", "MachineCore", "MachineCoreConfig"]
 
@@ -50,6 +51,7 @@ class MachineCoreConfig(MachineConfig):
         "behind the memory port: block RAM, an SDRAM's controller, or nothing, the port itself being ports",
         choices=("block", "sdram", "port"),
     )
+    delay: int = param(0, "cycles by which registers in its pins have the SDRAM's columns come later", low=0, high=3)
     clock: int = param(100, "MHz, for the times of the SDRAM; above 100 its CAS latency is 3", low=40, high=133)
 
     def __post_init__(self):
@@ -76,14 +78,15 @@ class MachineCoreConfig(MachineConfig):
     def i_layout(self):
         """What comes in: `data`, an address, a word for the memory or a token's id; `item`, which of them it is. TOKEN:
         a token's id; SENTENCE: that of a sentence's last token; PASS: that of a pass' last token; QUIET: the same, of a
-        pass that does not tell its counters. ASK: for the state, `data` means nothing."""
+        pass that does not tell its counters. ASK: for the state, `data` means nothing. CHECK: for the CRC-32 of `data`
+        words from the address given last on."""
         return in_layout(self)
 
     @property
     def o_layout(self):
         """A channel's sum over the tokens of a sentence: `value`. With `counter` it is a counter of the pass, or, where
         it was asked for, the state: the errors in the lowest 8 bits, behind them the number of the job that was given
-        out last, or when the first error came. `last` is the last channel, counter, or the state."""
+        out last, or when the first error came; or a CRC-32. `last` is the last channel, counter, or such an answer."""
         return out_layout()
 
     @property
@@ -133,10 +136,13 @@ class MachineCore(wiring.Component):
         Sticky, until reset: bit 0, more tokens than there are places for; 1, a job that is none; 2, a row that is too
         long; 3, GELU without a table; 4, nothing has moved for 65,536 cycles of a pass: items are taken and forgotten
         until reset; 5, words beyond the memory's end.
+    pins : tuple of str
+        Those of the ports that are pins of a chip.
     """
 
     def __init__(self, config):
         self.config = config
+        self.pins = tuple(SDRAM_PINS) if config.memory == "sdram" else ()
         ports = {
             "i": In(stream.Signature(config.i_layout)),
             "o": Out(stream.Signature(config.o_layout)),
@@ -159,10 +165,14 @@ class MachineCore(wiring.Component):
         m = Module()
         config = self.config
         m.submodules.engine = engine = Engine(config)
-        connect(m, flipped(self.i), engine.i)
-        connect(m, engine.o, flipped(self.o))
-        m.d.comb += self.error.eq(engine.error)
-        getattr(self, f"_{config.memory}")(m, engine.memory)
+        m.submodules.check = check = MemoryCheck(config)
+        connect(m, flipped(self.i), check.i)
+        connect(m, check.items, engine.i)
+        connect(m, engine.o, check.results)
+        connect(m, check.o, flipped(self.o))
+        connect(m, engine.memory, check.port)
+        m.d.comb += [self.error.eq(engine.error), check.stuck.eq(engine.error[STUCK])]
+        getattr(self, f"_{config.memory}")(m, check.memory)
         return m
 
     def _block(self, m, port):
@@ -172,7 +182,9 @@ class MachineCore(wiring.Component):
 
     def _sdram(self, m, port):
         config = self.config
-        m.submodules.memory = controller = SdramController(config.timing, config.address_bits, config.word)
+        m.submodules.memory = controller = SdramController(
+            config.timing, config.address_bits, config.word, delay=config.delay
+        )
         connect(m, port, controller.port)
         for name, path in SDRAM_PINS.items():
             pin = controller.pins

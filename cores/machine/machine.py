@@ -25,10 +25,10 @@ from .row_work import work_layout
 from .rows import RowUnit
 from .sequencer import Sequencer
 
-__all__ = ["ERRORS", "Engine", "Item", "in_layout", "out_layout"]
+__all__ = ["ERRORS", "STUCK", "Engine", "Item", "in_layout", "out_layout"]
 
-#: Kinds of errors.
-ERRORS = 6
+#: Kinds of errors, and which one says that a pass stands still for good.
+ERRORS, STUCK = 6, 4
 
 #: Jobs that wait in front of a unit; words of GELU's tables.
 _WAITING, _GELU = 4, 64
@@ -38,7 +38,8 @@ _QUIET = 16
 
 class Item(enum.Enum, shape=3):
     """What comes in: the address of the words that follow; such a word; a token's id; that of a sentence's last token;
-    that of a pass' last token; the same, of a pass whose counters are not told; a question for the state."""
+    that of a pass' last token; the same, of a pass whose counters are not told; a question for the state; one for the
+    CRC-32 of so many words of the memory, which `MemoryCheck` answers and the machine passes over."""
 
     ADDRESS = 0
     WORD = 1
@@ -47,6 +48,7 @@ class Item(enum.Enum, shape=3):
     PASS = 4
     QUIET = 5
     ASK = 6
+    CHECK = 7
 
 
 def in_layout(config):

@@ -1,17 +1,29 @@
 """What a host sends to the machine, and what it gets back."""
 
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
 
 from .jobs import COUNTERS
 
-__all__ = ["ITEMS", "Outcome", "ask", "image", "outcomes", "passes", "result_count", "state"]
+__all__ = ["ERRORS", "ITEMS", "Outcome", "ask", "checks", "crc", "image", "outcomes", "passes", "result_count", "state"]
 
 #: What comes in: the address of the words that follow; such a word; a token's id; that of a sentence's last token; that
-#: of a pass' last token; the same, of a pass that does not tell its counters; a question for errors and job.
-ITEMS = ("address", "word", "token", "sentence", "pass", "quiet", "ask")
-_ADDRESS, _WORD, _TOKEN, _SENTENCE, _PASS, _QUIET, _ASK = range(len(ITEMS))
+#: of a pass' last token; the same, of a pass that does not tell its counters; a question for errors and job; one
+#: for the CRC-32 of as many words of the memory.
+ITEMS = ("address", "word", "token", "sentence", "pass", "quiet", "ask", "check")
+_ADDRESS, _WORD, _TOKEN, _SENTENCE, _PASS, _QUIET, _ASK, _CHECK = range(len(ITEMS))
+
+#: Kinds of errors, the lowest bit first.
+ERRORS = (
+    "more tokens than there are places for",
+    "a job that is none",
+    "a row that is too long",
+    "GELU without a table",
+    "nothing moves any more",
+    "words beyond the memory's end",
+)
 
 
 def image(words, address=0):
@@ -65,6 +77,36 @@ def ask():
 def state(errors, job):
     """What the machine answers: `errors`, a number, and the job that was given out last or when the first one came."""
     return errors | job << 8
+
+
+def checks(blocks):
+    """Fields of the transfers that ask for the CRC-32 of some blocks of the memory.
+
+    Parameters
+    ----------
+    blocks : sequence of (int, int)
+        Address of the first word, and words.
+
+    Returns
+    -------
+    dict of str to ndarray
+        `data`, `item`.
+    """
+    data = np.array(blocks, np.uint64).reshape(-1)
+    return {"data": data, "item": np.tile([_ADDRESS, _CHECK], len(blocks))}
+
+
+def crc(words, word_bits):
+    """What the machine answers for a block of the memory: the CRC-32, that of zlib, of its words' bytes.
+
+    Parameters
+    ----------
+    words : ndarray of uint64
+    word_bits : int
+        A multiple of 8, at most 64; the lowest byte of a word comes first.
+    """
+    columns = np.ascontiguousarray(words, "<u8").view(np.uint8).reshape(len(words), 8)
+    return zlib.crc32(columns[:, : word_bits // 8].tobytes())
 
 
 @dataclass(frozen=True, eq=False)

@@ -59,6 +59,7 @@ async def core(bench):
     script = _Script(bench.config, bench.rng)
     phases = [
         *(script.embeddings(number) for number in range(3)),
+        script.checks(),
         *script.measured(),
         *(script.counted(f"drawn program, {stage}", (stage,)) for stage in drawn.STAGES),
         *filter(None, map(script.error, wrong.WRONG)),
@@ -147,6 +148,19 @@ class _Script:
         program = drawn.shortest(self.rng, self.config)
         parts = [(items, []) for items in self.loading(program)]
         return self.phase(f"embeddings {number}", *parts, *self.passes(Executor(program), 2), reset=number == 1)
+
+    def checks(self):
+        """The CRC-32 of blocks of the memory, of none of its words up to all, and a pass between them."""
+        program = drawn.draw(self.rng, self.config)
+        words, parts = program.words, [(items, []) for items in self.loading(program)]
+        starts = self.rng.integers(0, len(words), 6).tolist()
+        counts = [0, 1, 2, *(int(self.rng.integers(1, len(words) - at + 1)) for at in starts[3:])]
+        blocks = [(min(at, len(words) - count), count) for at, count in zip(starts, counts, strict=True)]
+        for at, count in [*blocks, (0, len(words))]:
+            crc = host.crc(words[at : at + count], self.config.word)
+            parts.append((host.checks([(at, count)]), self.told(crc - (crc >> 31 << 32))))
+            parts += self.passes(Executor(program), 1) if count == 2 else []
+        return self.phase("memory checks", *parts, reset=True)
 
     def measured(self):
         """The sum of what the residual has, in passes of one token: exact cycles."""
