@@ -11,23 +11,28 @@ from dataclasses import dataclass
 import numpy as np
 from amaranth import Cat, Const, Module, Mux, Shape, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ...golden.gqa_lut import fine_root, pwl
 from ...hdl.floating.formats import stage
 from ...hdl.integer.bits import resize
-from ...hdl.integer.leading_one import align_leading_one
+from ...hdl.integer.leading_one import align_counted, count_leading
 from ...hdl.integer.rounding import saturate
-from ...hdl.stream.pipeline import registered
+from ...hdl.stream.credit import CreditQueue
+from ...hdl.stream.pipeline import flowing, registered
 from ..config import Config, param
 from .fine_root import FineRoot
 from .pwl_datapath import PwlDatapath
-from .row_buffer import RowBuffer
+from .row_buffer import FlowingRowBuffer, RowBuffer
 
 __all__ = ["LayernormUnit", "LayernormUnitConfig"]
 
 #: Scale of the table: the leading pair of bits with a one, and six bits.
 _ROOT = 6
+#: Places behind registers that flow: those of the second pass, and four for the queue's own way.
+_PLACES = 14
+#: Bits without sign that the lower of two multipliers takes of a wide operand.
+_LOW = 17
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,9 @@ class LayernormUnit(wiring.Component):
     Parameters
     ----------
     config : LayernormUnitConfig
+    flows : bool
+        Not with 192 entries: registers that never hold, more of them, and queues with room for what is inside. Faster,
+        for 11 cycles more of latency.
 
     Attributes
     ----------
@@ -123,8 +131,8 @@ class LayernormUnit(wiring.Component):
         High after a row that is too long, until reset.
     """
 
-    def __init__(self, config):
-        self.config = config
+    def __init__(self, config, flows=False):
+        self.config, self.flows, self.step = config, flows, flowing if flows else registered
         super().__init__(
             {
                 "i": In(stream.Signature(config.in_layout)),
@@ -137,36 +145,44 @@ class LayernormUnit(wiring.Component):
         m = Module()
         config = self.config
         row = config.row_layout
-        m.submodules.elements = elements = RowBuffer(signed(config.input_bits), row, config.max_length)
+        kind = FlowingRowBuffer if self.flows else RowBuffer
+        m.submodules.elements = elements = kind(signed(config.input_bits), row, config.max_length)
         tag = row.size - row["root"].width
         m.submodules.root = root = (
-            FineRoot(tag) if config.fine else PwlDatapath(config.table, _ROOT, unsigned_codes=True, tag=tag)
+            FineRoot(tag)
+            if config.fine
+            else PwlDatapath(config.table, _ROOT, unsigned_codes=True, tag=tag, flows=self.flows)
         )
-        self._spread(m, self._elements(m, elements.i), root.i)
+        self._spread(m, self._elements(m, elements), root.i)
+        rows = elements.row if self.flows else elements.rows
         m.d.comb += [
-            elements.rows.valid.eq(root.o.valid),
-            root.o.ready.eq(elements.rows.ready),
-            elements.rows.payload.eq(Cat(root.o.payload.tag, root.o.payload.value[: row["root"].width])),
+            rows.valid.eq(root.o.valid),
+            rows.payload.eq(Cat(root.o.payload.tag, root.o.payload.value[: row["root"].width])),
         ]
+        if not self.flows:
+            m.d.comb += root.o.ready.eq(rows.ready)
         self._normalize(m, elements.o)
         return m
 
-    def _elements(self, m, elements):
+    def _elements(self, m, buffer):
         """First pass: elements into the memory, and with their places into what comes out here."""
         config, coming = self.config, self.i.payload
         place, last, taken = Signal(range(config.max_length)), Signal(), Signal()
         full = place == config.max_length - 1
         both = stream.Signature(1).create()
-        element = registered(m, "element", both, element=coming.element, place=place, last=last)
+        elements = buffer.element if self.flows else buffer.i
+        element = self.step(m, "element", both, element=coming.element, place=place, last=last)
         m.d.comb += [
             last.eq(coming.last | full),
-            self.i.ready.eq(elements.ready & both.ready),
+            self.i.ready.eq(buffer.room if self.flows else elements.ready & both.ready),
             taken.eq(self.i.valid & self.i.ready),
             elements.valid.eq(taken),
             elements.payload.element.eq(coming.element),
             elements.payload.last.eq(last),
             both.valid.eq(taken),
         ]
+        if self.flows:
+            m.d.comb += [buffer.begin.eq(taken), buffer.begin_row.eq(taken & last)]
         with m.If(taken):
             m.d.sync += place.eq(Mux(last, 0, place + 1))
             with m.If(full & ~coming.last):
@@ -175,14 +191,13 @@ class LayernormUnit(wiring.Component):
 
     def _spread(self, m, element, codes):
         """Still the first pass: the sum of squared differences, and of each row, its leading one."""
-        config, row = self.config, self.config.row_layout
-        fields = element.payload
+        config, fields = self.config, element.payload
         before = self._running(m, "sum", element, fields.place == 0, fields.element, config.sum_shape)
-        sums = registered(
+        sums = self.step(
             m, "sums", element, element=fields.element, place=fields.place, last=fields.last, before=before
         )
         fields = sums.payload
-        products = registered(
+        products = self.step(
             m,
             "products",
             sums,
@@ -191,7 +206,7 @@ class LayernormUnit(wiring.Component):
             **_fields(fields, "element", "place", "last", "before"),
         )
         fields = products.payload
-        distances = registered(
+        distances = self.step(
             m,
             "distances",
             products,
@@ -202,16 +217,17 @@ class LayernormUnit(wiring.Component):
         fields = distances.payload
         most = config.max_length << (2 * config.input_bits - 2)
         squares = self._running(m, "squares", distances, fields.place == 0, fields.square, unsigned(most.bit_length()))
-        crossed = registered(
+        crossed = self._product(
             m,
             "crossed",
             distances,
-            product=fields.element * fields.distance,
+            fields.distance,
+            fields.element,
             squares=squares,
             **_fields(fields, "place", "last", "sum"),
         )
         fields = crossed.payload
-        increments = registered(
+        increments = self.step(
             m,
             "increments",
             crossed,
@@ -222,7 +238,7 @@ class LayernormUnit(wiring.Component):
         fields = increments.payload
         spread, whole = Signal(config.spread_bits, reset_less=True), Signal(config.spread_bits)
         row_end = stream.Signature(1).create()
-        whole_register = registered(m, "spread", row_end, spread=whole, count=fields.place + 1, sum=fields.sum)
+        whole_register = self.step(m, "spread", row_end, spread=whole, count=fields.place + 1, sum=fields.sum)
         m.d.comb += [
             whole.eq(Mux(fields.place == 0, config.epsilon, spread) + fields.increment),
             row_end.valid.eq(increments.valid & fields.last),
@@ -231,16 +247,37 @@ class LayernormUnit(wiring.Component):
         with m.If(increments.valid & increments.ready):
             m.d.sync += spread.eq(whole)
 
-        fields = whole_register.payload
-        aligned, places = align_leading_one(m, "spread", fields.spread, config.root_code_bits, step=2)
-        tag = Cat(places[: row["places"].width], fields.count[: row["count"].width], fields.sum)
-        normalized = registered(m, "normalized", whole_register, code=aligned, tag=tag)
+        normalized = self._leading(m, whole_register)
         m.d.comb += [
             codes.valid.eq(normalized.valid),
             normalized.ready.eq(codes.ready),
             codes.payload.code.eq(normalized.payload.code),
             codes.payload.tag.eq(normalized.payload.tag),
         ]
+
+    def _leading(self, m, spread):
+        """The bits of a row's spread from its leading pair on, and where that is; a register between if it flows."""
+        row, bits = self.config.row_layout, self.config.root_code_bits
+        padded, zeros = count_leading(m, "spread", spread.payload.spread, bits, step=2)
+        if self.flows:
+            known = _fields(spread.payload, "count", "sum")
+            spread = flowing(m, "counted_spread", spread, padded=padded, zeros=zeros, **known)
+            padded, zeros = spread.payload.padded, spread.payload.zeros
+        aligned, places = align_counted(m, "spread", padded, zeros, bits, step=2)
+        fields = spread.payload
+        tag = Cat(places[: row["places"].width], fields.count[: row["count"].width], fields.sum)
+        return self.step(m, "normalized", spread, code=aligned, tag=tag)
+
+    def _product(self, m, name, source, wide, factor, **values):
+        """A product behind a register, with what goes along; where it flows, two halves, added behind one more."""
+        if not self.flows or len(wide) <= _LOW:
+            return self.step(m, name, source, product=wide * factor, **values)
+        halves = flowing(
+            m, f"{name}_halves", source, low=wide[:_LOW] * factor, high=wide[_LOW:].as_signed() * factor, **values
+        )
+        fields = halves.payload
+        product = (fields.low + (fields.high << _LOW))[: len(wide) + len(factor)].as_signed()
+        return flowing(m, name, halves, product=product, **_fields(fields, *values))
 
     def _running(self, m, name, source, first, value, shape):
         """Sum of the values of a row before the one that `source` shows."""
@@ -253,8 +290,9 @@ class LayernormUnit(wiring.Component):
 
     def _normalize(self, m, elements):
         """Second pass: deviations from the mean over the standard deviation."""
-        row, config = elements.payload.row, self.config
-        operands = registered(
+        out, elements = self._out(m, elements)
+        row = elements.payload.row
+        operands = self.step(
             m,
             "operands",
             elements,
@@ -263,7 +301,7 @@ class LayernormUnit(wiring.Component):
             **_fields(row, "places", "count", "sum", "root"),
         )
         fields = operands.payload
-        counted = registered(
+        counted = self.step(
             m,
             "counted",
             operands,
@@ -271,17 +309,44 @@ class LayernormUnit(wiring.Component):
             **_fields(fields, "places", "sum", "root", "last"),
         )
         fields = counted.payload
-        deviation = registered(
+        deviation = self.step(
             m,
             "deviation",
             counted,
-            deviation=(fields.counted - fields.sum)[: config.sum_shape.width + 1].as_signed(),
+            deviation=(fields.counted - fields.sum)[: self.config.sum_shape.width + 1].as_signed(),
             **_fields(fields, "places", "root", "last"),
         )
         fields = deviation.payload
-        product = registered(
-            m, "product", deviation, product=fields.deviation * fields.root, **_fields(fields, "places", "last")
+        product = self._product(
+            m, "product", deviation, fields.deviation, fields.root, **_fields(fields, "places", "last")
         )
+        output = self._rounded(m, product)
+        m.d.comb += [
+            out.valid.eq(output.valid),
+            out.payload.element.eq(output.payload.element),
+            out.payload.last.eq(output.payload.last),
+        ]
+        if not self.flows:
+            m.d.comb += output.ready.eq(self.o.ready)
+
+    def _out(self, m, elements):
+        """Where the second pass ends, and what enters it: where it flows, as many elements as a queue has room for."""
+        if not self.flows:
+            return self.o, elements
+        m.submodules.out = out = CreditQueue(self.config.out_layout, _PLACES)
+        connect(m, out.o, flipped(self.o))
+        entering = stream.Signature(elements.payload.shape()).create(path=("entering",))
+        m.d.comb += [
+            entering.payload.eq(elements.payload),
+            entering.valid.eq(elements.valid & out.room),
+            elements.ready.eq(out.room),
+            out.begin.eq(entering.valid),
+        ]
+        return out, entering
+
+    def _rounded(self, m, product):
+        """Quotients on the output's scale."""
+        config, last = self.config, product.payload.last
         # One bit below the last one, for the half.
         drop = config.root_fraction - config.out_shift - 1
         shifted = product.payload.product
@@ -289,17 +354,13 @@ class LayernormUnit(wiring.Component):
         for index, bit in enumerate(product.payload.places):
             value = Mux(bit, shifted.shift_right(1 << index), shifted)
             shifted = stage(m, f"product_by_{1 << index}", None, value=value).value
-        shifted = registered(m, "shifted", product, value=shifted, last=product.payload.last)
+        shifted = self.step(m, "shifted", product, value=shifted, last=last)
         rounded = stage(m, "rounded", None, value=(shifted.payload.value + 1).shift_right(1)).value
-        output = registered(
-            m, "output", shifted, element=saturate(rounded, signed(config.output_bits)), last=shifted.payload.last
-        )
-        m.d.comb += [
-            self.o.valid.eq(output.valid),
-            output.ready.eq(self.o.ready),
-            self.o.payload.element.eq(output.payload.element),
-            self.o.payload.last.eq(output.payload.last),
-        ]
+        if self.flows:
+            shifted = flowing(m, "added", shifted, value=rounded, last=shifted.payload.last)
+            rounded = shifted.payload.value
+        element = saturate(rounded, signed(config.output_bits))
+        return self.step(m, "output", shifted, element=element, last=shifted.payload.last)
 
 
 def _fields(payload, *names):

@@ -2,10 +2,14 @@
 
 Each step ends in a register that holds when the next one does. The comparison and the selection share a cycle, so the
 table is looked at in the one cycle in which a code is taken, and may change in the next one.
+
+Where the registers flow, none of them ever holds, comparison and selection have a cycle each, and so have the output's
+shift and its rounding: faster, and for who has room for all that is inside.
 """
 
 import functools
 import operator
+from types import SimpleNamespace
 
 from amaranth import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
@@ -13,8 +17,8 @@ from amaranth.lib.wiring import In, Out
 
 from ...hdl.floating.formats import stage
 from ...hdl.integer.bits import resize
-from ...hdl.integer.rounding import round_shift_saturate
-from ...hdl.stream.pipeline import registered
+from ...hdl.integer.rounding import round_saturate, shift_noting
+from ...hdl.stream.pipeline import flowing, registered
 
 __all__ = ["PwlDatapath", "select"]
 
@@ -46,6 +50,11 @@ def select(m, name, passed, rows):
     return functools.reduce(operator.or_, gated)
 
 
+def _fields(payload, *names):
+    """Fields of a payload by name."""
+    return {name: payload[name] for name in names}
+
+
 def _offset(code):
     """Unsigned bits in the order of a code: a comparison of those is a carry, one with signs is more."""
     return Cat(code[:-1], ~code[-1]) if code.shape().signed else code
@@ -54,7 +63,9 @@ def _offset(code):
 class PwlDatapath(wiring.Component):
     """Piecewise-linear function of a stream of codes, with tags that go along.
 
-    Latency 3 cycles, one more with an output scale; one code per cycle. `o.ready` has a path to `i.ready`.
+    Latency 3 cycles, one more with an output scale; one code per cycle. `o.ready` has a path to `i.ready`. Where it
+    flows, latency 4 cycles, two more with an output scale; `i.ready` is always high, `o.ready` has no effect, and the
+    table must hold while `busy`.
 
     Parameters
     ----------
@@ -76,6 +87,8 @@ class PwlDatapath(wiring.Component):
         Of the output; None gives the sum itself, exact.
     tag : int
         Bits that go along.
+    flows : bool
+        Whether the registers never hold.
 
     Attributes
     ----------
@@ -106,7 +119,9 @@ class PwlDatapath(wiring.Component):
         left=0,
         out=None,
         tag=0,
+        flows=False,
     ):
+        self.flows, self.step = flows, flowing if flows else registered
         self.table, self.s, self.width, self.shift_bits, self.left = table, s, width, shift, left
         self.negate, self.out, self.entries = negate, out, entries if table is None else len(table.slopes)
         self.code = unsigned(width) if unsigned_codes else signed(width)
@@ -144,54 +159,88 @@ class PwlDatapath(wiring.Component):
             )
             scale = Const(self.s, max(1, self.s.bit_length()))
         passed = stage(m, "passed", None, **{f"threshold_{n}": beyond for n, beyond in enumerate(passed)})
-        rows = [Cat(slope, intercept) for slope, intercept in zip(slopes, intercepts, strict=True)]
-        row = select(m, "select", list(vars(passed).values()), rows)
-        if self.table is None:
-            row = row & self.known.replicate(2 * width)
         factor = Signal(self.factor)
         m.d.comb += factor.eq(-code if self.negate else code)
-
-        chosen = registered(
+        codes = self._compared(m, Cat(vars(passed).values()), factor)
+        rows = [Cat(slope, intercept) for slope, intercept in zip(slopes, intercepts, strict=True)]
+        row = select(m, "select", list(codes.passed), rows)
+        if self.table is None:
+            row = row & self.known.replicate(2 * width)
+        chosen = self.step(
             m,
             "chosen",
-            self.i,
+            codes.stream,
             slope=row[:width].as_signed(),
             intercept=row[width:].as_signed(),
-            factor=factor,
-            tag=self.i.payload.tag,
+            factor=codes.factor,
+            tag=codes.tag,
         )
-        product = registered(
+        total = self._sum(m, codes.busy, chosen, scale)
+        last = self._rounded(m, total)
+        m.d.comb += [
+            self.o.valid.eq(last.valid),
+            last.ready.eq(self.o.ready),
+            self.o.payload.value.eq(last.payload.value),
+            self.o.payload.tag.eq(last.payload.tag),
+        ]
+        return m
+
+    def _compared(self, m, passed, factor):
+        """Codes, and which thresholds they pass, for the selection: of the same cycle, or through a register."""
+        tag = self.i.payload.tag
+        if not self.flows:
+            return SimpleNamespace(stream=self.i, passed=passed, factor=factor, tag=tag, busy=0)
+        compared = flowing(m, "compared", self.i, passed=passed, factor=factor, tag=tag)
+        fields = compared.payload
+        return SimpleNamespace(stream=compared, busy=compared.valid, **_fields(fields, "passed", "factor", "tag"))
+
+    def _sum(self, m, before, chosen, scale):
+        """The product and the shifted intercept, added."""
+        intercept = chosen.payload.intercept
+        # The shift goes on while the product is made, or only when the product is there, which takes fewer registers.
+        if self.flows:
+            intercept = self._shifted(m, intercept, scale)
+        product = self.step(
             m,
             "product",
             chosen,
             product=chosen.payload.slope * chosen.payload.factor,
-            intercept=chosen.payload.intercept,
+            intercept=intercept,
             tag=chosen.payload.tag,
         )
-        shifted = Value.cast(product.payload.intercept)
-        for place, bit in enumerate(scale):
-            moved = Mux(bit, Cat(Const(0, 1 << place), shifted).as_signed(), shifted)
-            shifted = stage(m, f"intercept_by_{1 << place}", None, moved=moved).moved
-        total = registered(
+        intercept = product.payload.intercept
+        if not self.flows:
+            intercept = self._shifted(m, intercept, scale)
+        total = self.step(
             m,
             "total",
             product,
-            total=resize(product.payload.product + shifted, self.sum.width),
+            value=resize(product.payload.product + intercept, self.sum.width),
             tag=product.payload.tag,
         )
-        m.d.comb += self.busy.eq(chosen.valid | product.valid | total.valid)
-        last = total
-        value = total.payload.total
-        if self.out is not None:
-            left = self.left if self.table is None else max(0, -self.shift_bits)
-            shift = self.shift if self.table is None else Const(self.shift_bits + left)
-            value = round_shift_saturate(m, "output", value, shift, left, self.out)
-            last = registered(m, "rounded", total, value=value, tag=total.payload.tag)
-            value = last.payload.value
-        m.d.comb += [
-            self.o.valid.eq(last.valid),
-            last.ready.eq(self.o.ready),
-            self.o.payload.value.eq(value),
-            self.o.payload.tag.eq(last.payload.tag),
-        ]
-        return m
+        m.d.comb += self.busy.eq(before | chosen.valid | product.valid | total.valid)
+        return total
+
+    def _shifted(self, m, intercept, scale):
+        shifted = Value.cast(intercept)
+        for place, bit in enumerate(scale):
+            moved = Mux(bit, Cat(Const(0, 1 << place), shifted).as_signed(), shifted)
+            shifted = stage(m, f"intercept_by_{1 << place}", None, moved=moved).moved
+        return shifted
+
+    def _rounded(self, m, total):
+        """The sum on the output's scale, if there is one."""
+        if self.out is None:
+            return total
+        left = self.left if self.table is None else max(0, -self.shift_bits)
+        shift = self.shift if self.table is None else Const(self.shift_bits + left)
+        # One bit below the last one, for the half.
+        halves = Cat(Const(0, left + 1), total.payload.value).as_signed()
+        moved, beyond = shift_noting(m, "output", halves, shift, self.out.width + (not self.out.signed))
+        sign, tag, source = total.payload.value[-1], total.payload.tag, total
+        if self.flows:
+            source = flowing(m, "moved", total, moved=moved.as_signed(), beyond=beyond, sign=sign, tag=tag)
+            fields = source.payload
+            moved, beyond, sign, tag = fields.moved, fields.beyond, fields.sign, fields.tag
+        value = round_saturate(m, "output", moved, beyond, sign, self.out)
+        return self.step(m, "rounded", source, value=value, tag=tag)

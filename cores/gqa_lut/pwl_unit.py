@@ -22,6 +22,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from ...golden.gqa_lut import pwl as golden
 from ...golden.gqa_lut import pwl_unit
 from ...golden.gqa_lut.pwl_functions import FUNCTIONS
+from ...hdl.stream.credit import CreditQueue
 from ...hdl.stream.stages import SkidBuffer
 from ..config import Config, param, to_text
 from .pwl_datapath import PwlDatapath
@@ -29,6 +30,9 @@ from .pwl_float import PwlFloat
 from .pwl_ranges import largest_range, scaled
 
 __all__ = ["KINDS", "PwlUnit", "PwlUnitConfig"]
+
+#: Places behind registers that flow: those of the registers, and four for the queue's own way.
+_PLACES = 10
 
 #: Kind: bits of a number.
 KINDS = {"int8": 8, "int16": 16, "rom": 8, "int32": 32, "fp32": 32}
@@ -163,6 +167,9 @@ class PwlUnit(wiring.Component):
     Parameters
     ----------
     config : PwlUnitConfig
+    flows : bool
+        Only of integer units with a loaded table: registers that never hold, and a queue with room for what is inside.
+        Latency 8 cycles; faster, above all with 16 bits.
 
     Attributes
     ----------
@@ -178,8 +185,8 @@ class PwlUnit(wiring.Component):
         until reset. Only with a loaded table or a wide input.
     """
 
-    def __init__(self, config):
-        self.config = config
+    def __init__(self, config, flows=False):
+        self.config, self.flows = config, flows
         ports = {"error": Out(1)} if config.loaded or config.wide else {}
         super().__init__(
             {"i": In(stream.Signature(config.in_layout)), "o": Out(stream.Signature(config.out_layout)), **ports}
@@ -227,12 +234,15 @@ class PwlUnit(wiring.Component):
             left=config.left,
             out=None if config.wide else config.out_shape,
             tag=tag,
+            flows=self.flows,
         )
-        m.d.comb += [
-            self.o.valid.eq(datapath.o.valid),
-            datapath.o.ready.eq(self.o.ready),
-            self.o.payload.data.eq(datapath.o.payload.value),
-        ]
+        link = self._queue(m, datapath) if self.flows else datapath.i
+        if not self.flows:
+            m.d.comb += [
+                self.o.valid.eq(datapath.o.valid),
+                datapath.o.ready.eq(self.o.ready),
+                self.o.payload.data.eq(datapath.o.payload.value),
+            ]
         if not config.loaded:
             m.d.comb += [datapath.i.valid.eq(codes.valid), codes.ready.eq(datapath.i.ready)]
         if config.wide:
@@ -249,7 +259,7 @@ class PwlUnit(wiring.Component):
         if config.loaded:
             word, half = codes.payload.data.as_unsigned(), config.width // 2
             legal = (word[:half] < config.width) & (word[half:] < 2 * config.width)
-            table, last, known = self._loaded(m, codes, datapath.i, datapath.busy, legal)
+            table, last, known = self._loaded(m, codes, link, datapath.busy, legal)
             scale, shift = Signal.like(datapath.scale, reset_less=True), Signal.like(datapath.shift, reset_less=True)
             with m.If(last):
                 m.d.sync += [scale.eq(word[:half]), shift.eq(word[half:])]
@@ -260,6 +270,21 @@ class PwlUnit(wiring.Component):
                 datapath.scale.eq(scale),
                 datapath.shift.eq(shift),
             ]
+
+    def _queue(self, m, datapath):
+        """Where registers flow: results into a queue; valid and ready of the codes that have room there."""
+        m.submodules.results = results = CreditQueue(self.config.out_layout, _PLACES)
+        link = stream.Signature(self.config.in_layout).create()
+        begins = link.valid & link.ready
+        m.d.comb += [
+            link.ready.eq(results.room),
+            results.begin.eq(begins),
+            datapath.i.valid.eq(begins),
+            results.valid.eq(datapath.o.valid),
+            results.payload.data.eq(datapath.o.payload.value),
+        ]
+        connect(m, results.o, flipped(self.o))
+        return link
 
     def _float(self, m, codes):
         config = self.config

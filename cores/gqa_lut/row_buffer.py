@@ -10,9 +10,13 @@ from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ...golden.gqa_lut.row_cycles import ROWS, SPARE
+from ...hdl.stream.credit import CreditQueue
 from ...hdl.stream.stages import Stage
 
-__all__ = ["RowBuffer"]
+__all__ = ["FlowingRowBuffer", "RowBuffer"]
+
+#: Of a row buffer that registers flow into: words beyond the longest row, for more of them; rows on their way.
+_SPARE, _ROWS = 32, 8
 
 
 class RowBuffer(wiring.Component):
@@ -69,5 +73,63 @@ class RowBuffer(wiring.Component):
             self.o.payload.row.eq(source.payload),
             elements.r_en.eq(taken),
             source.ready.eq(taken & first.last),
+        ]
+        return m
+
+
+class FlowingRowBuffer(wiring.Component):
+    """`RowBuffer` behind registers that never hold: who begins an element or a row's value has a place for it here.
+
+    Parameters
+    ----------
+    element, row : Layout
+        Shapes of an element and of a row's value.
+    length : int
+        Of the longest row.
+
+    Attributes
+    ----------
+    room : out 1
+        An element and a row's value may begin in this cycle; from registers.
+    begin, begin_row : in 1
+        One does.
+    element : in
+        `valid`; `payload` with `element` and `last`, as they come out of the registers.
+    row : in
+        `valid`; `payload`, one for each row.
+    o : out stream
+        As of `RowBuffer`.
+    """
+
+    def __init__(self, element, row, length):
+        self.length = length
+        self._element = data.StructLayout({"element": element, "last": 1})
+        self._row = row
+        super().__init__(
+            {
+                "room": Out(1),
+                "begin": In(1),
+                "begin_row": In(1),
+                "element": In(data.StructLayout({"valid": 1, "payload": self._element})),
+                "row": In(data.StructLayout({"valid": 1, "payload": row})),
+                "o": Out(stream.Signature(data.StructLayout({"element": element, "row": row, "last": 1}))),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.elements = elements = CreditQueue(self._element, self.length + _SPARE)
+        m.submodules.rows = rows = CreditQueue(self._row, _ROWS)
+        for queue, source, begin in ((elements, self.element, self.begin), (rows, self.row, self.begin_row)):
+            m.d.comb += [queue.begin.eq(begin), queue.valid.eq(source.valid), queue.payload.eq(source.payload)]
+        first, taken = elements.o.payload, self.o.valid & self.o.ready
+        m.d.comb += [
+            self.room.eq(elements.room & rows.room),
+            self.o.valid.eq(elements.o.valid & rows.o.valid),
+            self.o.payload.element.eq(first.element),
+            self.o.payload.last.eq(first.last),
+            self.o.payload.row.eq(rows.o.payload),
+            elements.o.ready.eq(taken),
+            rows.o.ready.eq(taken & first.last),
         ]
         return m

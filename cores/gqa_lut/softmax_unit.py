@@ -10,17 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 from amaranth import Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ...golden.gqa_lut import pwl
 from ...hdl.floating.formats import stage
 from ...hdl.integer.bits import resize
-from ...hdl.integer.leading_one import align_leading_one
+from ...hdl.integer.leading_one import align_counted, count_leading
 from ...hdl.integer.rounding import saturate
-from ...hdl.stream.pipeline import registered
+from ...hdl.stream.credit import CreditQueue
+from ...hdl.stream.pipeline import flowing, registered
 from ..config import Config, param
 from .pwl_datapath import PwlDatapath
-from .row_buffer import RowBuffer
+from .row_buffer import FlowingRowBuffer, RowBuffer
 
 __all__ = ["SoftmaxUnit", "SoftmaxUnitConfig", "sum_width"]
 
@@ -28,6 +29,8 @@ __all__ = ["SoftmaxUnit", "SoftmaxUnitConfig", "sum_width"]
 _EXPONENTIAL = 8
 #: Scale of the reciprocal's table: the sum's leading one and seven bits.
 _RECIPROCAL = 7
+#: Places behind registers that flow: those of the third pass, and four for the queue's own way.
+_PLACES = 8
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,8 @@ class SoftmaxUnit(wiring.Component):
     Parameters
     ----------
     config : SoftmaxUnitConfig
+    flows : bool
+        Registers that never hold, and queues with room for what is inside: faster, for 13 cycles more of latency.
 
     Attributes
     ----------
@@ -87,8 +92,8 @@ class SoftmaxUnit(wiring.Component):
         High after a row that is too long, until reset.
     """
 
-    def __init__(self, config):
-        self.config = config
+    def __init__(self, config, flows=False):
+        self.config, self.flows, self.step = config, flows, flowing if flows else registered
         super().__init__(
             {
                 "i": In(stream.Signature(config.in_layout)),
@@ -103,8 +108,9 @@ class SoftmaxUnit(wiring.Component):
         exponential, reciprocal = config.tables
         sums = data.StructLayout({"reciprocal": _bits(reciprocal), "places": _places(config)})
         logit = data.StructLayout({"logit": signed(8), **({"masked": 1} if config.mask else {})})
-        m.submodules.logits = logits = RowBuffer(logit, signed(8), config.max_length)
-        m.submodules.exponentials = exponentials = RowBuffer(8, sums, config.max_length)
+        kind = FlowingRowBuffer if self.flows else RowBuffer
+        m.submodules.logits = logits = kind(logit, signed(8), config.max_length)
+        m.submodules.exponentials = exponentials = kind(8, sums, config.max_length)
         m.submodules.exp = exp = PwlDatapath(
             exponential,
             config.scale,
@@ -113,20 +119,22 @@ class SoftmaxUnit(wiring.Component):
             shift=exponential.fraction_bits + config.scale - _EXPONENTIAL,
             out=unsigned(8),
             tag=2,
+            flows=self.flows,
         )
         m.submodules.reciprocal = inverse = PwlDatapath(
-            reciprocal, _RECIPROCAL, unsigned_codes=True, tag=_places(config)
+            reciprocal, _RECIPROCAL, unsigned_codes=True, tag=_places(config), flows=self.flows
         )
         self._maximum(m, logits)
-        self._distances(m, logits.o, exp.i)
-        self._sums(m, exp.o, exponentials.i, inverse.i)
-        rows = exponentials.rows
+        self._distances(m, self._admitted(m, logits.o, exponentials), exp.i)
+        self._sums(m, exp.o, exponentials, inverse.i)
+        rows = exponentials.row if self.flows else exponentials.rows
         m.d.comb += [
             rows.valid.eq(inverse.o.valid),
-            inverse.o.ready.eq(rows.ready),
             rows.payload.reciprocal.eq(inverse.o.payload.value),
             rows.payload.places.eq(inverse.o.payload.tag),
         ]
+        if not self.flows:
+            m.d.comb += inverse.o.ready.eq(rows.ready)
         self._products(m, exponentials.o, reciprocal.fraction_bits + _RECIPROCAL)
         return m
 
@@ -139,27 +147,44 @@ class SoftmaxUnit(wiring.Component):
         logit = stage(m, "counted", None, logit=Mux(masked, -128, coming.logit)).logit.as_signed()
         largest = stage(m, "largest", None, top=Mux((place == 0) | (logit > top), logit, top)).top.as_signed()
         taken, last = Signal(), Signal()
+        elements, rows = (logits.element, logits.row) if self.flows else (logits.i, logits.rows)
         m.d.comb += [
             last.eq(coming.last | full),
-            self.i.ready.eq(logits.i.ready & logits.rows.ready),
+            self.i.ready.eq(logits.room if self.flows else elements.ready & rows.ready),
             taken.eq(self.i.valid & self.i.ready),
-            logits.i.valid.eq(taken),
-            logits.i.payload.element.logit.eq(coming.logit),
-            logits.i.payload.last.eq(last),
-            logits.rows.valid.eq(taken & last),
-            logits.rows.payload.eq(largest),
+            elements.valid.eq(taken),
+            elements.payload.element.logit.eq(coming.logit),
+            elements.payload.last.eq(last),
+            rows.valid.eq(taken & last),
+            rows.payload.eq(largest),
         ]
+        if self.flows:
+            m.d.comb += [logits.begin.eq(taken), logits.begin_row.eq(taken & last)]
         if self.config.mask:
-            m.d.comb += logits.i.payload.element.masked.eq(masked)
+            m.d.comb += elements.payload.element.masked.eq(masked)
         with m.If(taken):
             m.d.sync += [top.eq(largest), place.eq(Mux(last, 0, place + 1))]
             with m.If(full & ~coming.last):
                 m.d.sync += self.error.eq(1)
 
+    def _admitted(self, m, logits, exponentials):
+        """Logits for the second pass: where it flows, only while there is room behind it."""
+        if not self.flows:
+            return logits
+        admitted = stream.Signature(logits.payload.shape()).create(path=("admitted",))
+        m.d.comb += [
+            admitted.payload.eq(logits.payload),
+            admitted.valid.eq(logits.valid & exponentials.room),
+            logits.ready.eq(exponentials.room),
+            exponentials.begin.eq(admitted.valid),
+            exponentials.begin_row.eq(admitted.valid & logits.payload.last),
+        ]
+        return admitted
+
     def _distances(self, m, logits, codes):
         """Second pass: distances from the maximum to the table of exp; of logits that are taken out, anything."""
         element = logits.payload.element
-        distance = registered(
+        distance = self.step(
             m,
             "distance",
             logits,
@@ -173,26 +198,23 @@ class SoftmaxUnit(wiring.Component):
             codes.payload.tag.eq(distance.payload.tag),
         ]
 
-    def _sums(self, m, results, elements, codes):
+    def _sums(self, m, results, exponentials, codes):
         """Still the second pass: keep the exponentials, add them up, give the sum to the table of 1/x."""
+        elements = exponentials.element if self.flows else exponentials.i
         masked, last = results.payload.tag
         exponential = stage(m, "kept", None, value=results.payload.value & ~masked.replicate(8)).value
         total, begins = Signal(sum_width(self.config), reset_less=True), Signal(init=1)
         whole = stage(m, "whole", None, total=(Mux(begins, 0, total) + exponential)[: len(total)]).total
         whole_row = stream.Signature(1).create()
-        whole_register = registered(m, "sum", whole_row, total=whole)
-        aligned, position = align_leading_one(m, "sum", whole_register.payload.total, _RECIPROCAL + 1)
-        # A sum of any logits has 255 in it; of none, the product with the reciprocal is 0.
-        places = (position - _RECIPROCAL)[: _places(self.config)].as_unsigned()
-        normalized = registered(m, "normalized", whole_register, code=aligned, tag=places)
-        taken = Signal()
+        normalized = self._leading(m, self.step(m, "sum", whole_row, total=whole))
+        taken, room = Signal(), Const(1, 1) if self.flows else elements.ready
         m.d.comb += [
-            taken.eq(results.valid & elements.ready & (~last | whole_row.ready)),
-            results.ready.eq(elements.ready & (~last | whole_row.ready)),
+            taken.eq(results.valid & room & (~last | whole_row.ready)),
+            results.ready.eq(room & (~last | whole_row.ready)),
             elements.valid.eq(taken),
             elements.payload.element.eq(exponential),
             elements.payload.last.eq(last),
-            whole_row.valid.eq(results.valid & elements.ready & last),
+            whole_row.valid.eq(results.valid & room & last),
             codes.valid.eq(normalized.valid),
             normalized.ready.eq(codes.ready),
             codes.payload.code.eq(normalized.payload.code),
@@ -201,10 +223,23 @@ class SoftmaxUnit(wiring.Component):
         with m.If(taken):
             m.d.sync += [total.eq(whole), begins.eq(last)]
 
+    def _leading(self, m, whole):
+        """The bits of a row's sum from its leading one on, and where that is; with a register between if it flows."""
+        width = _RECIPROCAL + 1
+        padded, zeros = count_leading(m, "sum", whole.payload.total, width)
+        if self.flows:
+            whole = flowing(m, "counted_sum", whole, padded=padded, zeros=zeros)
+            padded, zeros = whole.payload.padded, whole.payload.zeros
+        aligned, position = align_counted(m, "sum", padded, zeros, width)
+        # A sum of any logits has 255 in it; of none, the product with the reciprocal is 0.
+        places = (position - _RECIPROCAL)[: _places(self.config)].as_unsigned()
+        return self.step(m, "normalized", whole, code=aligned, tag=places)
+
     def _products(self, m, elements, fraction):
         """Third pass: exponentials times the sum's reciprocal."""
+        out, elements = self._out(m, elements)
         row, bits = elements.payload.row, self.config.out_bits
-        operands = registered(
+        operands = self.step(
             m,
             "operands",
             elements,
@@ -214,7 +249,7 @@ class SoftmaxUnit(wiring.Component):
             last=elements.payload.last,
         )
         fields = operands.payload
-        product = registered(
+        product = self.step(
             m,
             "product",
             operands,
@@ -226,17 +261,33 @@ class SoftmaxUnit(wiring.Component):
         shifted = product.payload.product[fraction + _RECIPROCAL - bits - 1 :]
         for index, bit in enumerate(product.payload.places):
             shifted = stage(m, f"product_by_{1 << index}", None, value=Mux(bit, shifted[1 << index :], shifted)).value
-        shifted = registered(m, "shifted", product, value=shifted, last=product.payload.last)
+        shifted = self.step(m, "shifted", product, value=shifted, last=product.payload.last)
         rounded = (shifted.payload.value + 1)[1:]
-        output = registered(
+        output = self.step(
             m, "output", shifted, probability=saturate(rounded, unsigned(bits)), last=shifted.payload.last
         )
         m.d.comb += [
-            self.o.valid.eq(output.valid),
-            output.ready.eq(self.o.ready),
-            self.o.payload.probability.eq(resize(output.payload.probability, bits)),
-            self.o.payload.last.eq(output.payload.last),
+            out.valid.eq(output.valid),
+            out.payload.probability.eq(resize(output.payload.probability, bits)),
+            out.payload.last.eq(output.payload.last),
         ]
+        if not self.flows:
+            m.d.comb += output.ready.eq(self.o.ready)
+
+    def _out(self, m, elements):
+        """Where the third pass ends, and what enters it: where it flows, as many elements as a queue has room for."""
+        if not self.flows:
+            return self.o, elements
+        m.submodules.out = out = CreditQueue(self.config.out_layout, _PLACES)
+        connect(m, out.o, flipped(self.o))
+        entering = stream.Signature(elements.payload.shape()).create(path=("entering",))
+        m.d.comb += [
+            entering.payload.eq(elements.payload),
+            entering.valid.eq(elements.valid & out.room),
+            elements.ready.eq(out.room),
+            out.begin.eq(entering.valid),
+        ]
+        return out, entering
 
 
 def _bits(table):

@@ -17,7 +17,7 @@ class Counters(wiring.Component):
     running : in 1
         A pass is under way.
     events : in
-        For each of `golden.machine.jobs.COUNTERS`, whether it counts in this cycle.
+        For each of `golden.machine.jobs.COUNTERS`, whether it counts in this cycle, but for the last one of a pass.
     ended : in 1
         The pass is done: nothing counts any more, and the counters go out.
     quiet : in 1
@@ -50,6 +50,9 @@ class Counters(wiring.Component):
         taken = self.o.valid & self.o.ready
         m.d.comb += [self.o.valid.eq(self.ended & ~self.quiet), self.last.eq(place == len(COUNTERS) - 1)]
         m.d.comb += self.told.eq((taken & self.last) | (self.ended & self.quiet))
+        # A cycle later, so that a counter is not at the end of a unit's path.
+        events = Signal(len(COUNTERS))
+        m.d.sync += events.eq(self.events & self.running.replicate(len(COUNTERS)))
         with m.Switch(place):
             for index, counter in enumerate(counters):
                 with m.Case(index):
@@ -58,6 +61,6 @@ class Counters(wiring.Component):
             m.d.sync += place.eq(Mux(self.last, 0, place + 1))
         with m.If(self.told):
             m.d.sync += [counter.eq(0) for counter in counters]
-        with m.Elif(self.running & ~self.ended):
-            m.d.sync += [counter.eq(counter + event) for counter, event in zip(counters, self.events, strict=True)]
+        with m.Elif(~self.ended):
+            m.d.sync += [counter.eq(counter + event) for counter, event in zip(counters, events, strict=True)]
         return m

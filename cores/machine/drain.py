@@ -6,16 +6,19 @@ from amaranth.lib.wiring import In, Out
 
 from ...golden.machine import jobs
 from ...golden.machine.parts import WIDE
+from ...golden.machine.requantizer import LATENCY
 from ...hdl.integer.rounding import saturate
+from ...hdl.stream.credit import CreditQueue
+from ...hdl.stream.pipeline import delayed, registered
 from ..gqa_lut.pwl_unit import PwlUnit
-from .requantizer import Requantizer
+from .requantizer import FlowingRequantizer, Requantizer
 
 __all__ = ["Destination", "Drain", "code_layout", "write_layout"]
 
-# Results between the array and the memories: 8 in the requantizer, and what waits in front of and behind it.
-_INSIDE = 16
-# Words of GELU on their way, of `lanes` codes each.
-_GELU = 4
+# Cycles of a word of results in the requantizer; in front of the last two of them its residual is read.
+_STEPS, _READ = LATENCY - 1, LATENCY - 4
+# Words of GELU in the requantizer and behind it; on their way through GELU, of `lanes` codes each.
+_WAITING, _GELU = 16, 4
 
 
 class Destination(enum.Enum, shape=3):
@@ -42,6 +45,9 @@ def code_layout():
 class Drain(wiring.Component):
     """Results of jobs to where they belong, in their order.
 
+    Between the array and the memories nothing holds, but words of GELU, which have room in a queue before they enter.
+    So that the order is kept, other words enter when all of these have been written.
+
     Parameters
     ----------
     config : MachineConfig
@@ -56,14 +62,15 @@ class Drain(wiring.Component):
         Tables, in the order in which they are needed.
     gelu : in stream
         Words of GELU's table; only while there are no results of jobs before.
-    read : out 1
-        Read the residual at `place`.
     place : out
+        Of the residual; from a register.
     residual : in, codes of all lanes
-        What was read, from the next cycle on.
-    o : out stream of `write_layout`
+        What is there, in the next cycle; of use where results go to the residual.
+    valid : out 1
+    o : out of `write_layout`
+        A word, from registers.
     done, signal : out 1
-        The last result of a job is written in this cycle; its job gives a signal.
+        It is the last one of a job; its job gives a signal.
     error : out 1
         GELU had no table.
     up, gelu_codes : `code_layout`
@@ -80,10 +87,10 @@ class Drain(wiring.Component):
                 "results": In(stream.Signature(config.tile.o_layout)),
                 "entries": In(stream.Signature(config.entry)),
                 "gelu": In(stream.Signature(data.StructLayout({"data": 16, "last": 1}))),
-                "read": Out(1),
                 "place": Out(write["place"].shape),
                 "residual": In(data.ArrayLayout(signed(WIDE), config.lanes)),
-                "o": Out(stream.Signature(write)),
+                "valid": Out(1),
+                "o": Out(write),
                 "done": Out(1),
                 "signal": Out(1),
                 "error": Out(1),
@@ -104,17 +111,20 @@ class Drain(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        m.submodules.requantizer = requantizer = Requantizer(config.requantizer)
-        m.submodules.words = words = fifo.SyncFIFOBuffered(width=self._word.size, depth=_INSIDE)
-        m.submodules.reads = reads = fifo.SyncFIFOBuffered(width=len(self.place) + 1, depth=_INSIDE)
-        self._results(m, requantizer, words, reads)
-        self._residual(m, requantizer, reads)
-        codes, behind, following = self._gelu(m, requantizer, words)
+        m.submodules.requantizer = requantizer = FlowingRequantizer(config.requantizer)
+        waiting = data.StructLayout({"word": self._word, "codes": config.requantizer.out_layout["codes"].shape})
+        m.submodules.waiting = queue = CreditQueue(waiting, _WAITING)
+        # What is known of a word goes along, a register for each of the requantizer's.
+        along, written = delayed(m, "word", self._word, _STEPS, reset_less=True), Signal()
+        self._results(m, requantizer, queue, along[0], written)
+        self._residual(m, requantizer, along)
+        late, behind, following = self._gelu(m, requantizer, along[-1], queue)
         self._tables(m, requantizer, following)
-        self._write(m, requantizer, words, codes, behind)
+        m.d.comb += written.eq(late.valid)
+        self._write(m, requantizer, along[-1], late, behind)
         return m
 
-    def _results(self, m, requantizer, words, reads):
+    def _results(self, m, requantizer, queue, word, written):
         """Results into the requantizer; what is known of them goes along."""
         work, lanes = self.work.payload, self.config.lanes
         row = Signal(range(lanes))
@@ -131,27 +141,29 @@ class Drain(wiring.Component):
         whole = work.to == Destination.LOGITS.value
         table_ends = row_last & inner_last & (outer_last | ~whole)
         following, outer_following = (start + inner_step)[: len(place)], (outer_start + outer_step)[: len(place)]
-        room = busy & words.w_rdy & reads.w_rdy
-        word = data.View(self._word, words.w_data)
+        gelu, room = work.to == Destination.GELU.value, Signal()
+        enters = takes & gelu
+        inside, clear = Signal(range(2 * _WAITING)), Signal(init=1)
         m.d.comb += [
             columns_outer.eq(work.outer),
+            room.eq(busy & Mux(gelu, queue.room, clear)),
             takes.eq(self.results.valid & room & requantizer.i.ready),
+            queue.begin.eq(enters),
             requantizer.i.valid.eq(self.results.valid & room),
             self.results.ready.eq(room & requantizer.i.ready),
             Cat(requantizer.i.payload.sums).eq(Cat(self.results.payload.sums)),
             requantizer.i.payload.word.eq(Mux(whole | columns_outer, 0, row)),
             requantizer.i.payload.release.eq(table_ends),
-            words.w_en.eq(takes),
             word.to.eq(work.to),
             word.place.eq(place),
             word.row.eq(row),
             word.release.eq(table_ends),
             word.last.eq(row_last & inner_last & outer_last),
             word.signal.eq(work.signal),
-            reads.w_en.eq(takes),
-            reads.w_data.eq(Cat(place, work.to == Destination.RESIDUAL.value)),
             self.work.ready.eq(takes & word.last),
         ]
+        # Words of GELU that are not written yet.
+        m.d.sync += [inside.eq(inside + enters - written), clear.eq((inside == 0) & ~enters)]
         with m.If(~busy & self.work.valid):
             m.d.sync += [busy.eq(1), inner.eq(inner_panels), outer.eq(outer_panels)]
             m.d.sync += [signal.eq(work.base) for signal in (place, start, outer_start)]
@@ -163,21 +175,16 @@ class Drain(wiring.Component):
                 m.d.sync += [inner.eq(inner_panels), outer.eq(outer - 1), outer_start.eq(outer_following)]
                 m.d.sync += [start.eq(outer_following), place.eq(outer_following), busy.eq(~outer_last)]
 
-    def _residual(self, m, requantizer, reads):
+    def _residual(self, m, requantizer, along):
         """The codes that are added: those of the residual, or zeros."""
-        place, adds = reads.r_data[:-1], reads.r_data[-1]
-        known, added = Signal(), Signal()
-        free = requantizer.residual.ready | ~known
+        asked, shown = along[_READ], along[_READ + 1]
+        added = Signal(requantizer.residual.shape(), reset_less=True)
+        adds = shown.to == Destination.RESIDUAL
         m.d.comb += [
-            self.place.eq(place),
-            self.read.eq(reads.r_rdy & free & adds),
-            reads.r_en.eq(free),
-            requantizer.residual.valid.eq(known),
+            self.place.eq(asked.place),
+            requantizer.residual.eq(added),
         ]
-        with m.If(free):
-            m.d.sync += [known.eq(reads.r_rdy), added.eq(adds)]
-        with m.If(added):
-            m.d.comb += requantizer.residual.payload.eq(self.residual)
+        m.d.sync += Cat(added).eq(Cat(self.residual) & adds.replicate(WIDE * self.config.lanes))
 
     def _tables(self, m, requantizer, following):
         """Entries to the requantizer that they are for; what is spread comes once for each lane."""
@@ -192,43 +199,48 @@ class Drain(wiring.Component):
         with m.If(self.entries.valid & taken):
             m.d.sync += lane.eq(Mux(ends, 0, lane + 1))
 
-    def _gelu(self, m, requantizer, words):
+    def _gelu(self, m, requantizer, word, queue):
         """Words of GELU lane by lane through its unit and a requantizer, and together again.
 
         Returns
         -------
-        codes : stream
-            `codes` of the lanes.
+        codes : View
+            `valid`; the `codes` of all lanes of a word.
         behind : FIFO
             Of `self._word`, for each of them.
         following : Requantizer
         """
         config, lanes = self.config, self.config.lanes
-        m.submodules.unit = unit = PwlUnit(config.gelu)
+        m.submodules.unit = unit = PwlUnit(config.gelu, flows=True)
         m.submodules.following = following = Requantizer(config.hidden_requantizer)
         m.submodules.before = before = fifo.SyncFIFOBuffered(width=self._word.size, depth=_GELU)
         m.submodules.behind = behind = fifo.SyncFIFOBuffered(width=self._word.size, depth=_GELU)
-        word = data.View(self._word, words.r_data)
-        mine = requantizer.o.valid & words.r_rdy & (word.to == Destination.GELU)
-        # Lane by lane; what is known of the word stands in both queues from the first lane on.
-        lane, room = Signal(range(lanes)), Signal()
-        m.d.comb += room.eq((before.w_rdy & behind.w_rdy) | (lane != 0))
-        goes = mine & room & unit.i.ready & ~self.gelu.valid
-        self._gelu_taken = goes & (lane == lanes - 1)
         m.d.comb += [
-            unit.i.valid.eq(self.gelu.valid | (mine & room)),
-            unit.i.payload.load.eq(self.gelu.valid),
-            unit.i.payload.last.eq(self.gelu.payload.last),
-            unit.i.payload.data.eq(
-                Mux(self.gelu.valid, self.gelu.payload.data, Cat(requantizer.o.payload.codes).word_select(lane, WIDE))
-            ),
-            self.gelu.ready.eq(unit.i.ready),
+            queue.valid.eq(requantizer.valid & (word.to == Destination.GELU)),
+            queue.payload.word.eq(word),
+            queue.payload.codes.eq(requantizer.o.codes),
+        ]
+        # Lane by lane; what is known of the word stands in both queues from the first lane on.
+        lane, room, waiting = Signal(range(lanes)), Signal(), queue.o
+        coming = stream.Signature(1).create(path=("coming",))
+        m.d.comb += room.eq((before.w_rdy & behind.w_rdy) | (lane != 0))
+        goes = waiting.valid & room & coming.ready & ~self.gelu.valid
+        codes = Cat(waiting.payload.codes).word_select(lane, WIDE)
+        number = Mux(self.gelu.valid, self.gelu.payload.data, codes)
+        code = registered(m, "code", coming, load=self.gelu.valid, last=self.gelu.payload.last, data=number)
+        m.d.comb += [
+            coming.valid.eq(self.gelu.valid | (waiting.valid & room)),
+            waiting.ready.eq(goes & (lane == lanes - 1)),
+            self.gelu.ready.eq(coming.ready),
+            unit.i.valid.eq(code.valid),
+            code.ready.eq(unit.i.ready),
+            *(unit.i.payload[name].eq(code.payload[name]) for name in ("load", "last", "data")),
             self.error.eq(unit.error),
             self.up.valid.eq(goes),
             self.up.code.eq(unit.i.payload.data),
         ]
-        for queue in (before, behind):
-            m.d.comb += [queue.w_data.eq(words.r_data), queue.w_en.eq(goes & (lane == 0))]
+        for each in (before, behind):
+            m.d.comb += [each.w_data.eq(waiting.payload.word), each.w_en.eq(goes & (lane == 0))]
         with m.If(goes):
             m.d.sync += lane.eq(lane + 1)
 
@@ -251,40 +263,29 @@ class Drain(wiring.Component):
     def _collected(self, m, codes):
         """Codes of one lane after the other, together."""
         lanes = self.config.lanes
-        together = stream.Signature(data.ArrayLayout(signed(8), lanes)).create()
-        held, count = Signal(8 * lanes), Signal(range(lanes + 1))
-        m.d.comb += [
-            together.valid.eq(count == lanes),
-            together.payload.eq(held),
-            codes.ready.eq((count != lanes) | together.ready),
-        ]
-        with m.If(codes.valid & codes.ready):
-            m.d.sync += [held.eq(Cat(held[8:], codes.payload.codes[0])), count.eq(Mux(count == lanes, 1, count + 1))]
-        with m.Elif(together.ready & together.valid):
-            m.d.sync += count.eq(0)
+        together = Signal(data.StructLayout({"valid": 1, "codes": data.ArrayLayout(signed(8), lanes)}))
+        held, count = Signal(8 * lanes, reset_less=True), Signal(range(lanes))
+        m.d.comb += [together.codes.eq(held), codes.ready.eq(1)]
+        valid = Signal()
+        m.d.comb += together.valid.eq(valid)
+        m.d.sync += valid.eq(codes.valid & (count == lanes - 1))
+        with m.If(codes.valid):
+            m.d.sync += [held.eq(Cat(held[8:], codes.payload.codes[0])), count.eq(count + 1)]
         return together
 
-    def _write(self, m, requantizer, words, codes, behind):
-        """Words of both ways in their order: behind the last word of GELU, the other way goes on."""
-        word, after = data.View(self._word, words.r_data), data.View(self._word, behind.r_data)
-        wide = requantizer.o.payload.codes
-        gelu, out = word.to == Destination.GELU, self.o.payload
-        # A word of GELU leaves both queues together with its last lane, and is in `behind` until it is written.
-        direct = requantizer.o.valid & words.r_rdy & ~gelu & ~behind.r_rdy
-        late = codes.valid & behind.r_rdy
-        taken = self.o.ready & direct
-        m.d.comb += [
-            self.o.valid.eq(direct | late),
-            out.to.eq(Mux(late, Destination.B, word.to)),
-            out.place.eq(Mux(late, after.place, word.place)),
-            codes.ready.eq(self.o.ready & behind.r_rdy),
-            behind.r_en.eq(self.o.ready & codes.valid),
-            words.r_en.eq(taken | self._gelu_taken),
-            requantizer.o.ready.eq(taken | self._gelu_taken),
-            self.done.eq(self.o.valid & self.o.ready & Mux(late, after.last, word.last)),
-            self.signal.eq(self.done & Mux(late, after.signal, word.signal)),
+    def _write(self, m, requantizer, word, late, behind):
+        """Words of both ways, which never come together: others than those of GELU wait until these are written."""
+        after, out, wide = data.View(self._word, behind.r_data), self.o, requantizer.o.codes
+        direct = requantizer.valid & (word.to != Destination.GELU)
+        m.d.comb += behind.r_en.eq(late.valid)
+        m.d.sync += [
+            self.valid.eq(direct | late.valid),
+            out.to.eq(Mux(late.valid, Destination.B, word.to)),
+            out.place.eq(Mux(late.valid, after.place, word.place)),
+            self.done.eq(Mux(late.valid, after.last, direct & word.last)),
+            self.signal.eq(Mux(late.valid, after.last & after.signal, direct & word.last & word.signal)),
         ]
         for lane in range(self.config.lanes):
             narrow = saturate(wide[lane], signed(8))
             code = Mux(word.to == Destination.RESIDUAL, wide[lane], narrow)
-            m.d.comb += out.codes[lane].eq(Mux(late, codes.payload[lane], code))
+            m.d.sync += out.codes[lane].eq(Mux(late.valid, late.codes[lane], code))

@@ -2,18 +2,25 @@
 
 from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ...golden.machine.parts import WIDE
 from ...hdl.integer.rounding import saturate
+from ...hdl.stream.credit import CreditQueue
+from ...hdl.stream.pipeline import delayed
 from .loader import token_layout
-from .row_work import place_shape, residual_layout, work_layout
+from .row_work import READ, place_shape, residual_layout, work_layout
 
 __all__ = ["Embedding"]
+
+#: Elements on their way from the memory, and in front of the residual.
+_ELEMENTS = 16
 
 
 class Embedding(wiring.Component):
     """Do a job `EMBED`, an element a cycle.
+
+    A word's row begins when that of its position has been written.
 
     Parameters
     ----------
@@ -28,8 +35,6 @@ class Embedding(wiring.Component):
     read, place, residual
         As of `RowReader`.
     o : out stream of `residual_layout`
-    done : out 1
-        The last element is written in this cycle.
     """
 
     def __init__(self, config):
@@ -45,25 +50,26 @@ class Embedding(wiring.Component):
                 "place": Out(place_shape(config)),
                 "residual": In(data.ArrayLayout(signed(WIDE), config.lanes)),
                 "o": Out(stream.Signature(residual_layout(config))),
-                "done": Out(1),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
         config, work, lanes = self.config, self.work, self.config.lanes
+        m.submodules.queue = queue = CreditQueue(self.o.payload.shape(), _ELEMENTS)
+        connect(m, queue.o, flipped(self.o))
         token, start = Signal(range(config.tokens + 1), reset_less=True), Signal(self.place.shape(), reset_less=True)
-        channel, moves, last = Signal(work.length.shape(), reset_less=True), Signal(), Signal()
+        channel, left = (Signal(work.length.shape(), name=name, reset_less=True) for name in ("channel", "left"))
         own = Signal(range(lanes), reset_less=True)
         position = self.rows.payload.position
         # Place within a word: elements have 8 bits, or 16.
         index = channel[: len(Signal(range(lanes)))]
         word_ends = Mux(position, index[:-1].all(), index.all())
-        row_ends = channel + 1 == work.length
+        row_ends, job_ends = left == 1, token == work.tokens
         m.d.comb += [self.token.eq(token), self.place.eq(start + channel)]
         with m.FSM(name="embedding"):
             with m.State("IDLE"):
-                m.d.sync += [token.eq(0), start.eq(work.place), channel.eq(0)]
+                m.d.sync += [token.eq(0), start.eq(work.place)]
                 with m.If(self.start):
                     m.next = "RECORD"
             with m.State("RECORD"):
@@ -72,48 +78,56 @@ class Embedding(wiring.Component):
                 m.d.sync += [token.eq(token + 1), own.eq(self.record.lane)]
                 with m.If(self.record.fresh & (token != 0)):
                     m.d.sync += start.eq(start + work.step)
-                m.next = "ELEMENTS"
+                m.next = "WRITTEN"
+            with m.State("WRITTEN"):
+                m.d.sync += [channel.eq(0), left.eq(work.length)]
+                with m.If(queue.idle):
+                    m.next = "ELEMENTS"
             with m.State("ELEMENTS"):
                 m.d.comb += [
-                    self.read.eq(moves & self.rows.valid),
-                    self.rows.ready.eq(moves & word_ends),
-                    last.eq(row_ends & ~position & (token == work.tokens)),
+                    self.read.eq(queue.room & self.rows.valid),
+                    self.rows.ready.eq(queue.room & word_ends),
                 ]
                 with m.If(self.read):
-                    m.d.sync += channel.eq(Mux(row_ends, 0, channel + 1))
-                    with m.If(row_ends & ~position):
-                        m.next = "RECORD"
-                        with m.If(token == work.tokens):
-                            m.next = "IDLE"
-        self._add(m, moves, last, index, own)
+                    m.d.sync += [channel.eq(channel + 1), left.eq(left - 1)]
+                    with m.If(row_ends):
+                        m.next = "WRITTEN"
+                        with m.If(~position):
+                            m.next = "RECORD"
+                            with m.If(job_ends):
+                                m.next = "IDLE"
+        ends = row_ends & ~position & job_ends
+        self._add(m, queue, index, {"place": self.place, "lane": own, "end": ends, "position": position})
         return m
 
-    def _add(self, m, moves, last, index, own):
-        """Behind the memory: what was there, and the element, which is a position's or is added."""
+    def _add(self, m, queue, index, asked):
+        """What was there, and the element, which is a position's or is added: a register behind each step."""
         word = self.rows.payload.word
+        layout = data.StructLayout(
+            {**{name: value.shape() for name, value in asked.items()}, "valid": 1, "element": signed(WIDE)}
+        )
+        along = delayed(m, "read", layout, READ + 3)
         octet = word.word_select(index, 8).as_signed()
         pair = word.word_select(index[:-1], 16).as_signed()
-        element, out, valid, ends = Signal(signed(WIDE)), self.o.payload, Signal(), Signal(reset_less=True)
-        place, lane = (
-            Signal.like(signal, name=name, reset_less=True)
-            for signal, name in ((out.place, "to"), (out.lane, "to_lane"))
-        )
-        position = Signal(reset_less=True)
-        total = self.residual[lane] + (element << self.work.shift)
+        m.d.comb += [along[0][name].eq(value) for name, value in asked.items()]
         m.d.comb += [
-            moves.eq(self.o.ready | ~valid),
-            self.o.valid.eq(valid),
-            out.place.eq(place),
-            out.lane.eq(lane),
-            out.code.eq(Mux(position, element, saturate(total, signed(WIDE)))),
-            self.done.eq(valid & self.o.ready & ends),
+            along[0].valid.eq(self.read),
+            along[0].element.eq(Mux(self.rows.payload.position, pair, octet)),
+            queue.begin.eq(self.read),
         ]
-        with m.If(moves):
-            m.d.sync += [
-                valid.eq(self.read),
-                ends.eq(last),
-                place.eq(self.place),
-                lane.eq(own),
-                position.eq(self.rows.payload.position),
-                element.eq(Mux(self.rows.payload.position, pair, octet)),
-            ]
+        shown, there = along[READ], along[-1]
+        present = Signal(signed(WIDE), reset_less=True)
+        shifted = Signal((shown.element << self.work.shift).shape(), reset_less=True)
+        total = Signal((present + shifted).shape(), reset_less=True)
+        code = Signal(signed(WIDE), reset_less=True)
+        m.d.sync += [
+            present.eq(self.residual[shown.lane]),
+            shifted.eq(shown.element << self.work.shift),
+            total.eq(present + shifted),
+            code.eq(Mux(along[-2].position, along[-2].element, saturate(total, signed(WIDE)))),
+        ]
+        m.d.comb += [
+            queue.valid.eq(there.valid),
+            queue.payload.code.eq(code),
+            *(queue.payload[name].eq(there[name]) for name in ("place", "lane", "end")),
+        ]

@@ -104,25 +104,9 @@ class Loader(wiring.Component):
         config, job = self.config, self.job.payload
         load = data.View(config.job(jobs.Load), job.fields[: config.job(jobs.Load).size])
         fetch = data.View(config.job(jobs.Fetch), job.fields[: config.job(jobs.Fetch).size])
-        address = Signal(config.address_bits)
         # The region under way: words that are not requested yet, and for whom they are.
-        left, kind = Signal(16), Signal(Kind)
-        ends, size = left <= BURST, Mux(left <= BURST, left, BURST)
-        entry = data.View(burst, bursts.w_data)
-        sends = (left != 0) & self.request.ready & bursts.w_rdy
-        m.d.comb += [
-            self.request.valid.eq((left != 0) & bursts.w_rdy),
-            self.request.payload.address.eq(address),
-            self.request.payload.words.eq(size - 1),
-            bursts.w_en.eq(sends),
-            entry.kind.eq(kind),
-            entry.words.eq(size - 1),
-            entry.last.eq(ends),
-        ]
-        with m.If(sends):
-            m.d.sync += [address.eq(address + size), left.eq(left - size)]
-
-        done = left == 0
+        address, left, kind = Signal(config.address_bits), Signal(16), Signal(Kind)
+        done = self._bursts(m, burst, bursts, address, left, kind)
         panel, sentence = Signal(range(1 << 12)), Signal(self.sentences.shape())
         position = Signal(config.address_bits)
         channels = fetch.channels >> (config.lanes.bit_length() - 1)
@@ -180,6 +164,32 @@ class Loader(wiring.Component):
                     m.d.comb += self.job.ready.eq(1)
                     m.next = "IDLE"
         m.d.comb += self.idle.eq(fsm.ongoing("IDLE") & ~self.job.valid & ~bursts.r_rdy)
+
+    def _bursts(self, m, burst, bursts, address, left, kind):
+        """Requests of a region, each cut in one cycle and given in the next; whether all have been."""
+        done, cut, ends, size = Signal(), Signal(), Signal(), Signal(range(BURST + 1), reset_less=True)
+        entry, sends = data.View(burst, bursts.w_data), Signal()
+        m.d.comb += [
+            done.eq(~cut & (left == 0)),
+            sends.eq(cut & self.request.ready & bursts.w_rdy),
+            self.request.valid.eq(cut & bursts.w_rdy),
+            self.request.payload.address.eq(address),
+            self.request.payload.words.eq(size - 1),
+            bursts.w_en.eq(sends),
+            entry.kind.eq(kind),
+            entry.words.eq(size - 1),
+            entry.last.eq(ends),
+        ]
+        with m.If(sends):
+            m.d.sync += [cut.eq(0), address.eq(address + size)]
+        with m.Elif(~cut & (left != 0)):
+            m.d.sync += [
+                cut.eq(1),
+                ends.eq(left <= BURST),
+                size.eq(Mux(left <= BURST, left, BURST)),
+                left.eq(Mux(left <= BURST, 0, left - BURST)),
+            ]
+        return done
 
     # -- words ---------------------------------------------------------------------------------------------------------
 

@@ -5,14 +5,14 @@ one multiplies, one works on rows. No host is in between. All of it is our choic
 `golden.machine`.
 """
 
-from amaranth import Cat, Const, Module, Mux, Signal, signed
+from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, enum, memory, stream, wiring
-from amaranth.lib.wiring import In, Out, connect
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ...golden.machine import jobs
 from ...golden.machine.parts import WIDE
 from ...hdl.memory_port.port import MemoryPort
-from ...hdl.stream.pipeline import queued
+from ...hdl.stream.pipeline import queued, staged
 from ...hdl.stream.stages import PipelineRegister
 from .counters import Counters
 from .drain import Destination
@@ -132,10 +132,12 @@ class Engine(wiring.Component):
         """Whether a pass goes on no more; while the host does not take what it is given, it may stand."""
         quiet, stuck = Signal(_QUIET), Signal()
         port, out = self.memory, self.o
-        moves = multiplier.read | multiplier.o.valid | rows.read | (port.read.valid & port.read.ready) | out.valid
+        moves = multiplier.read | multiplier.valid | rows.read | (port.read.valid & port.read.ready) | out.valid
         written = (rows.to_residual, rows.to_a, rows.to_probabilities)
         moves |= Cat(source.valid for source in written).any()
-        with m.If(~intake.running | moves):
+        moved = Signal()
+        m.d.sync += moved.eq(moves)
+        with m.If(~intake.running | moved):
             m.d.sync += quiet.eq(0)
         with m.Else():
             m.d.sync += [quiet.eq(quiet + 1), stuck.eq(stuck | quiet.all())]
@@ -162,7 +164,9 @@ class Engine(wiring.Component):
         ]
         m.d.sync += signals.eq(signals + multiplier.done - (begins & job.wait))
         empty = ~Cat(queue.valid for queue in given.values()).any()
-        return empty & loader.idle & multiplier.idle & ~work.o.valid
+        idle = Signal()
+        m.d.sync += idle.eq(empty & loader.idle & multiplier.idle & ~work.o.valid)
+        return idle
 
     def _pass(self, m, intake, sequencer, loader, rows, idle):
         m.d.comb += [
@@ -200,16 +204,17 @@ class Engine(wiring.Component):
                 port.request.payload.write.eq(1),
                 port.request.valid.eq(held & ~asked),
             ]
+        words = staged(m, "words", flipped(port.read))
         # A request, then its word.
         m.d.comb += [
             port.write.payload.eq(word),
             port.write.valid.eq(asked),
             sequencer.changed.eq(held),
-            sequencer.read.payload.eq(port.read.payload),
-            loader.read.payload.eq(port.read.payload),
-            sequencer.read.valid.eq(port.read.valid & sequencer.copying),
-            loader.read.valid.eq(port.read.valid & ~sequencer.copying),
-            port.read.ready.eq(Mux(sequencer.copying, sequencer.read.ready, loader.read.ready)),
+            sequencer.read.payload.eq(words.payload),
+            loader.read.payload.eq(words.payload),
+            sequencer.read.valid.eq(words.valid & sequencer.copying),
+            loader.read.valid.eq(words.valid & ~sequencer.copying),
+            words.ready.eq(Mux(sequencer.copying, sequencer.read.ready, loader.read.ready)),
         ]
         with m.If(asked & port.write.ready):
             m.d.sync += [asked.eq(0), held.eq(0), address.eq(address + 1)]
@@ -285,64 +290,57 @@ class Engine(wiring.Component):
             ]
 
     def _banks(self, m, multiplier, rows, ring):
-        """The memories of activations, and who reads and writes them; results of products go first."""
-        config, sizes, lanes = self.config, self.config.sizes, self.config.lanes
-        out = multiplier.o
-        narrow = Cat(code[:8] for code in out.payload.codes)
-        depths = {"a": sizes.bank_a, "b": sizes.bank_b, "logits": sizes.scores, "probabilities": sizes.scores}
-        ports = {}
-        for name, depth in depths.items():
-            m.submodules[name] = bank = memory.Memory(shape=config.word, depth=depth, init=[])
-            ports[name] = bank.write_port(granularity=8), bank.read_port()
-        m.submodules.residual = residual = memory.Memory(shape=WIDE * lanes, depth=sizes.residual, init=[])
-        ports["residual"] = residual.write_port(granularity=WIDE), residual.read_port()
-
-        # Products.
-        m.d.comb += out.ready.eq(1)
-        for name, to in (("a", Destination.A), ("b", Destination.B), ("logits", Destination.LOGITS)):
-            write, _ = ports[name]
-            m.d.comb += [write.addr.eq(out.payload.place), write.data.eq(narrow)]
-            m.d.comb += write.en.eq((out.valid & (out.payload.to == to)).replicate(lanes))
-        write, read = ports["residual"]
-        m.d.comb += [write.addr.eq(out.payload.place), write.data.eq(Cat(out.payload.codes))]
-        m.d.comb += write.en.eq((out.valid & (out.payload.to == Destination.RESIDUAL)).replicate(lanes))
-
-        # Elements of rows, where products leave the memory alone.
-        self._element(m, rows.to_a, ports["a"][0], 8, out.valid & (out.payload.to == Destination.A))
-        self._element(m, rows.to_residual, write, WIDE, out.valid & (out.payload.to == Destination.RESIDUAL))
-        self._element(m, rows.to_probabilities, ports["probabilities"][0], 8, Const(0, 1))
-
-        # What is read.
+        """The memories of activations, and who reads and writes them."""
+        sizes = self.config.sizes
+        banks = {
+            "a": (8, sizes.bank_a, Destination.A, rows.to_a),
+            "b": (8, sizes.bank_b, Destination.B, None),
+            "logits": (8, sizes.scores, Destination.LOGITS, None),
+            "probabilities": (8, sizes.scores, None, rows.to_probabilities),
+            "residual": (WIDE, sizes.residual, Destination.RESIDUAL, rows.to_residual),
+        }
+        read = {name: self._bank(m, name, multiplier, *bank) for name, bank in banks.items()}
         for name, source in (("a", Source.A), ("b", Source.B), ("probabilities", Source.PROBABILITIES)):
-            _, port = ports[name]
             in_rows = multiplier.row_source == source
-            m.d.comb += [
-                port.addr.eq(Mux(in_rows, multiplier.row, multiplier.column)),
-                port.en.eq(multiplier.read),
-                getattr(multiplier, name).eq(port.data),
-            ]
+            m.d.sync += read[name].addr.eq(Mux(in_rows, multiplier.row, multiplier.column))
+            m.d.comb += getattr(multiplier, name).eq(read[name].data)
+        residual, logits = read["residual"], read["logits"]
         m.d.comb += [
             ring.read.eq(multiplier.read & multiplier.ring),
             ring.again.eq(multiplier.again),
             ring.release.eq(multiplier.release),
             multiplier.available.eq(ring.available),
             multiplier.weights.eq(ring.o),
-            ports["logits"][1].addr.eq(rows.place),
-            ports["logits"][1].en.eq(rows.read),
-            rows.logits.eq(ports["logits"][1].data),
-            read.addr.eq(Mux(multiplier.residual_read, multiplier.residual_place, rows.place)),
-            read.en.eq(multiplier.residual_read | rows.read),
-            multiplier.residual.eq(read.data),
-            rows.residual.eq(read.data),
+            logits.addr.eq(rows.place),
+            rows.logits.eq(logits.data),
+            residual.addr.eq(Mux(rows.read, rows.place, multiplier.residual_place)),
+            multiplier.residual.eq(residual.data),
+            rows.residual.eq(residual.data),
         ]
 
-    def _element(self, m, source, port, bits, taken):
-        """One lane of a word is written, unless the port is taken."""
-        lanes = self.config.lanes
-        m.d.comb += source.ready.eq(~taken)
-        with m.If(source.valid & ~taken):
-            m.d.comb += [
-                port.addr.eq(source.payload.place),
-                port.data.eq(source.payload.code.as_unsigned()[:bits].replicate(lanes)),
-                port.en.eq(1 << source.payload.lane),
-            ]
+    def _bank(self, m, name, multiplier, bits, depth, destination, element):
+        """A memory of codes of some bits; its read port.
+
+        Words of products are written, and where there are none, elements of rows, through a register: a memory's way in
+        is wide. Whoever reads what was written begins later than in the cycle behind that.
+        """
+        lanes, out = self.config.lanes, multiplier.o
+        m.submodules[name] = bank = memory.Memory(shape=bits * lanes, depth=depth, init=[])
+        write, taken = bank.write_port(granularity=bits), Signal(name=f"{name}_taken")
+        place, word = (Signal.like(signal, reset_less=True) for signal in (write.addr, write.data))
+        en = Signal.like(write.en)
+        m.d.comb += [write.addr.eq(place), write.data.eq(word), write.en.eq(en)]
+        if destination is not None:
+            m.d.comb += taken.eq(multiplier.valid & (out.to == destination))
+        m.d.sync += [
+            place.eq(out.place),
+            word.eq(Cat(code[:bits] for code in out.codes)),
+            en.eq(taken.replicate(lanes)),
+        ]
+        if element is not None:
+            code = element.payload.code.as_unsigned()[:bits]
+            m.d.comb += element.ready.eq(~taken)
+            with m.If(~taken):
+                m.d.sync += [place.eq(element.payload.place), word.eq(code.replicate(lanes))]
+                m.d.sync += en.eq(Mux(element.valid, 1 << element.payload.lane, 0))
+        return bank.read_port()

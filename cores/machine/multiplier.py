@@ -2,12 +2,12 @@
 
 from amaranth import Module, Signal, signed
 from amaranth.lib import data, fifo, stream, wiring
-from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.lib.wiring import In, Out, connect
 
 from ...golden.machine import jobs
 from ...golden.machine.parts import WIDE
-from ...hdl.stream.pipeline import queued
-from ...hdl.stream.stages import PipelineRegister
+from ...hdl.stream.pipeline import queued, staged
+from ...hdl.stream.stages import Stage
 from ..systolic.tile import SystolicTile
 from .drain import Drain, write_layout
 from .operands import Operands
@@ -37,9 +37,10 @@ class Multiplier(wiring.Component):
         The unit of rows gives a signal.
     read, row, column, row_source, ring, available, again, release, weights, a, b, probabilities
         As of `Operands`.
-    residual_read, residual_place, residual
+    residual_place, residual
         As of `Drain`.
-    o : out stream of `write_layout`
+    valid, o : out
+        As of `Drain`.
     done : out 1
         A job is done, and gives a signal.
     idle : out 1
@@ -75,10 +76,10 @@ class Multiplier(wiring.Component):
                 "gelu": In(stream.Signature(data.StructLayout({"data": 16, "last": 1}))),
                 "signal": In(1),
                 **{name: members[name] for name in shared},
-                "residual_read": Out(1),
                 "residual_place": Out(write["place"].shape),
                 "residual": In(data.ArrayLayout(signed(WIDE), config.lanes)),
-                "o": Out(stream.Signature(write)),
+                "valid": Out(1),
+                "o": Out(write),
                 "done": Out(1),
                 "idle": Out(1),
                 "error": Out(1),
@@ -104,22 +105,22 @@ class Multiplier(wiring.Component):
             ]
         m.d.comb += [
             step.ready.eq(tile.a.ready),
-            self.residual_read.eq(drain.read),
             self.residual_place.eq(drain.place),
             drain.residual.eq(self.residual),
             self.done.eq(drain.signal),
             self.error.eq(drain.error),
         ]
         connect(m, tile.o, drain.results)
-        connect(m, drain.o, flipped(self.o))
-        connect(m, queued(m, "entries", self.entries, _ENTRIES), drain.entries)
+        m.d.comb += [self.valid.eq(drain.valid), self.o.eq(drain.o)]
+        # A block RAM is slow: nothing looks at an entry in the cycle in which it comes out.
+        connect(m, staged(m, "entry", queued(m, "entries", self.entries, _ENTRIES)), drain.entries)
         self._start(m, operands, drain)
         return m
 
     def _start(self, m, operands, drain):
-        """Begin a job when what it waits for is there: in the same cycle for operands and results."""
+        """Begin a job when what it waits for is there."""
         layout = self.config.job(jobs.Product)
-        m.submodules.current = current = PipelineRegister(layout)
+        m.submodules.current = current = Stage(layout)
         m.submodules.started = started = fifo.SyncFIFOBuffered(width=layout.size, depth=_JOBS)
         connect(m, current.o, operands.work)
         work = self.work.payload

@@ -6,7 +6,7 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
 from ...golden.machine.parts import WIDE
-from ...hdl.stream.pipeline import queued
+from ...hdl.stream.pipeline import queued, registered
 from ..gqa_lut.layernorm_unit import LayernormUnit
 from .requantizer import Requantizer
 from .row_work import element_layout, residual_layout, row_layout, work_layout
@@ -36,8 +36,6 @@ class NormRows(wiring.Component):
     o : out stream of `residual_layout`
     codes : out stream of `element_layout`
         For bank a.
-    done : out 1
-        The last of all is written in this cycle.
     error : out 1
         A row was too long.
     """
@@ -54,7 +52,6 @@ class NormRows(wiring.Component):
                 "entries": In(stream.Signature(config.entry)),
                 "o": Out(stream.Signature(residual_layout(config))),
                 "codes": Out(stream.Signature(element_layout(config, base))),
-                "done": Out(1),
                 "error": Out(1),
             }
         )
@@ -62,7 +59,7 @@ class NormRows(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        m.submodules.unit = unit = LayernormUnit(config.norm)
+        m.submodules.unit = unit = LayernormUnit(config.norm, flows=True)
         m.submodules.scale = scale = Requantizer(config.norm_requantizer(WIDE))
         m.submodules.recode = recode = Requantizer(config.norm_requantizer(8))
         row, coded = (queued(m, name, getattr(self, name), _ROWS) for name in ("begun", "coded"))
@@ -74,14 +71,25 @@ class NormRows(wiring.Component):
         ends = self._ends(m, unit.o.valid & unit.o.ready & unit.o.payload.last)
         channel = self._channel(m, "unit", unit.o)
         negative = self._signs(m, scale, channel, unit.o.valid & unit.o.ready & unit.o.payload.last & ends)
-        element = unit.o.payload.element
+        last = unit.o.payload.last
+        signed_element = registered(
+            m,
+            "signed",
+            unit.o,
+            element=unit.o.payload.element,
+            negative=negative,
+            channel=channel,
+            release=last & ends,
+            last=last,
+        )
+        fields = signed_element.payload
         m.d.comb += [
-            scale.i.valid.eq(unit.o.valid),
-            unit.o.ready.eq(scale.i.ready),
-            scale.i.payload.sums[0].eq(Mux(negative, -element, element)),
-            scale.i.payload.word.eq(channel),
-            scale.i.payload.release.eq(unit.o.payload.last & ends),
-            scale.i.payload.last.eq(unit.o.payload.last),
+            scale.i.valid.eq(signed_element.valid),
+            signed_element.ready.eq(scale.i.ready),
+            scale.i.payload.sums[0].eq(Mux(fields.negative, -fields.element, fields.element)),
+            scale.i.payload.word.eq(fields.channel),
+            scale.i.payload.release.eq(fields.release),
+            scale.i.payload.last.eq(fields.last),
         ]
         # To the residual and to the codes in one step.
         scaled, place = scale.o.payload, self._channel(m, "scaled", scale.o)
@@ -92,6 +100,7 @@ class NormRows(wiring.Component):
             self.o.payload.place.eq(begun.place + place),
             self.o.payload.lane.eq(begun.lane),
             self.o.payload.code.eq(scaled.codes[0]),
+            self.o.payload.end.eq(scaled.last & begun.end & ~self.work.codes),
             recode.i.valid.eq(both & self.o.ready & self.work.codes),
             recode.i.payload.sums[0].eq(scaled.codes[0]),
             recode.i.payload.word.eq(place),
@@ -106,11 +115,9 @@ class NormRows(wiring.Component):
             self.codes.payload.place.eq(behind.a + code),
             self.codes.payload.lane.eq(behind.lane),
             self.codes.payload.code.eq(recode.o.payload.codes[0]),
+            self.codes.payload.end.eq(recode.o.payload.last & behind.end),
             recode.o.ready.eq(self.codes.ready & coded.valid),
             coded.ready.eq(recode.o.valid & recode.o.ready & recode.o.payload.last),
-            self.done.eq(
-                Mux(self.work.codes, coded.ready & coded.valid & behind.end, row.ready & row.valid & begun.end)
-            ),
         ]
         return m
 

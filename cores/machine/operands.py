@@ -2,11 +2,18 @@
 
 from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import data, enum, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ...golden.machine import jobs
+from ...hdl.stream.credit import CreditQueue
+from ...hdl.stream.pipeline import delayed
 
 __all__ = ["Operands", "Source"]
+
+#: Cycles from the request of words to a register that holds them: address, memory, register.
+_READ = 3
+#: Steps on their way from the memories, and in front of the array.
+_STEPS = 16
 
 
 class Source(enum.Enum, shape=2):
@@ -29,8 +36,8 @@ class _Side:
 class Operands(wiring.Component):
     """Walk through the panels of a job's two sides, a step a cycle.
 
-    Each panel of the outer side meets all of the inner side. Words come a cycle after they are asked for; where the
-    array cannot take a step, all stands still.
+    Each panel of the outer side meets all of the inner side. Words come two cycles after they are asked for, and go
+    through a register into a queue in front of the array: the way from the memories never holds.
 
     Parameters
     ----------
@@ -53,11 +60,9 @@ class Operands(wiring.Component):
     again, release : out 1
         As of `PanelRing`.
     a, b, probabilities, weights : in, words
-        What was read.
+        What was read, two cycles later.
     o : out stream
         `rows`, `columns`, a step of the reduction; `last` step.
-    idle : out 1
-        There is no job, and no step on its way.
     """
 
     def __init__(self, config):
@@ -83,21 +88,22 @@ class Operands(wiring.Component):
                 "release": Out(1),
                 **{name: In(word) for name in ("weights", "a", "b", "probabilities")},
                 "o": Out(stream.Signature(data.StructLayout(step))),
-                "idle": Out(1),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
         work = self.work.payload
-        busy, moves = Signal(), Signal()
+        busy = Signal()
+        m.submodules.queue = queue = CreditQueue(self.o.payload.shape(), _STEPS)
+        connect(m, queue.o, flipped(self.o))
         steps = Signal(work.steps.shape(), reset_less=True)
         rows, columns = (_Side(n, work.row_base.shape(), work.row_panels.shape()) for n in ("row", "column"))
         columns_outer = Signal()
         m.d.comb += [
             columns_outer.eq(work.outer),
             self.ring.eq(busy & ((work.rows == Source.WEIGHTS.value) | (work.columns == Source.WEIGHTS.value))),
-            self.read.eq(busy & moves & (self.available | ~self.ring)),
+            self.read.eq(busy & queue.room & (self.available | ~self.ring)),
             self.row.eq(rows.place),
             self.column.eq(columns.place),
             self.row_source.eq(work.rows),
@@ -127,7 +133,7 @@ class Operands(wiring.Component):
                 self._panel(
                     m, columns, work.column_base, work.column_stride, work.column_panels, columns_outer, inner_last
                 )
-        self._steps(m, busy, ends, moves)
+        self._steps(m, queue, ends)
         return m
 
     def _panel(self, m, side, base, stride, panels, outer, inner_last):
@@ -140,32 +146,29 @@ class Operands(wiring.Component):
         with m.Else():
             m.d.sync += side.place.eq(side.start)
 
-    def _steps(self, m, busy, ends, moves):
-        """What was read, through one register more, to the array."""
+    def _steps(self, m, queue, ends):
+        """What was read, through one register more, into the queue."""
         config, work = self.config, self.work.payload
-        # Of the words that the memories show, and of the register behind them.
-        known, last, row, column = Signal(), Signal(), Signal(Source), Signal(Source)
-        step, valid = Signal(self.o.payload.shape(), reset_less=True), Signal()
+        flags = data.StructLayout({"valid": 1, "last": 1, "rows": Source, "columns": Source})
+        along = delayed(m, "read_step", flags, _READ)
+        asked, there = along[0], along[-1]
         m.d.comb += [
-            moves.eq(self.o.ready | ~valid),
-            self.o.valid.eq(valid),
-            self.o.payload.eq(step),
-            self.idle.eq(~busy & ~self.work.valid & ~known & ~valid),
+            asked.valid.eq(self.read),
+            asked.last.eq(ends),
+            asked.rows.eq(work.rows),
+            asked.columns.eq(work.columns),
+            queue.begin.eq(self.read),
+            queue.valid.eq(there.valid),
+            queue.payload.last.eq(there.last),
         ]
-        with m.If(moves):
-            m.d.sync += [known.eq(self.read), valid.eq(known), step.last.eq(last)]
-            m.d.sync += [last.eq(ends), row.eq(work.rows), column.eq(work.columns)]
-        words = {
-            Source.WEIGHTS: self.weights,
-            Source.A: self.a,
-            Source.B: self.b,
-            Source.PROBABILITIES: self.probabilities,
-        }
-        for selected, lanes in ((row, step.rows), (column, step.columns)):
+        words = {}
+        for source in Source:
+            words[source] = Signal(config.word, name=f"word_{source.name.lower()}", reset_less=True)
+            m.d.sync += words[source].eq(getattr(self, source.name.lower()))
+        for selected, lanes in ((there.rows, queue.payload.rows), (there.columns, queue.payload.columns)):
             with m.Switch(selected):
                 for source, word in words.items():
                     with m.Case(source):
                         for lane in range(config.lanes):
                             code = word.word_select(lane, 8)
-                            with m.If(moves):
-                                m.d.sync += lanes[lane].eq(code if source is Source.PROBABILITIES else code.as_signed())
+                            m.d.comb += lanes[lane].eq(code if source is Source.PROBABILITIES else code.as_signed())

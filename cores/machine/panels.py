@@ -32,7 +32,7 @@ class PanelRing(wiring.Component):
     release : in 1
         With `read`, of a panel's last word: it is not needed any more.
     o : out `payload`
-        The word that was read, from the next cycle on until one is read again.
+        The word that was read, two cycles later.
     """
 
     def __init__(self, payload, depth):
@@ -57,19 +57,27 @@ class PanelRing(wiring.Component):
         first, place, end = (Signal(bits, name=name) for name in ("first", "place", "end"))
         # As of the cycle before, and so a word that is written is there.
         seen = Signal(bits)
-        full = (end ^ first) == self.depth
         following = (place + 1)[:bits]
+        # Words in the ring, and words to be read; both flags are those of the next cycle, from registers.
+        held, ahead = (end - first)[:bits], (seen - place)[:bits]
+        room, available, address = Signal(init=1), Signal(), Signal(bits - 1, reset_less=True)
         m.d.comb += [
-            self.i.ready.eq(~full),
+            self.i.ready.eq(room),
             write.addr.eq(end[:-1]),
             write.data.eq(self.i.payload),
-            write.en.eq(self.i.valid & ~full),
-            self.available.eq(place != seen),
-            read.addr.eq(place[:-1]),
-            read.en.eq(self.read),
+            write.en.eq(self.i.valid & room),
+            self.available.eq(available),
+            read.addr.eq(address),
             self.o.eq(read.data),
         ]
-        m.d.sync += [end.eq(end + write.en), seen.eq(end)]
+        m.d.sync += [
+            end.eq(end + write.en),
+            seen.eq(end),
+            address.eq(place[:-1]),
+            room.eq(~held[-1] & ~(held[:-1].all() & write.en)),
+            # A panel that is read again is there from its first word on.
+            available.eq((self.read & self.again) | (ahead > 1) | ((ahead == 1) & ~self.read)),
+        ]
         with m.If(self.read):
             m.d.sync += place.eq(Mux(self.again, first, following))
             with m.If(self.release):

@@ -10,7 +10,7 @@ of them the shifter's.
 
 from dataclasses import dataclass
 
-from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -20,7 +20,7 @@ from ...hdl.stream.stages import SkidBuffer, Stage
 from ..config import Config, param
 from .requantizer_lane import ENTRY, RequantizerLane
 
-__all__ = ["Requantizer", "RequantizerConfig"]
+__all__ = ["FlowingRequantizer", "Requantizer", "RequantizerConfig"]
 
 
 @dataclass(frozen=True)
@@ -131,58 +131,120 @@ class Requantizer(wiring.Component):
         with m.If(en):
             m.d.sync += [valid.eq(Cat(taken, valid)), last.eq(Cat(self.i.payload.last, last))]
 
-        places, address, bank = self._tables(m, en & taken & self.i.payload.release, known)
-        for index, place in enumerate(places):
-            m.submodules[f"lane_{index}"] = Replica(
-                lane := RequantizerLane(config.output_bits, 2 * config.depth, config.residual)
-            )
-            m.d.comb += [
-                lane.write.eq(place),
-                lane.write_address.eq(address),
-                *(lane.entry[name].eq(self.table.payload[name]) for name, _ in ENTRY),
-                lane.en.eq(en),
-                # Seen to be never where an entry is written, the memory needs no bypass.
-                lane.read.eq(en & known),
-                lane.address.eq(Cat(self.i.payload.word, bank)),
-                lane.sum.eq(self.i.payload.sums[index]),
-                output.i.payload.codes[index].eq(lane.code),
-            ]
+        for index, lane in enumerate(_lanes(m, self, en, en & taken & self.i.payload.release, known)):
+            m.d.comb += output.i.payload.codes[index].eq(lane.code)
             if config.residual:
                 m.d.comb += lane.residual.eq(codes.o.payload[index])
         return m
 
-    def _tables(self, m, released, known):
-        """Load one table while the other one is in use.
 
-        Parameters
-        ----------
-        m : Module
-        released : Value
-            The table in use is not needed any more.
-        known : Signal
-            Gets whether there is one.
+class FlowingRequantizer(wiring.Component):
+    """`Requantizer` whose registers never hold: its codes are taken when they come, and the residual's are there.
 
-        Returns
-        -------
-        places : list of Value
-            For each lane, whether it takes the entry.
-        write_address, bank : Value
-            Where to; and the highest bit of the addresses of the table in use.
-        """
-        config, entry = self.config, self.table.payload
-        # Tables that were loaded and released, modulo 4; the lowest bit tells the bank.
-        loaded, used = Signal(2), Signal(2)
-        lane, word = Signal(range(config.lanes)), Signal(range(config.depth))
-        taken, word_ends, ends = Signal(), lane == config.lanes - 1, Signal()
+    Latency 7 cycles; no enable goes to all lanes. Our choice.
+
+    Parameters
+    ----------
+    config : RequantizerConfig
+
+    Attributes
+    ----------
+    i, table : in streams
+        As of `Requantizer`; `i` is ready where there is a table.
+    residual : in of `config.residual_layout`
+        For the transfer of 6 cycles before. Only with `residual`.
+    valid : out 1
+        There was a transfer 7 cycles before.
+    o : out of `config.out_layout`
+        Its codes.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        ports = {
+            "i": In(stream.Signature(config.sum_layout)),
+            "table": In(stream.Signature(config.table_layout)),
+            "valid": Out(1),
+            "o": Out(config.out_layout),
+        }
+        super().__init__(ports | ({"residual": In(config.residual_layout)} if config.residual else {}))
+
+    def elaborate(self, platform):
+        m = Module()
+        steps = golden.LATENCY - 1
+        valid, last, known = Signal(steps), Signal(steps, reset_less=True), Signal()
+        taken = self.i.valid & known
+        m.d.comb += [self.i.ready.eq(known), self.valid.eq(valid[-1]), self.o.last.eq(last[-1])]
+        m.d.sync += [valid.eq(Cat(taken, valid)), last.eq(Cat(self.i.payload.last, last))]
+        for index, lane in enumerate(_lanes(m, self, Const(1, 1), taken & self.i.payload.release, known)):
+            m.d.comb += self.o.codes[index].eq(lane.code)
+            if self.config.residual:
+                m.d.comb += lane.residual.eq(self.residual[index])
+        return m
+
+
+def _lanes(m, requantizer, en, released, known):
+    """The lanes of a requantizer: their tables, and the sums that come in.
+
+    Parameters
+    ----------
+    m : Module
+    requantizer : Component
+        With the streams `i` and `table`.
+    en : Value
+        Of all registers.
+    released : Value
+        The table in use is not needed any more.
+    known : Signal
+        Gets whether there is one.
+
+    Returns
+    -------
+    list of RequantizerLane
+    """
+    config, coming = requantizer.config, requantizer.i.payload
+    places, address, bank = _tables(m, config, requantizer.table, released, known)
+    lanes = []
+    for index, place in enumerate(places):
+        lane = RequantizerLane(config.output_bits, 2 * config.depth, config.residual)
+        m.submodules[f"lane_{index}"] = Replica(lane)
         m.d.comb += [
-            known.eq(loaded != used),
-            self.table.ready.eq(loaded ^ used != 2),
-            taken.eq(self.table.valid & self.table.ready),
-            ends.eq(taken & word_ends & (entry.last | word.all())),
+            lane.write.eq(place),
+            lane.write_address.eq(address),
+            *(lane.entry[name].eq(requantizer.table.payload[name]) for name, _ in ENTRY),
+            lane.en.eq(en),
+            # Seen to be never where an entry is written, the memory needs no bypass.
+            lane.read.eq(en & known),
+            lane.address.eq(Cat(coming.word, bank)),
+            lane.sum.eq(coming.sums[index]),
         ]
-        m.d.sync += [loaded.eq(loaded + ends), used.eq(used + released)]
-        with m.If(taken):
-            m.d.sync += lane.eq(Mux(word_ends, 0, lane + 1))
-            with m.If(word_ends):
-                m.d.sync += word.eq(Mux(ends, 0, word + 1))
-        return [taken & (lane == index) for index in range(config.lanes)], Cat(word, loaded[0]), used[0]
+        lanes.append(lane)
+    return lanes
+
+
+def _tables(m, config, table, released, known):
+    """Load one table while the other one is in use; parameters as of `_lanes`.
+
+    Returns
+    -------
+    places : list of Value
+        For each lane, whether it takes the entry.
+    write_address, bank : Value
+        Where to; and the highest bit of the addresses of the table in use.
+    """
+    # Tables that were loaded and released, modulo 4; the lowest bit tells the bank.
+    loaded, used = Signal(2), Signal(2)
+    lane, word = Signal(range(config.lanes)), Signal(range(config.depth))
+    taken, word_ends, ends = Signal(), lane == config.lanes - 1, Signal()
+    m.d.comb += [
+        known.eq(loaded != used),
+        table.ready.eq(loaded ^ used != 2),
+        taken.eq(table.valid & table.ready),
+        ends.eq(taken & word_ends & (table.payload.last | word.all())),
+    ]
+    m.d.sync += [loaded.eq(loaded + ends), used.eq(used + released)]
+    with m.If(taken):
+        m.d.sync += lane.eq(Mux(word_ends, 0, lane + 1))
+        with m.If(word_ends):
+            m.d.sync += word.eq(Mux(ends, 0, word + 1))
+    return [taken & (lane == index) for index in range(config.lanes)], Cat(word, loaded[0]), used[0]

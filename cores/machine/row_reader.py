@@ -2,13 +2,18 @@
 
 from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ...golden.machine.parts import WIDE
+from ...hdl.stream.credit import CreditQueue
+from ...hdl.stream.pipeline import delayed
 from .loader import token_layout
-from .row_work import RowOperation, place_shape, row_layout, work_layout
+from .row_work import READ, RowOperation, place_shape, row_layout, work_layout
 
 __all__ = ["RowReader"]
+
+#: Elements on their way from the memories, and in front of the unit.
+_ELEMENTS = 16
 
 
 class RowReader(wiring.Component):
@@ -32,7 +37,7 @@ class RowReader(wiring.Component):
         Read residual and logits at `place`.
     place : out
     residual, logits : in, words
-        What was read, from the next cycle on.
+        What was read, `READ` cycles later.
     begun, coded : out stream of `row_layout`
         Each row, before its first element; `coded` only of jobs with codes.
     o : out stream
@@ -66,7 +71,9 @@ class RowReader(wiring.Component):
         token = Signal(range(config.tokens + 1), reset_less=True)
         begun, coded = Signal(), Signal()
         left = Signal(work.length.shape(), reset_less=True)
-        place, moves = Signal(place_shape(config), reset_less=True), Signal()
+        place = Signal(place_shape(config), reset_less=True)
+        m.submodules.queue = queue = CreditQueue(self.o.payload.shape(), _ELEMENTS)
+        connect(m, queue.o, flipped(self.o))
         m.d.comb += [
             self.token.eq(token),
             self.begun.payload.eq(row),
@@ -96,18 +103,29 @@ class RowReader(wiring.Component):
                     m.d.sync += [begun.eq(0), coded.eq(0)]
                     m.next = "ELEMENTS"
             with m.State("ELEMENTS"):
-                m.d.comb += self.read.eq(moves)
-                with m.If(moves):
+                m.d.comb += self.read.eq(queue.room)
+                with m.If(queue.room):
                     m.d.sync += [place.eq(place + 1), left.eq(left - 1)]
                     with m.If(left == 1):
                         m.next = "RECORD"
                         with m.If(row.end):
                             m.next = "IDLE"
-        # Behind the memory a register, so that a lane's choice and the unit do not follow each other in a cycle.
-        known, last, lane = Signal(), Signal(reset_less=True), Signal(row.lane.shape(), reset_less=True)
-        valid, out = Signal(), Signal(self.o.payload.shape(), reset_less=True)
-        m.d.comb += [moves.eq(self.o.ready | ~valid), self.o.valid.eq(valid), self.o.payload.eq(out)]
-        with m.If(moves):
-            m.d.sync += [known.eq(self.read), last.eq(left == 1), lane.eq(row.lane), valid.eq(known), out.last.eq(last)]
-            m.d.sync += out.element.eq(Mux(norm, self.residual[lane], self.logits[lane]))
+        self._elements(m, queue, norm, left == 1, row.lane)
         return m
+
+    def _elements(self, m, queue, norm, last, lane):
+        """Of each word that was read its lane, then what the job needs of both memories: a register behind each."""
+        flags = data.StructLayout({"valid": 1, "last": 1, "lane": lane.shape()})
+        along = delayed(m, "read_step", flags, READ + 1)
+        asked, shown, there = along[0], along[READ], along[-1]
+        element, logit = Signal(signed(WIDE), reset_less=True), Signal(signed(8), reset_less=True)
+        m.d.comb += [
+            asked.valid.eq(self.read),
+            asked.last.eq(last),
+            asked.lane.eq(lane),
+            queue.begin.eq(self.read),
+            queue.valid.eq(there.valid),
+            queue.payload.last.eq(there.last),
+            queue.payload.element.eq(Mux(norm, element, logit)),
+        ]
+        m.d.sync += [element.eq(self.residual[shown.lane]), logit.eq(self.logits[shown.lane])]

@@ -6,7 +6,11 @@ from amaranth.lib import data, enum
 from ...golden.machine import jobs
 from ...golden.machine.parts import WIDE
 
-__all__ = ["RowOperation", "element_layout", "place_shape", "residual_layout", "row_layout", "work_layout"]
+__all__ = ["READ", "RowOperation", "element_layout", "place_shape", "residual_layout", "row_layout", "work_layout"]
+
+
+#: Cycles from the request of a word of the residual or of the logits to the cycle in which the memory shows it.
+READ = 2
 
 
 class RowOperation(enum.Enum, shape=2):
@@ -59,5 +63,5 @@ def residual_layout(config):
 
 
 def element_layout(config, place, code=8):
-    """One lane of a word of a memory: `place`, `lane`, `code`."""
-    return data.StructLayout({"place": place, "lane": range(config.lanes), "code": code})
+    """One lane of a word of a memory: `place`, `lane`, `code`; `end`, it is the job's last one."""
+    return data.StructLayout({"place": place, "lane": range(config.lanes), "code": code, "end": 1})

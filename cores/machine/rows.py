@@ -1,11 +1,11 @@
 """The machine's unit of rows: embeddings, LayerNorm, softmax and the sum over the tokens, an element a cycle."""
 
-from amaranth import Module, Mux, Signal, signed
+from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ...golden.machine.parts import WIDE
-from ...hdl.stream.pipeline import queued
+from ...hdl.stream.pipeline import queued, staged
 from ..gqa_lut.softmax_unit import SoftmaxUnit
 from .embedding import Embedding
 from .loader import token_layout
@@ -30,8 +30,13 @@ class RowUnit(wiring.Component):
     ----------
     work : in stream of `work_layout`
         Taken when the job is done.
-    token, record, rows, read, place, residual, logits
+    token, record, rows
         As of `RowReader` and `Embedding`.
+    read : out 1
+        Read residual and logits at `place`; from registers.
+    place : out
+    residual, logits : in, words
+        What was read, in the next cycle.
     entries : in stream of `config.entry`
         As of `NormRows`.
     to_residual, to_a, to_probabilities : out stream
@@ -75,28 +80,31 @@ class RowUnit(wiring.Component):
         m.submodules.embedding = embedding = Embedding(config)
         m.submodules.norm = norm = NormRows(config)
         m.submodules.sum = total = TokenSum(config)
-        m.submodules.softmax = softmax = SoftmaxUnit(config.softmax)
-        connect(m, flipped(self.rows), embedding.rows)
-        connect(m, flipped(self.entries), norm.entries)
-        connect(m, norm.codes, flipped(self.to_a))
+        m.submodules.softmax = softmax = SoftmaxUnit(config.softmax, flows=True)
+        connect(m, staged(m, "row_words", flipped(self.rows)), embedding.rows)
+        connect(m, staged(m, "norm_entries", flipped(self.entries)), norm.entries)
+        connect(m, staged(m, "codes", norm.codes), flipped(self.to_a))
         connect(m, total.o, flipped(self.o))
         connect(m, reader.coded, norm.coded)
 
         is_norm, embeds = work.operation == RowOperation.NORM, work.operation == RowOperation.EMBED
         busy, done = Signal(), Signal()
         starts = self.work.valid & ~busy
-        written = self._softmax(m, reader, softmax, norm, is_norm)
+        self._softmax(m, reader, softmax, norm, is_norm)
         parts = {
-            RowOperation.EMBED: (embedding, embedding.done),
-            RowOperation.NORM: (reader, norm.done),
-            RowOperation.SOFTMAX: (reader, written),
-            RowOperation.SUM: (total, total.done),
+            RowOperation.EMBED: embedding,
+            RowOperation.NORM: reader,
+            RowOperation.SOFTMAX: reader,
+            RowOperation.SUM: total,
         }
         with m.Switch(work.operation):
-            for operation, (part, ended) in parts.items():
+            for operation, part in parts.items():
                 with m.Case(operation):
-                    m.d.comb += [part.start.eq(starts), self.read.eq(part.read), self.place.eq(part.place)]
-                    m.d.comb += done.eq(ended)
+                    m.d.comb += part.start.eq(starts)
+                    m.d.sync += [self.read.eq(part.read), self.place.eq(part.place)]
+        written = (self.to_residual, self.to_a, self.to_probabilities)
+        ends = [to.valid & to.ready & to.payload.end for to in written]
+        m.d.comb += done.eq(Cat(*ends, total.done).any())
         for part in (reader, embedding, norm, total):
             m.d.comb += part.work.eq(work)
         for part in (reader, embedding):
@@ -113,25 +121,29 @@ class RowUnit(wiring.Component):
         m.d.sync += busy.eq(self.work.valid & ~self.work.ready)
 
         # Rows go to the unit that works; so does the way to the residual.
+        residual = stream.Signature(residual_layout(config)).create(path=("residual_code",))
+        connect(m, staged(m, "residual_codes", residual), flipped(self.to_residual))
         m.d.comb += [
             norm.i.valid.eq(reader.o.valid & is_norm),
             norm.i.payload.eq(reader.o.payload),
             norm.begun.valid.eq(reader.begun.valid & is_norm),
             norm.begun.payload.eq(reader.begun.payload),
-            self.to_residual.valid.eq(Mux(embeds, embedding.o.valid, norm.o.valid)),
-            self.to_residual.payload.eq(Mux(embeds, embedding.o.payload, norm.o.payload)),
-            embedding.o.ready.eq(self.to_residual.ready & embeds),
-            norm.o.ready.eq(self.to_residual.ready & ~embeds),
+            residual.valid.eq(Mux(embeds, embedding.o.valid, norm.o.valid)),
+            residual.payload.eq(Mux(embeds, embedding.o.payload, norm.o.payload)),
+            embedding.o.ready.eq(residual.ready & embeds),
+            norm.o.ready.eq(residual.ready & ~embeds),
+            reader.o.ready.eq(Mux(is_norm, norm.i.ready, softmax.i.ready)),
         ]
-        m.d.comb += reader.o.ready.eq(Mux(is_norm, norm.i.ready, softmax.i.ready))
         return m
 
     def _softmax(self, m, reader, softmax, norm, is_norm):
-        """Rows of logits through the unit; whether the job's last probability is written in this cycle."""
+        """Rows of logits through the unit, to the probabilities."""
         config = self.config
         rows = stream.Signature(row_layout(config)).create(path=("rows",))
         begun = queued(m, "begun", rows, _ROWS)
         row, token, out = begun.payload, Signal(range(config.tokens)), softmax.o.payload
+        probability = stream.Signature(self.to_probabilities.payload.shape()).create(path=("probability",))
+        connect(m, staged(m, "probabilities", probability), flipped(self.to_probabilities))
         taken = softmax.o.valid & softmax.o.ready
         m.d.comb += [
             softmax.i.valid.eq(reader.o.valid & ~is_norm),
@@ -140,13 +152,13 @@ class RowUnit(wiring.Component):
             rows.payload.eq(reader.begun.payload),
             rows.valid.eq(reader.begun.valid & ~is_norm),
             reader.begun.ready.eq(Mux(is_norm, norm.begun.ready, rows.ready)),
-            self.to_probabilities.valid.eq(softmax.o.valid & begun.valid),
-            self.to_probabilities.payload.place.eq(row.place + token),
-            self.to_probabilities.payload.lane.eq(row.lane),
-            self.to_probabilities.payload.code.eq(out.probability),
-            softmax.o.ready.eq(self.to_probabilities.ready & begun.valid),
+            probability.valid.eq(softmax.o.valid & begun.valid),
+            probability.payload.place.eq(row.place + token),
+            probability.payload.lane.eq(row.lane),
+            probability.payload.code.eq(out.probability),
+            probability.payload.end.eq(out.last & row.end),
+            softmax.o.ready.eq(probability.ready & begun.valid),
             begun.ready.eq(taken & out.last),
         ]
         with m.If(taken):
             m.d.sync += token.eq(Mux(out.last, 0, token + 1))
-        return taken & out.last & row.end

@@ -94,8 +94,10 @@ class Sequencer(wiring.Component):
         stale = Signal(init=1)
         with m.If(self.changed):
             m.d.sync += stale.eq(1)
-        m.d.comb += [read.addr.eq(self.job), read.en.eq(1)]
-        code = read.data
+        # A block RAM is slow: nothing looks at a job in the cycle in which it comes out.
+        code = Signal(jobs.BITS, reset_less=True)
+        m.d.comb += read.addr.eq(self.job)
+        m.d.sync += code.eq(read.data)
         operation = code[: jobs.OPERATION]
 
         # Words that are asked for, and those that came.
@@ -112,6 +114,7 @@ class Sequencer(wiring.Component):
         m.d.comb += [following.eq(self.job + 1), again.eq(self.job - loop.jobs)]
         product, row = Signal(self.product.payload.shape()), Signal(self.row.payload.shape())
         m.d.comb += [self.product.payload.eq(product), self.row.payload.eq(row)]
+        moved = self._moved(m, code)
         with m.FSM(name="jobs"):
             with m.State("IDLE"):
                 m.d.sync += [asked.eq(0), came.eq(0), self.job.eq(0), self.sentence.eq(0)]
@@ -132,12 +135,16 @@ class Sequencer(wiring.Component):
                     m.d.sync += stale.eq(self.changed)
                     m.next = "READ"
             with m.State("READ"):
+                m.next = "SHOWN"
+            with m.State("SHOWN"):
                 m.next = "GIVE"
             with m.State("GIVE"):
                 self._give(m, operation, following, again)
             with m.State("PRODUCT"):
-                # Places of the sentence's first group are multiplied.
-                self._product(m, code, product)
+                # The places of the sentence's first group are multiplied, then added.
+                m.next = "PLACES"
+            with m.State("PLACES"):
+                self._product(m, code, product, moved)
                 m.next = "PRODUCT_GIVEN"
             with m.State("PRODUCT_GIVEN"):
                 m.d.comb += self.product.valid.eq(1)
@@ -194,7 +201,16 @@ class Sequencer(wiring.Component):
                 m.d.sync += self.illegal.eq(1)
                 m.next = "END"
 
-    def _product(self, m, code, given):
+    def _moved(self, m, code):
+        """How far the places of a `Product` are from those of the first sentence, by strides: of the cycle before."""
+        job, moved = self._view(code, jobs.Product), {}
+        first = Mux(job.single, self.place.first, 0)
+        for name in ("row_stride", "column_stride", "stride"):
+            moved[name] = Signal((first * job[name]).shape(), name=f"{name}_moved", reset_less=True)
+            m.d.sync += moved[name].eq(first * job[name])
+        return moved
+
+    def _product(self, m, code, given, moved):
         """A `Product` with numbers for what are tokens."""
         config, job = self.config, self._view(code, jobs.Product)
         first, tokens = Mux(job.single, self.place.first, 0), self.place.tokens
@@ -202,13 +218,13 @@ class Sequencer(wiring.Component):
         m.d.sync += [given[name].eq(job[name]) for name in config.job(jobs.Product).members]
         m.d.sync += given.steps.eq(Mux(job.steps == 0, tokens, job.steps))
         for side, source in (("row", job.rows), ("column", job.columns)):
-            panels, base, stride = (job[f"{side}_{name}"] for name in ("panels", "base", "stride"))
-            moved = Mux(panels == 0, first * stride, Mux(job.steps == 0, first * config.lanes, 0))
+            panels, base = job[f"{side}_panels"], job[f"{side}_base"]
+            by = Mux(panels == 0, moved[f"{side}_stride"], Mux(job.steps == 0, first * config.lanes, 0))
             bank = (source == Source.A.value) | (source == Source.B.value)
             m.d.sync += given[f"{side}_panels"].eq(Mux(panels == 0, groups, panels))
-            m.d.sync += given[f"{side}_base"].eq(base + Mux(bank, moved, 0))
+            m.d.sync += given[f"{side}_base"].eq(base + Mux(bank, by, 0))
         moves = (job.column_panels == 0) & (job.to != Destination.LOGITS.value)
-        m.d.sync += given.base.eq(job.base + Mux(moves, first * job.stride, 0))
+        m.d.sync += given.base.eq(job.base + Mux(moves, moved["stride"], 0))
 
     def _row(self, m, code, given):
         """A job of the unit of rows with numbers for what are tokens."""

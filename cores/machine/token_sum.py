@@ -2,12 +2,17 @@
 
 from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ...golden.machine.parts import WIDE
-from .row_work import place_shape, work_layout
+from ...hdl.stream.credit import CreditQueue
+from ...hdl.stream.pipeline import delayed
+from .row_work import READ, place_shape, work_layout
 
 __all__ = ["TokenSum"]
+
+#: Sums on their way from the memory, and in front of the output.
+_SUMS = 16
 
 
 class TokenSum(wiring.Component):
@@ -46,13 +51,20 @@ class TokenSum(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         work, lanes = self.work, self.config.lanes
-        busy, moves = Signal(), Signal()
+        busy = Signal()
+        m.submodules.queue = queue = CreditQueue(self.o.payload.shape(), _SUMS)
+        connect(m, queue.o, flipped(self.o))
         channel, left = (
             Signal(s.shape(), name=n, reset_less=True) for s, n in ((work.length, "channel"), (work.tokens, "left"))
         )
         place = Signal(self.place.shape(), reset_less=True)
         group_last, channel_last = left <= lanes, channel + 1 == work.length
-        m.d.comb += [self.read.eq(busy & moves), self.place.eq(place)]
+        m.d.comb += [
+            self.read.eq(busy & queue.room),
+            self.place.eq(place),
+            queue.begin.eq(self.read & group_last),
+            self.done.eq(self.o.valid & self.o.ready & self.o.payload.last),
+        ]
         with m.If(self.start):
             m.d.sync += [busy.eq(1), channel.eq(0), left.eq(work.tokens), place.eq(work.place)]
         with m.Elif(self.read):
@@ -61,34 +73,34 @@ class TokenSum(wiring.Component):
                 m.d.sync += [left.eq(work.tokens), channel.eq(channel + 1), place.eq(work.place + channel + 1)]
                 m.d.sync += busy.eq(~channel_last)
 
-        # Of the word that was read: how many lanes have tokens, and what it ends. Then of the sum of its lanes.
-        flags = data.StructLayout({"valid": 1, "first": 1, "whole": 1, "last": 1})
-        word, summed = Signal(flags), Signal(flags)
-        count = Signal(work.tokens.shape(), reset_less=True)
-        partial = Signal(signed(WIDE + 4), reset_less=True)
-        held, valid = Signal(signed(32), reset_less=True), Signal()
-        last = Signal(reset_less=True)
-        total = Mux(summed.first, 0, held) + partial
-        m.d.comb += [
-            moves.eq(self.o.ready | ~valid),
-            self.o.valid.eq(valid),
-            self.o.payload.value.eq(held),
-            self.o.payload.last.eq(last),
-            self.done.eq(valid & self.o.ready & last),
-        ]
-        kept = [Mux(count > lane, self.residual[lane], 0) for lane in range(lanes)]
-        with m.If(moves):
-            m.d.sync += [
-                word.valid.eq(self.read),
-                word.first.eq(left == work.tokens),
-                word.whole.eq(group_last),
-                word.last.eq(group_last & channel_last),
-                count.eq(left),
-                summed.eq(word),
-                partial.eq(sum(kept[1:], kept[0])),
-                valid.eq(summed.valid & summed.whole),
-                last.eq(summed.last),
-            ]
-            with m.If(summed.valid):
-                m.d.sync += held.eq(total)
+        self._add(m, queue, left, group_last, channel_last)
         return m
+
+    def _add(self, m, queue, left, group_last, channel_last):
+        """A word's lanes that have tokens, two by two, all, and with those of words before: a register behind each."""
+        work, lanes = self.work, self.config.lanes
+        flags = data.StructLayout({"valid": 1, "first": 1, "whole": 1, "last": 1})
+        along = delayed(m, "read_step", flags, READ + 4)
+        counts = delayed(m, "count", work.tokens.shape(), READ, reset_less=True)
+        asked, summed, there = along[0], along[-2], along[-1]
+        m.d.comb += [
+            asked.valid.eq(self.read),
+            asked.first.eq(left == work.tokens),
+            asked.whole.eq(group_last),
+            asked.last.eq(group_last & channel_last),
+            counts[0].eq(left),
+            queue.valid.eq(there.valid & there.whole),
+            queue.payload.last.eq(there.last),
+        ]
+        kept = [Signal(signed(WIDE), name=f"kept_{lane}", reset_less=True) for lane in range(lanes)]
+        pairs = [Signal(signed(WIDE + 1), name=f"pair_{pair}", reset_less=True) for pair in range(lanes // 2)]
+        partial = Signal(signed(WIDE + 4), reset_less=True)
+        held = Signal(signed(32), reset_less=True)
+        m.d.sync += [
+            *(kept[lane].eq(Mux(counts[READ] > lane, self.residual[lane], 0)) for lane in range(lanes)),
+            *(pair.eq(low + high) for pair, low, high in zip(pairs, kept[::2], kept[1::2], strict=True)),
+            partial.eq(sum(pairs[1:], pairs[0])),
+        ]
+        with m.If(summed.valid):
+            m.d.sync += held.eq(Mux(summed.first, 0, held) + partial)
+        m.d.comb += queue.payload.value.eq(held)

@@ -5,7 +5,7 @@ from amaranth import Cat, Const, Mux
 from ..floating.formats import stage
 from .bits import leading_zeros
 
-__all__ = ["align_leading_one"]
+__all__ = ["align_counted", "align_leading_one", "count_leading"]
 
 
 def align_leading_one(m, name, value, width, step=1):
@@ -30,11 +30,28 @@ def align_leading_one(m, name, value, width, step=1):
     position : Value
         The leading one's position over `step`, rounded down; unsigned.
     """
+    return align_counted(m, name, *count_leading(m, name, value, width, step), width, step)
+
+
+def count_leading(m, name, value, width, step=1):
+    """The first half of `align_leading_one`, for who has a register between: parameters as there.
+
+    Returns
+    -------
+    padded : Value
+        The integer with zeros below.
+    zeros : Value
+        Groups of `step` zeros at its top.
+    """
     groups = -(-max(len(value), width) // step)
     padded = stage(m, f"{name}_padded", None, value=Cat(value, Const(0, groups * step - len(value)))).value
     occupied = stage(m, f"{name}_groups", None, any=Cat(part.any() for part in _parts(padded, step))).any
-    zeros = stage(m, f"{name}_leading", None, zeros=leading_zeros(occupied)).zeros
-    shifted = padded
+    return padded, stage(m, f"{name}_leading", None, zeros=leading_zeros(occupied)).zeros
+
+
+def align_counted(m, name, padded, zeros, width, step=1):
+    """The second half of `align_leading_one`, of what `count_leading` gives: parameters and results as there."""
+    groups, shifted = len(padded) // step, padded
     for place in reversed(range((groups - 1).bit_length())):
         by = step << place
         moved = Mux(zeros[place], Cat(Const(0, by), shifted[:-by]), shifted)

@@ -1,12 +1,15 @@
-"""Pipelines of streams: registers between the steps of a computation, each of which holds when the next one does, and
-queues where a step may be late."""
+"""Pipelines of streams: registers between the steps of a computation, each of which holds when the next one does or
+none of which ever does, and queues where a step may be late."""
 
-from amaranth import Shape, Value
+import itertools
+
+from amaranth import Shape, Signal, Value
 from amaranth.lib import data, fifo, stream
+from amaranth.lib.wiring import connect
 
-from .stages import PipelineRegister
+from .stages import PipelineRegister, Stage
 
-__all__ = ["queued", "registered"]
+__all__ = ["delayed", "flowing", "queued", "registered", "staged"]
 
 
 def registered(m, name, source, **values):
@@ -32,6 +35,59 @@ def registered(m, name, source, **values):
     m.d.comb += [register.i.valid.eq(source.valid), source.ready.eq(register.i.ready)]
     m.d.comb += [register.i.payload[key].eq(value) for key, value in values.items()]
     return register.o
+
+
+def flowing(m, name, source, **values):
+    """Put registers behind a stream that never hold: their output is taken in the cycle in which it is offered.
+
+    Parameters and result as of `registered`; the output's ready has no effect. What is behind such registers must have
+    room before something goes in, as a `CreditQueue` has.
+    """
+    layout = data.StructLayout({key: Value.cast(value).shape() for key, value in values.items()})
+    out = stream.Signature(layout).create(path=(name,))
+    valid, payload = Signal(name=f"{name}_known"), Signal(layout, name=f"{name}_held", reset_less=True)
+    m.d.sync += [valid.eq(source.valid), *(payload[key].eq(value) for key, value in values.items())]
+    m.d.comb += [source.ready.eq(1), out.valid.eq(valid), out.payload.eq(payload)]
+    return out
+
+
+def delayed(m, name, shape, steps, *, reset_less=False):
+    """Signals of which each is what the one before it was in the cycle before.
+
+    Parameters
+    ----------
+    m : Module
+    name : str
+        Begins their names.
+    shape : ShapeLike
+    steps : int
+        Registers.
+    reset_less : bool
+        Whether the registers have no reset.
+
+    Returns
+    -------
+    list of Signal
+        One more; whoever calls drives the first one.
+    """
+    signals = [Signal(shape, name=f"{name}_{step}", reset_less=reset_less) for step in range(steps + 1)]
+    m.d.sync += [after.eq(before) for before, after in itertools.pairwise(signals)]
+    return signals
+
+
+def staged(m, name, source):
+    """Put a `Stage` behind a stream, which cuts both directions; gives its output.
+
+    Parameters
+    ----------
+    m : Module
+    name : str
+        Of the submodule.
+    source : stream
+    """
+    m.submodules[name] = stage = Stage(source.payload.shape())
+    connect(m, source, stage.i)
+    return stage.o
 
 
 def queued(m, name, source, depth):

@@ -1,0 +1,68 @@
+"""The end of a pipeline that never holds: a queue that has room for all that is inside.
+
+Where registers hold when the next one does, a `ready` goes through all of them in one cycle, and to the enable of each.
+A pipeline whose beginning waits for room at its end has no such path, and its registers have no enable.
+"""
+
+from amaranth import Module, Shape, Signal
+from amaranth.lib import fifo, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["CreditQueue"]
+
+
+class CreditQueue(wiring.Component):
+    """A queue at a pipeline's end. Who begins something takes a place of it, and leaves it with the output.
+
+    A place is free again two cycles after its payload was taken. Latency 2 cycles.
+
+    Parameters
+    ----------
+    payload : ShapeLike
+    depth : int
+        Places, 3 or more. For a payload a cycle, those of all that is inside the pipeline, and 4 more.
+
+    Attributes
+    ----------
+    room : out 1
+        Something may begin in this cycle; from a register.
+    begin : in 1
+        It does; only while there is `room`.
+    valid, payload : in
+        It comes out of the pipeline; there is room.
+    o : out stream of `payload`
+    idle : out 1
+        All places are free; from a register.
+    """
+
+    def __init__(self, payload, depth):
+        self.shape, self.depth = payload, depth
+        super().__init__(
+            {
+                "room": Out(1, init=1),
+                "begin": In(1),
+                "valid": In(1),
+                "payload": In(payload),
+                "o": Out(stream.Signature(payload)),
+                "idle": Out(1, init=1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=Shape.cast(self.shape).width, depth=self.depth)
+        free, taken = Signal(range(self.depth + 1), init=self.depth), self.o.valid & self.o.ready
+        m.d.comb += [
+            queue.w_data.eq(self.payload),
+            queue.w_en.eq(self.valid),
+            self.o.payload.eq(queue.r_data),
+            self.o.valid.eq(queue.r_rdy),
+            queue.r_en.eq(self.o.ready),
+        ]
+        m.d.sync += [
+            free.eq(free - self.begin + taken),
+            # Nothing but a flag comes in late; what is taken in this cycle counts in the next one.
+            self.room.eq((free > 1) | ((free == 1) & ~self.begin)),
+            self.idle.eq((free == self.depth) & ~self.begin),
+        ]
+        return m

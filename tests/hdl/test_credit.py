@@ -1,0 +1,89 @@
+"""A queue with room for all that is in the pipeline before it."""
+
+import random
+
+import pytest
+from amaranth import Module
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.sim import Simulator
+
+from bitloom.hdl.stream.credit import CreditQueue
+from bitloom.hdl.stream.pipeline import flowing
+
+
+class Pipeline(wiring.Component):
+    """Registers that never hold, and a queue of some places."""
+
+    def __init__(self, steps, depth):
+        self.steps, self.depth = steps, depth
+        super().__init__({"i": In(stream.Signature(16)), "o": Out(stream.Signature(16)), "idle": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.queue = queue = CreditQueue(16, self.depth)
+        connect(m, queue.o, flipped(self.o))
+        entering = stream.Signature(16).create()
+        begins = self.i.valid & queue.room
+        m.d.comb += [
+            self.i.ready.eq(queue.room),
+            queue.begin.eq(begins),
+            entering.valid.eq(begins),
+            self.idle.eq(queue.idle),
+        ]
+        source = flowing(m, "step_0", entering, value=self.i.payload)
+        for step in range(1, self.steps):
+            source = flowing(m, f"step_{step}", source, value=source.payload.value)
+        m.d.comb += [queue.valid.eq(source.valid), queue.payload.eq(source.payload.value)]
+        return m
+
+
+def run(dut, cycles, pause, stall, seed=1):
+    """Count up through the pipeline; cycles in which a number was taken, and given."""
+    generator, taken, given = random.Random(seed), [], []
+
+    async def bench(ctx):
+        sent, valid = 0, False
+        for cycle in range(cycles):
+            valid = valid or generator.random() >= pause
+            ctx.set(dut.i.valid, valid)
+            ctx.set(dut.i.payload, sent)
+            ctx.set(dut.o.ready, generator.random() >= stall)
+            if valid and ctx.get(dut.i.ready):
+                taken.append(cycle)
+                sent, valid = sent + 1, False
+            if ctx.get(dut.o.valid) and ctx.get(dut.o.ready):
+                assert ctx.get(dut.o.payload) == len(given)
+                given.append(cycle)
+            assert len(taken) - len(given) <= dut.depth
+            # Idle is not said while something is inside.
+            assert not ctx.get(dut.idle) or len(taken) - len(given) <= (taken[-1:] == [cycle])
+            await ctx.tick()
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return taken, given
+
+
+@pytest.mark.parametrize("steps", (1, 5))
+def test_nothing_is_lost_whatever_the_sides_do(steps):
+    for depth in (3, steps + 4):
+        for pause, stall in ((0, 0), (0.5, 0), (0, 0.5), (0.3, 0.9), (0.9, 0.3)):
+            taken, given = run(Pipeline(steps, depth), 300, pause, stall)
+            assert 10 < len(given) <= len(taken)
+
+
+@pytest.mark.parametrize("steps", (1, 5))
+def test_one_a_cycle(steps):
+    taken, given = run(Pipeline(steps, steps + 4), 60, 0, 0)
+    assert taken == list(range(60))
+    assert given == list(range(steps + 2, 60))
+    # With a place less there are gaps.
+    assert len(run(Pipeline(steps, steps + 3), 60, 0, 0)[0]) < 60
+
+
+def test_all_places_are_used():
+    taken, _ = run(Pipeline(2, 6), 40, 0, 1)
+    assert taken == list(range(6))
