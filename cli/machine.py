@@ -29,6 +29,12 @@ link_baud = click.option(
 
 @options.command("compile", "bitloom compile minilm -o minilm.npz")
 @click.argument("model", metavar="MODEL")
+@click.option(
+    "--format",
+    "format_name",
+    metavar="F",
+    help="Of weights and inputs of linear layers, int8 or ovp-int4: the parameter of this name.",
+)
 @options.parameters
 @click.option(
     "--tokens", type=Whole(1), default=16, show_default=True, metavar="N", help="Of the sentences that are timed."
@@ -45,7 +51,7 @@ link_baud = click.option(
 @clock
 @click.option("-o", "--output", type=options.OUTPUT, metavar="F", help="The program, a .npz file.")
 @options.json_file
-def compile_model(model, parameters, tokens, batch, word_cycles, clock, output, json_file):
+def compile_model(model, format_name, parameters, tokens, batch, word_cycles, clock, output, json_file):
     """Turn a sentence encoder into jobs and a memory image for the machine, and estimate its time.
 
     MODEL is minilm for the installed all-MiniLM-L6-v2, or a folder with config.json, model.safetensors and the
@@ -58,7 +64,7 @@ def compile_model(model, parameters, tokens, batch, word_cycles, clock, output, 
     from ..golden.machine import cycles, program
     from ..golden.workloads import machine_program
 
-    config = MachineConfig.parse(parameters)
+    config = MachineConfig.parse([*parameters, *([f"format={format_name}"] if format_name else [])])
     output = output or Path(f"{Path(model).name}.machine.npz")
     check_writable(output, json_file)
     encoder, counts = machine_program.load(model), [tokens] * batch

@@ -4,6 +4,7 @@ from fractions import Fraction
 from math import floor, isqrt
 
 from bitloom.golden.gqa_lut.pwl import shipped
+from bitloom.golden.machine import PairRequantizer
 
 
 def half_up(numerator, bits):
@@ -28,7 +29,28 @@ def requantized(row, requantizer, residual=None):
         half_up((total + bias) * multiplier, shift)
         for total, bias, multiplier, shift in zip(row, *entries, strict=True)
     ]
-    return [clamp(code + more, requantizer.bits) for code, more in zip(codes, residual or [0] * len(row), strict=True)]
+    codes = [clamp(code + more, requantizer.bits) for code, more in zip(codes, residual or [0] * len(row), strict=True)]
+    return paired(codes) if isinstance(requantizer, PairRequantizer) else codes
+
+
+def paired(row):
+    """Values of pairs of fixed-point numbers, 6 bits behind the point, as OliVe tells them (3.2, Table 4)."""
+    normal, outliers = range(8), [12, 16, 24, 32, 48, 64, 96]
+    values = []
+    for pair in zip(*[(Fraction(abs(q), 64) for q in row[side::2]) for side in (0, 1)], strict=True):
+        larger = int(pair[1] >= pair[0])
+        if pair[larger] >= Fraction(7 + 12, 2):
+            kept = [0, 0]
+            kept[larger] = nearest(pair[larger], outliers)
+        else:
+            kept = [nearest(magnitude, normal) for magnitude in pair]
+        values += kept
+    return [value if q >= 0 else -value for value, q in zip(values, row, strict=True)]
+
+
+def nearest(magnitude, grid):
+    """The number of a grid that is nearest; of two the larger one."""
+    return min(grid, key=lambda value: (abs(value - magnitude), -value))
 
 
 def linear(row, layer, residual=None):

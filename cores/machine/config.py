@@ -7,7 +7,7 @@ from amaranth.lib import data
 
 from ...golden.machine import image, jobs
 from ...golden.machine.parts import WIDE, Norm
-from ...golden.machine.sizes import Sizes
+from ...golden.machine.sizes import FORMATS, Sizes
 from ...hdl.primitives import FAMILIES
 from ..config import Config, param
 from ..gqa_lut.layernorm_unit import LayernormUnitConfig
@@ -44,6 +44,7 @@ class MachineConfig(Config):
     logit_scale: int = param(Sizes.logit_scale, "a logit q stands for q * 2**-logit_scale", low=0, high=7)
     entries: int = param(Sizes.entries, "of the tables of exp, 1/x, 1/sqrt(x) and GELU", choices=(8, 16))
     epsilon: int = param(Sizes.epsilon, "of LayerNorm, added to C**2 times the variance", low=1, high=1 << 32)
+    format: str = param("int8", "of weights and inputs of linear layers", choices=FORMATS)
     block: int = param(4, "rows and columns of processing elements that share one operand register", low=1, high=16)
     target: str = param(
         FAMILIES["generic"].name,

@@ -91,6 +91,8 @@ class Engine(wiring.Component):
 
     def __init__(self, config):
         self.config = config
+        if config.sizes.pairs:
+            raise ValueError(f"format must be int8 for the machine's RTL, not {config.format}")
         self.multiplier, self.rows = Multiplier(config), RowUnit(config)
         super().__init__(
             {

@@ -16,6 +16,7 @@ Sums of two channels become 8-bit codes, each with a bias, a multiplier and a sh
 """
 
 from .encoder import Encoder, Layer
+from .pairs import PairRequantizer
 from .parts import Linear, Norm, Requantizer
 from .requantizer import MULTIPLIERS, SHIFTS, dyadic, requantize
 
@@ -26,6 +27,7 @@ __all__ = [
     "Layer",
     "Linear",
     "Norm",
+    "PairRequantizer",
     "Requantizer",
     "dyadic",
     "requantize",

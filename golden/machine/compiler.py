@@ -113,8 +113,10 @@ def _check(encoder, sizes):
             raise ValueError(f"{name} must be a multiple of {sizes.lanes} up to the machine's {most}, not {value}")
     if width % sizes.lanes:
         raise ValueError(f"a head's width must be a multiple of the machine's {sizes.lanes} lanes, not {width}")
-    if max(channels, hidden) > sizes.panels:
-        raise ValueError(f"a panel of {max(channels, hidden)} words is longer than the machine's {sizes.panels}")
+    if (words := max(channels, hidden) // sizes.packed) > sizes.panels:
+        raise ValueError(f"a panel of {words} words is longer than the machine's {sizes.panels}")
+    if encoder.format != sizes.format:
+        raise ValueError(f"linear layers must have the machine's format {sizes.format}, not {encoder.format}")
     if encoder.entries != sizes.entries:
         raise ValueError(f"the tables must have the machine's {sizes.entries} entries, not {encoder.entries}")
     if Norm.scale(channels) != Norm.scale(sizes.channels):
@@ -137,7 +139,9 @@ class _Plan:
         self.channels, self.heads = encoder.words.shape[1], encoder.heads
         self.hidden = len(encoder.layers[0].up.weights)
         self.panels = self.channels // sizes.lanes
-        self.queries = self.values = sizes.groups * self.channels
+        # Operand words of a token's inputs.
+        self.inputs, self.insides = self.channels // sizes.packed, self.hidden // sizes.packed
+        self.queries, self.values = sizes.groups * self.inputs, sizes.groups * self.channels
         self._loads, self._works = [[]], []
         self._parts, self._length, self._gelu = [], 0, None
 
@@ -181,7 +185,7 @@ class _Plan:
         if following is not None:
             words += image.entry_words(_part(following, 0, self.channels), self.sizes, second=True)
         self._tables(words, "norm")
-        more = {"stride": self.channels, "codes": following is not None, "signal": following is not None}
+        more = {"stride": self.inputs, "codes": following is not None, "signal": following is not None}
         self.work(*before, jobs.Normalize(self.channels, wait=not before, **more))
 
     def embeddings(self):
@@ -192,21 +196,20 @@ class _Plan:
         self._norm(encoder.norm, encoder.layers[0].attention_input, embed)
 
     def attention(self, layer):
-        channels, stride = self.channels, {"column_stride": self.channels}
-        weights = ("weights", "a", channels, self.panels, 0)
+        channels, inputs, stride = self.channels, self.inputs, {"column_stride": self.inputs}
+        weights = ("weights", "a", inputs, self.panels, 0)
         self._linear(layer.query)
         self._product(*weights, "a", **stride, base=self.queries, stride=channels, wait=True)
         self._linear(layer.key)
         self._product(*weights, "b", **stride, stride=channels)
         # Values are the rows of the product with the probabilities: a word has channels of one token.
         self._linear(layer.value, by_row=False)
-        values = {"row_stride": channels, "base": self.values, "stride": self.sizes.tokens}
-        self._product("a", "weights", channels, 0, self.panels, "b", **values, outer="columns")
+        values = {"row_stride": inputs, "base": self.values, "stride": self.sizes.tokens}
+        self._product("a", "weights", inputs, 0, self.panels, "b", **values, outer="columns")
         self._heads(layer)
         self._linear(layer.output)
-        self._product(
-            *weights, "residual", **stride, column_base=self.queries, stride=channels, drained=True, signal=True
-        )
+        contexts = {"column_base": self.queries, "column_stride": channels}
+        self._product(*weights, "residual", **contexts, stride=channels, drained=True, signal=True)
         self._norm(layer.attention_norm, layer.feed_forward_input)
 
     def _heads(self, layer):
@@ -244,30 +247,33 @@ class _Plan:
         )
 
     def _context(self, head):
-        width, tokens = self.channels // self.heads, self.sizes.tokens
-        panels = width // self.sizes.lanes
+        """Contexts of a head, where queries were that are not needed any more; pairs leave half of the words free."""
+        sizes, width, tokens = self.sizes, self.channels // self.heads, self.sizes.tokens
+        panels = width // sizes.lanes
         return jobs.Product(
             *("b", "probabilities", 0, panels, 0, "a"),
             **{"row_base": self.values + head * panels * tokens, "row_stride": tokens},
             **{"column_base": self._scores(head), "column_stride": tokens},
-            **{"base": self.queries + head * width, "stride": self.channels, "single": True, "wait": True},
+            **{"base": self.queries + head * width // sizes.packed, "stride": self.channels, "pairs": sizes.pairs},
+            **{"single": True, "wait": True},
         )
 
     def feed_forward(self, layer, following):
-        panels = self.hidden // self.sizes.lanes
+        panels, pairs = self.hidden // self.sizes.lanes, self.sizes.pairs
         fresh = layer.gelu_scale != self._gelu
         if fresh:
             self._gelu = layer.gelu_scale
             self._tables(image.gelu_words(layer.gelu_scale, self.sizes), "gelu")
         self._linear(layer.up, layer.hidden)
         self._product(
-            *("weights", "a", self.channels, panels, 0, "gelu"),
-            **{"column_stride": self.channels, "stride": self.hidden, "wait": True, "fresh": fresh, "drained": fresh},
+            *("weights", "a", self.inputs, panels, 0, "gelu"),
+            **{"column_stride": self.inputs, "stride": self.insides, "pairs": pairs},
+            **{"wait": True, "fresh": fresh, "drained": fresh},
         )
         self._linear(layer.down)
         self._product(
-            *("weights", "b", self.hidden, self.panels, 0, "residual"),
-            **{"column_stride": self.hidden, "stride": self.channels, "drained": True, "signal": True},
+            *("weights", "b", self.insides, self.panels, 0, "residual"),
+            **{"column_stride": self.insides, "stride": self.channels, "drained": True, "signal": True},
         )
         self._norm(layer.feed_forward_norm, following)
 

@@ -188,20 +188,20 @@ class _Pass:
     def _product(self, index, job, sentence):
         tokens = self.counts[sentence] if job.single else sum(self.counts)
         groups = self.groups[sentence] if job.single else sum(self.groups)
-        steps, rows, columns = job.steps or tokens, job.row_panels or groups, job.column_panels or groups
+        rows, columns = job.row_panels or groups, job.column_panels or groups
+        steps = (job.steps or tokens) * (self.sizes.packed if job.weighted else 1)
         outer, inner = (rows, columns) if job.outer == "rows" else (columns, rows)
         start = self.product + _BETWEEN
         if job.wait:
             start = max(start, self.to_product.popleft())
         if job.drained:
             start = max(start, self.drained)
-        weighted = "weights" in (job.rows, job.columns)
         time, waited = start, 0.0
         # A table's entries come one a cycle for each lane, while the one before is in use.
         entries = self.lanes * self.lanes if job.by_row else self.lanes
         for _ in range(outer):
             least = max(steps, self.lanes) * inner
-            if weighted:
+            if job.weighted:
                 begins, ends, body = self._load("panel")
                 first = max(time, begins, ends - steps)
                 waited += first - time

@@ -11,21 +11,24 @@ name                        shape           bits        what it is
 ==========================  ==============  ==========  ================================================================
 ``embeddings.sum``          (T, H)          16          rows of words, shifted left, and positions
 ``embeddings.norm``         (T, H)          16          residual
-``attention.input``         (T, H)          8           residual, requantized by channel (smoothed)
+``attention.input``         (T, H)          8           residual, requantized by channel (smoothed); or pairs
 ``attention.query``, …      (T, H)          8           ``query``, ``key``, ``value``
 ``attention.logits``        (N, T, T)       8           of query and key, divided by sqrt(D), at a scale of 0 to 7
 ``attention.softmax``       (N, T, T)       8 unsigned  in units of 2**-8
-``attention.context``       (T, H)          8           by channel (smoothed)
+``attention.context``       (T, H)          8           by channel (smoothed); or pairs
 ``attention.sum``           (T, H)          16          the output layer's sums, requantized, and the residual
 ``attention.norm``          (T, H)          16          residual
-``feed_forward.input``      (T, H)          8           by channel (smoothed)
+``feed_forward.input``      (T, H)          8           by channel (smoothed); or pairs
 ``feed_forward.up``         (T, U)          16          at a scale of 5 to 12
 ``feed_forward.gelu``       (T, U)          16          at the same scale
-``feed_forward.hidden``     (T, U)          8           by channel (smoothed)
+``feed_forward.hidden``     (T, U)          8           by channel (smoothed); or pairs
 ``feed_forward.sum``        (T, H)          16          the down layer's sums, requantized, and the residual
 ``feed_forward.norm``       (T, H)          16          residual
 ``embedding``               (H,)            32          sum over the tokens
 ==========================  ==============  ==========  ================================================================
+
+Where linear layers have outlier-victim pairs (`format`), their inputs and weights are the values of pairs, -96 to 96,
+and requantizers in front of them are `PairRequantizer`: nothing else changes.
 
 The arithmetic is our design; that channels' scales are folded into what comes before is SmoothQuant (arXiv 2211.10438,
 section 4), wide inputs of LayerNorm are of I-BERT (arXiv 2101.01321, section 3.6).
@@ -130,6 +133,8 @@ class Encoder:
     heads : int
     entries : int
         Of the tables, 8 or 16.
+    format : str
+        One of `sizes.FORMATS`, of the linear layers.
     """
 
     words: np.ndarray
@@ -139,6 +144,7 @@ class Encoder:
     layers: tuple
     heads: int
     entries: int = 16
+    format: str = "int8"
 
     def __call__(self, ids, watch=lambda name, tensor: None):
         """Sum of the last hidden states.

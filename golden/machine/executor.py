@@ -11,7 +11,7 @@ import numpy as np
 from .. import exact
 from ..checks import integer
 from ..gqa_lut import integer_ops, pwl
-from . import image, jobs, parts
+from . import image, jobs, pairs, parts
 from .parts import Norm
 from .requantizer import requantize
 
@@ -133,14 +133,15 @@ class Executor:
         first = self._first[self._sentence] if single else 0
         tokens = self._counts[self._sentence] if single else 0
         groups = self.program.sizes.groups_of(tokens) if single else self._first[-1]
-        steps = job.steps or tokens
-        sides = {}
+        words, sides = job.steps or tokens, {}
         for side in ("rows", "columns"):
             panels, base, stride = (getattr(job, f"{side[:-1]}_{name}") for name in ("panels", "base", "stride"))
             source = getattr(job, side)
             if source in ("a", "b"):
                 base += first * stride if not panels else first * lanes if not job.steps else 0
-            sides[side] = self._operand(source, panels or groups, steps, base, stride)
+            operand = self._operand(source, panels or groups, words, base, stride)
+            sides[side] = pairs.decoded(operand) if job.weighted and self.program.sizes.pairs else operand
+        steps = sides["rows"].shape[-1]
         sums = exact.wrap(exact.product(sides["rows"].reshape(-1, steps), sides["columns"].reshape(-1, steps)), 32)
         rows, columns = (len(sides[side]) for side in ("rows", "columns"))
         sums = sums.reshape(rows, lanes, columns, lanes)
@@ -152,13 +153,13 @@ class Executor:
                 kept.append(self._table(second))
         self._drain(job, sums, base, [_spread(job, kept) for kept in tables])
 
-    def _operand(self, source, panels, steps, base, stride):
-        """Operands of a side, (panels, lanes, steps)."""
+    def _operand(self, source, panels, words, base, stride):
+        """Operands of a side, (panels, lanes, words)."""
         if source == "weights":
             taken = [self._panels.popleft() for _ in range(panels)]
             return np.array(taken).transpose(0, 2, 1)
         memory = getattr(self, source)
-        at = base + np.arange(panels)[:, None] * stride + np.arange(steps)
+        at = base + np.arange(panels)[:, None] * stride + np.arange(words)
         return memory[at].transpose(0, 2, 1)
 
     def _table(self, second):
@@ -177,13 +178,19 @@ class Executor:
         """Results, (panels, lanes, panels, lanes), to where they belong; no place has two of them."""
         rows, lanes, columns, _ = sums.shape
         at = base + np.arange(columns) * job.stride + np.arange(rows * lanes).reshape(rows, lanes, 1)
+        memory = self.b if job.to == "gelu" else getattr(self, job.to)
         if job.to == "residual":
             self.residual[at] = requantize(sums, *tables[0], bits=16, residual=self.residual[at])
             return
         if job.to == "gelu":
             sums = self._gelu(requantize(sums, *tables[0], bits=16))
-        memory = self.b if job.to == "gelu" else getattr(self, job.to)
-        memory[at] = requantize(sums, *tables[-1])
+        if not job.pairs:
+            memory[at] = requantize(sums, *tables[-1])
+            return
+        # Two rows of a column are a word.
+        fixed = requantize(sums, *tables[-1], bits=parts.WIDE).reshape(rows * lanes, columns, lanes)
+        at = base + np.arange(columns) * job.stride + np.arange(rows * lanes // 2)[:, None]
+        memory[at] = np.moveaxis(pairs.encoded(np.moveaxis(fixed, 0, -1)), -1, 0)
 
     # -- the unit of rows ----------------------------------------------------------------------------------------------
 
@@ -211,7 +218,14 @@ class Executor:
             y = requantize(np.where(first["negative"], -y, y), *_numbers(first), bits=16)
             self.residual[at, lane] = y
             if second:
-                self.a[job.base + group * job.stride + np.arange(job.channels), lane] = requantize(y, *_numbers(second))
+                codes = self._inputs(y, second)
+                self.a[job.base + group * job.stride + np.arange(len(codes)), lane] = codes
+
+    def _inputs(self, y, table):
+        """What the next linear layer takes of a token's residual."""
+        if not self.program.sizes.pairs:
+            return requantize(y, *_numbers(table))
+        return pairs.encoded(requantize(y, *_numbers(table), bits=parts.WIDE))
 
     def _norm_tables(self, job):
         """Tables of both requantizers, by the names of fields; the second one is None where there are no codes."""

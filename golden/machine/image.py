@@ -8,7 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 
 from ..gqa_lut import pwl, pwl_unit
+from ..olive import ovp
 from . import jobs, parts
+from .pairs import PAIRS
 from .requantizer import SHIFTS
 
 __all__ = [
@@ -119,15 +121,16 @@ def panels(weights, sizes):
     Parameters
     ----------
     weights : ndarray of int8, shape (N, K)
-        N a multiple of `lanes`.
+        N a multiple of `lanes`; of pairs their values.
     sizes : Sizes
 
     Returns
     -------
-    ndarray of uint64, shape (N / lanes, K)
+    ndarray of uint64, shape (N / lanes, K), of pairs (N / lanes, K / 2)
         Lane r of panel p is row ``p * lanes + r``.
     """
-    lanes = np.asarray(weights).astype(np.int8).view(np.uint8).reshape(-1, sizes.lanes, weights.shape[1])
+    codes = ovp.encode(weights, PAIRS) if sizes.pairs else np.asarray(weights).astype(np.int8).view(np.uint8)
+    lanes = codes.reshape(-1, sizes.lanes, codes.shape[1])
     return _packed(lanes.transpose(0, 2, 1))
 
 

@@ -43,7 +43,7 @@ BITS = 128
 #: Where an operand of a product comes from: the weights that were loaded, a bank of activations, the probabilities.
 SOURCES = ("weights", "a", "b", "probabilities")
 #: Where results go: a bank of activations, with 8 bits; the logits, with 8; the residual, added to it, with 16; bank b
-#: by way of GELU, with 8.
+#: by way of GELU, with 8. In a bank, pairs may be in place of codes of 8 bits.
 DESTINATIONS = ("a", "b", "logits", "residual", "gelu")
 #: For whom the words in front of a panel are: the requantizers behind products or behind LayerNorm, or GELU's table.
 TABLES = ("product", "norm", "gelu")
@@ -127,7 +127,9 @@ class Product:
     lanes of entry 0 are for the lanes. Logits have one table for the whole job, and entry 0 of it for all.
 
     Operand word `k` of panel `p` is at ``base + p * stride + k`` of its source; of weights, they come in the order of
-    use. Results of row `r` of panel `p` of rows with panel `q` of columns go to ``base + q * stride + p * lanes + r``.
+    use. A word is a step of the sums; where linear layers have pairs, and one side are weights, it is two steps.
+    Results of row `r` of panel `p` of rows with panel `q` of columns go to ``base + q * stride + p * lanes + r``; with
+    `pairs`, those of two rows are one word, and go to ``base + q * stride + (p * lanes + r) // 2``.
     With `single`, panels and steps that are tokens are those of the current sentence.
 
     Parameters
@@ -135,7 +137,7 @@ class Product:
     rows, columns : str
         Two of `SOURCES`; weights are the outer side, `a` and `b` different.
     steps : int
-        Length of the sums; 0: as many as there are tokens.
+        Length of the sums in operand words; 0: as many as there are tokens.
     row_panels, column_panels : int
         0: of as many tokens as there are.
     row_base, row_stride, column_base, column_stride : int
@@ -155,6 +157,8 @@ class Product:
         Wait for all results of the products before.
     signal : bool
         To the unit of rows, when all results are in place.
+    pairs : bool
+        Results become pairs; only in a machine of such a format.
     """
 
     rows: str
@@ -175,6 +179,12 @@ class Product:
     wait: bool = False
     drained: bool = False
     signal: bool = False
+    pairs: bool = False
+
+    @property
+    def weighted(self):
+        """Whether it is a linear layer: one side are weights."""
+        return "weights" in (self.rows, self.columns)
 
     @property
     def per_panel(self):
@@ -204,13 +214,14 @@ class Embed:
 
 @dataclass(frozen=True)
 class Normalize:
-    """LayerNorm of the residual of each token, into the residual and, with 8 bits, into bank a.
+    """LayerNorm of the residual of each token, into the residual and, as inputs of the next layer, into bank a.
 
     Parameters
     ----------
     channels : int
     base, stride : int
-        Of bank a: channel `c` of a group `g` of tokens goes to ``base + g * stride + c``.
+        Of bank a: channel `c` of a group `g` of tokens goes to ``base + g * stride + c``; of pairs, two channels go to
+        ``base + g * stride + c // 2``.
     codes : bool
         Whether there is something for bank a, and a table for it.
     wait, signal : bool
@@ -260,11 +271,13 @@ class Sum:
 #: Classes of jobs; a class's place is its operation's number.
 KINDS = (End, Loop, Load, Fetch, Product, Embed, Normalize, Softmax, Sum)
 _CHOICES = {"rows": SOURCES, "columns": SOURCES, "to": DESTINATIONS, "table": TABLES, "outer": ("rows", "columns")}
-_FLAGS = ("single", "fresh", "wait", "drained", "signal", "codes", "each")
+_FLAGS = ("single", "fresh", "wait", "drained", "signal", "codes", "each", "pairs")
 
 
 def fields(kind, config):
     """Fields of a kind of job and their bits, the lowest first, behind the operation's 4.
+
+    Without pairs there is no field for them.
 
     Parameters
     ----------
@@ -285,7 +298,9 @@ def fields(kind, config):
     widths |= dict.fromkeys(("channels", "steps", "row_stride", "column_stride", "stride"), longest)
     widths |= dict.fromkeys(("row_base", "column_base", "base"), word)
     widths |= dict.fromkeys(("row_panels", "column_panels"), longest - config.lanes.bit_length() + 1)
-    return {field.name: widths[field.name] for field in dataclasses.fields(kind)}
+    if not config.pairs:
+        del widths["pairs"]
+    return {field.name: widths[field.name] for field in dataclasses.fields(kind) if field.name in widths}
 
 
 def width(config):
@@ -313,6 +328,8 @@ def encode(job, config):
         For a value that its field cannot hold, naming both.
     """
     code, at = KINDS.index(type(job)), OPERATION
+    if getattr(job, "pairs", False) and not config.pairs:
+        raise ValueError(f"pairs of {type(job).__name__} must be False in a machine of {config.format}, not True")
     for name, bits in fields(type(job), config).items():
         value = getattr(job, name)
         if name in _CHOICES:

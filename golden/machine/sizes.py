@@ -2,14 +2,19 @@
 
 from dataclasses import dataclass
 
-__all__ = ["Sizes"]
+from ..systolic import tile
+
+__all__ = ["FORMATS", "Sizes"]
+
+#: Of weights and inputs of linear layers.
+FORMATS = ("int8", "ovp-int4")
 
 
 @dataclass(frozen=True)
 class Sizes:
     """Sizes of a machine; the configuration of the core has the same names.
 
-    A word of the banks has a code of 8 bits for each lane, one of the residual has 16 bits.
+    A word of the banks has 8 bits for each lane, a code or a pair of codes, one of the residual has 16 bits.
 
     Parameters
     ----------
@@ -33,6 +38,8 @@ class Sizes:
         Of the tables of exp, 1/x, 1/sqrt(x) and GELU, 8 or 16.
     epsilon : int
         As of `integer_ops.layernorm`.
+    format : str
+        One of `FORMATS`: of weights and inputs of linear layers.
     """
 
     lanes: int = 8
@@ -45,11 +52,22 @@ class Sizes:
     logit_scale: int = 3
     entries: int = 16
     epsilon: int = 1
+    format: str = "int8"
 
     @property
     def word_bits(self):
         """Of the memory behind the port."""
         return 8 * self.lanes
+
+    @property
+    def pairs(self):
+        """Whether linear layers have pairs of codes."""
+        return tile.FORMATS[self.format].pairs is not None
+
+    @property
+    def packed(self):
+        """Codes of a lane in an operand word of a linear layer."""
+        return tile.FORMATS[self.format].steps
 
     @property
     def groups(self):
@@ -68,12 +86,12 @@ class Sizes:
     @property
     def bank_a(self):
         """Words of bank a: the inputs of a layer; its queries, which its contexts replace."""
-        return 2 * self.residual
+        return self.groups * (self.channels // self.packed + self.channels)
 
     @property
     def bank_b(self):
         """Words of bank b: keys and values, or what is inside the feed-forward."""
-        return self.groups * max(2 * self.channels, self.hidden)
+        return self.groups * max(2 * self.channels, self.hidden // self.packed)
 
     @property
     def scores(self):

@@ -19,7 +19,7 @@ def load(model):
 
 
 def integer_encoder(encoder, sizes, calibration=CALIBRATION):
-    """The integer encoder that a machine runs: with its scale of logits, its tables and its epsilon.
+    """The integer encoder that a machine runs: with its format, its scale of logits, its tables and its epsilon.
 
     Parameters
     ----------
@@ -36,9 +36,9 @@ def integer_encoder(encoder, sizes, calibration=CALIBRATION):
     ValueError
         As `machine_model.quantize`.
     """
-    steps = machine_steps.calibrate(encoder, calibration)
+    steps = machine_steps.calibrate(encoder, calibration, sizes.format)
     steps |= {f"layer.{i}.attention.logits": 2.0**-sizes.logit_scale for i in range(encoder.layers)}
-    model = machine_model.quantize(encoder, steps, sizes.entries)
+    model = machine_model.quantize(encoder, steps, sizes.entries, sizes.format)
 
     def fixed(norm):
         return replace(norm, epsilon=sizes.epsilon)

@@ -5,6 +5,7 @@
 - Words: 8 bits, one step for the whole table. Positions, and the sum of both: 16 bits, a fraction of that step, a power
   of two.
 - All else has 8 bits: the largest magnitude over 127. Logits have a power of two, with which softmax moves least.
+- Inputs of linear layers that are pairs have OliVe's search: the step of least squared error.
 
 What goes into a linear layer has a step for each channel (smoothing, SmoothQuant, arXiv 2211.10438, section 4):
 channels of large activations and small weights get larger steps, and what comes before the layer and the layer's
@@ -13,10 +14,14 @@ weights take that up. The paper's exponent is 0.5; ours is 0.7, which moves the 
 
 import itertools
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
+from ..checks import chosen
+from ..machine.pairs import PAIRS
 from ..machine.parts import GELU_SCALES
+from ..olive import ovp
 from . import transformer
 from .transformer import Ops
 
@@ -39,7 +44,7 @@ _LOGIT_SCALES = range(8)
 _WORD_SHIFTS = range(9)
 
 
-def calibrate(encoder, sentences):
+def calibrate(encoder, sentences, format="int8"):
     """Steps of all tensors, from one pass of the float32 model.
 
     Parameters
@@ -47,13 +52,21 @@ def calibrate(encoder, sentences):
     encoder : transformer.Encoder
     sentences : sequence of str
         Calibration sentences; none of those that are evaluated.
+    format : str
+        Of the linear layers, one of `machine.sizes.FORMATS`.
 
     Returns
     -------
     dict of str to float or ndarray of float64
         By the names of `golden.machine.encoder`, and ``embeddings.words``: a code stands for ``code * step``, with a
         step for each channel of the inputs of linear layers, and one for all else.
+
+    Raises
+    ------
+    ValueError
+        For another format.
     """
+    chosen("format", (format,), _STEPS)
     outputs, inputs = _observe(encoder, sentences)
     steps = _embeddings(encoder)
     names = [f"layer.{i}.{part}" for i in range(encoder.layers) for part in ("attention", "feed_forward")]
@@ -66,7 +79,7 @@ def calibrate(encoder, sentences):
             added = "output" if following.endswith("attention") else "down"
             steps |= dict.fromkeys((f"{following}.{added}", f"{following}.sum"), steps[residual])
     for i in range(encoder.layers):
-        steps |= _layer(encoder, f"layer.{i}.", outputs, inputs)
+        steps |= _layer(encoder, f"layer.{i}.", outputs, inputs, _STEPS[format])
     return steps
 
 
@@ -78,11 +91,11 @@ def _embeddings(encoder):
     return {"embeddings.words": words, "embeddings.sum": words / (1 << shift)}
 
 
-def _layer(encoder, prefix, outputs, inputs):
+def _layer(encoder, prefix, outputs, inputs, step):
     steps = {}
     for group, layers in GROUPS.items():
         weights = [encoder.linears[prefix + layer].weight for layer in layers]
-        steps[prefix + group] = _smoothed(inputs[prefix + layers[0]], weights)
+        steps[prefix + group] = _smoothed(inputs[prefix + layers[0]], weights, step)
     for name in ("attention.query", "attention.key", "attention.value"):
         steps[prefix + name] = _step(outputs[prefix + name])
     steps[f"{prefix}attention.logits"] = 2.0 ** -_logit_scale(inputs[f"{prefix}attention.softmax"])
@@ -122,13 +135,17 @@ def _step(x):
     return (float(np.abs(x).max()) or 1.0) / _INT8
 
 
-def _smoothed(x, weights):
-    """Steps of the channels of `x`, (T, K), which goes into weights of (N, K)."""
+#: The step of the inputs of a linear layer, smoothed, by its format.
+_STEPS = {"int8": _step, "ovp-int4": partial(ovp.search_scale, fmt=PAIRS)}
+
+
+def _smoothed(x, weights, step):
+    """Steps of the channels of `x`, (T, K), which goes into weights of (N, K); `step`, of what is smoothed."""
     activations = _floored(np.abs(x).max(axis=0))
     columns = _floored(np.max([np.abs(weight).max(axis=0) for weight in weights], axis=0))
     logarithms = EXPONENT * np.log(activations) - (1 - EXPONENT) * np.log(columns)
     factors = np.exp(logarithms - logarithms.mean())
-    return factors * _step(x / factors)
+    return factors * step(x / factors)
 
 
 def _floored(magnitudes):

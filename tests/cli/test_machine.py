@@ -44,6 +44,19 @@ def test_compile_tells_each_part(folder, program):
     assert sum("softmax" in line for line in lines) == 4
 
 
+def test_linear_layers_in_pairs(folder, program):
+    words = ["compile", "toy", *WORDS, "--tokens", 8, "--format", "ovp-int4", "--json", "p.json", "-o", "pairs.npz"]
+    bitloom(*words, cwd=folder)
+    told, before = (json.loads((folder / name).read_text()) for name in ("p.json", "c.json"))
+    assert told["parameters"]["format"] == "ovp-int4" and told["words"] < before["words"]
+    output, _ = bitloom("info", folder / "pairs.npz")
+    assert sum(line.endswith("pairs") for line in output.splitlines()) == 6
+    output, _ = bitloom("run", "model", folder / "pairs.npz", "--on", "golden", "red light", "old blue")
+    assert "old blue" in output
+    message = "format must be int8 for the machine's RTL, not ovp-int4"
+    assert message in complaint("run", "model", "pairs.npz", "red light", cwd=folder)
+
+
 def test_the_same_request_gives_the_same_bytes(folder, program):
     before = program.read_bytes()
     bitloom("compile", "toy", *WORDS, "-o", "again.npz", cwd=folder)
@@ -72,6 +85,8 @@ def test_the_simulated_machine_embeds_them_too(program):
     [
         (["compile", "nowhere"], "nowhere"),
         (["compile", "toy", "-p", "lanes=5"], "lanes must be one of 4, 8, not 5"),
+        (["compile", "toy", "--format", "int4"], "format must be one of int8, ovp-int4, not 'int4'"),
+        (["compile", "toy", "--format", "int8", "-p", "format=int8"], "parameter 'format' is given twice"),
         (["compile", "toy", *words_of(channels=16)], "channels must be a multiple of 4 up to the machine's 16, not 32"),
         (["compile", "toy", *words_of(address_bits=10)], "more than the machine's memory"),
         (["compile", "toy", *WORDS, "--tokens", "17"], "tokens of a sentence must be 1 to 16, not 17"),

@@ -12,6 +12,7 @@ SIZES = [
     Sizes(),
     Sizes(lanes=4, tokens=8, channels=8, hidden=16, address_bits=8),
     Sizes(channels=768, hidden=3072, address_bits=24),
+    Sizes(format="ovp-int4"),
 ]
 
 
