@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from ..cores import catalogue, generate
+from ..cores import catalogue
+from ..cores.entries import ENTRIES
 from ..tools import caches
 from ..tools.files import atomic_write
 from . import options
@@ -17,11 +18,10 @@ from .progress import bar
 @options.json_flag
 def list_cores(as_json):
     """List the cores."""
-    cores = catalogue.CATALOGUE.values()
     if as_json:
-        print_json([{"name": core.name, "summary": core.summary, "paper": core.paper} for core in cores])
+        print_json([{"name": core.name, "summary": core.summary, "paper": core.paper} for core in ENTRIES])
     else:
-        table(["core", "what it does", "paper"], [[core.name, core.summary, core.paper] for core in cores])
+        table(["core", "what it does", "paper"], [[core.name, core.summary, core.paper] for core in ENTRIES])
 
 
 def _core_or_program(context, parameter, name):
@@ -41,6 +41,8 @@ def info(core, parameters, interface, as_json, as_html, output):
 
     CORE is the name of a core, or a file of `bitloom compile`, whose jobs are listed.
     """
+    from ..cores import generate
+
     if isinstance(core, Path):
         return _program(core, parameters or as_json or as_html or output)
     config = core.config.parse(parameters)
@@ -78,6 +80,7 @@ def _program(path, options_given):
 
 def _data_sheet(core, config, interface, output):
     """Write a core's data sheet; without a file of its own it is opened, too, where there is a person to see it."""
+    from ..cores import generate
     from ..cores.sheet import page
 
     path = output or caches.cache_dir("sheets") / f"{generate.default_name(core, config, interface)}.html"
@@ -106,6 +109,8 @@ def generate_verilog(core, parameters, interface, name, output):
     Without --name the name tells what differs from the core's default, so that several cores, and several
     configurations of one, can be in one design.
     """
+    from ..cores import generate
+
     config = core.config.parse(parameters)
     output = output or Path(f"{name or generate.default_name(core, config, interface)}.v")
     check_writable(*generate.files(output))

@@ -4,28 +4,36 @@ from pathlib import Path
 
 import click
 
-from ..cores import catalogue, generate
+from ..cores import catalogue
 from ..tools.files import atomic_write
 from . import options, terminal
+from .demo_search import search
 from .output import FAILED, check_writable, table, write_json
 from .progress import bar, stages
 
 
-@options.command("demo", "bitloom demo")
+@click.group("demo", invoke_without_command=True, epilog="\b\nExample:\n  bitloom demo")
 @click.option(
     "--weights",
     "file",
     default="minilm",
     metavar="F",
-    callback=options.weights,
     help="A safetensors file; by default the installed all-MiniLM-L6-v2.",
 )
 @click.option(
     "-o", "--output", type=click.Path(file_okay=False, path_type=Path), default=Path("demo"), show_default=True
 )
 @options.json_file
-def demo(file, output, json_file):
-    """Tell the whole story on real transformer weights: quantize, stream, check, measure."""
+@click.pass_context
+def demo(context, file, output, json_file):
+    """Tell the whole story on real transformer weights: quantize, stream, check, measure.
+
+    With a command: another demonstration.
+    """
+    if context.invoked_subcommand:
+        return 0
+    file = options.weights(context, None, file)
+    from ..cores import generate
     from ..golden.olive import ovp
     from ..golden.workloads import checkpoint, evaluate, transformer
     from ..golden.workloads import quantize as weight_formats
@@ -84,6 +92,9 @@ def demo(file, output, json_file):
 
     click.echo(f"\nwrote {output / 'histogram.png'}")
     return 0 if result.passed else FAILED
+
+
+demo.add_command(search)
 
 
 def _demo_row(row):

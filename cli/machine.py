@@ -1,5 +1,6 @@
 """Whole encoders on the machine: `compile`; `run model`."""
 
+import contextlib
 from pathlib import Path
 
 import click
@@ -9,16 +10,20 @@ from . import options
 from .numbers import Real, Whole
 from .output import FAILED, check_writable, counted, table, write_json
 from .progress import bar
+from .session import opened
 
-__all__ = ["compile_model", "disassemble", "run_model"]
+__all__ = ["clock", "compile_model", "disassemble", "link_baud", "placed", "read_program", "run_model"]
 
-_clock = click.option(
+clock = click.option(
     "--clock",
     type=Real(0, min_open=True),
     default=95.0,
     show_default=True,
     metavar="MHZ",
     help="Clock that sentences a second are for.",
+)
+link_baud = click.option(
+    "--baud", type=Whole(1), default=3_000_000, show_default=True, metavar="N", help="Rate of a serial port."
 )
 
 
@@ -43,7 +48,7 @@ _clock = click.option(
     metavar="N",
     help="Cycles that the memory takes for a word; 4.07: 64 bits over 16 wires, 98 % of the time.",
 )
-@_clock
+@clock
 @click.option("-o", "--output", type=options.OUTPUT, metavar="F", help="The program, a .npz file.")
 @options.json_file
 def compile_model(model, format_name, parameters, tokens, batch, word_cycles, clock, output, json_file):
@@ -90,7 +95,7 @@ def disassemble(path):
     """Print the jobs of a program."""
     from ..golden.machine import jobs
 
-    made, about = _program(path)
+    made, about = read_program(path)
     click.echo(f"{path.name}: {about['model']}, {counted(len(made.words), 'word')}, {counted(len(made.jobs), 'job')}")
     for index, job in enumerate(made.jobs):
         click.echo(f"{index:4}  {jobs.text(job)}")
@@ -102,36 +107,38 @@ def disassemble(path):
 @click.option(
     "--on",
     "where",
-    type=click.Choice(["rtl", "golden"]),
     default="rtl",
     show_default=True,
-    help="The Verilated machine, compared with the golden one; or that one alone.",
+    metavar="WHERE",
+    help="rtl, twin or a serial port, compared with the golden machine; or golden, that one alone.",
 )
+@link_baud
 @click.option("--batch", type=Whole(1), default=1, show_default=True, metavar="N", help="Sentences of a pass, at most.")
-@_clock
+@clock
 @options.json_file
-def run_model(program, sentences, where, batch, clock, json_file):
+def run_model(program, sentences, where, baud, batch, clock, json_file):
     """Embed sentences on the machine.
 
     PROGRAM is a file of `bitloom compile`. Token ids go in, embeddings come back; the model that was compiled tells the
     ids, and what its embeddings are in float32.
+
+    On twin, a board with its serial pins, Verilated, and on the serial port of a board that `bitloom flash` programmed,
+    the image is sent first, but for those blocks that the board's memory has already.
     """
     from ..golden.workloads import machine_program
 
     check_writable(json_file)
-    made, about = _program(program)
+    made, about = read_program(program)
     with bar("tokens"):
         run = machine_program.Run(made, about["model"], sentences, batch)
-    with bar("golden machine"):
-        sums, ran = run.golden(), None
-    if where == "rtl":
-        from ..cores.machine.config import MachineConfig
-        from ..testbench.machine import simulated
-
-        with bar("simulating the machine") as progress:
-            ran = simulated.run(MachineConfig(**about["parameters"]), made, run.passes, progress=progress)
-        ran.check(sums)
-        sums = ran.sums
+    with placed(where, made, about, baud) as machine:
+        with bar("golden machine"):
+            sums, ran = run.golden(), None
+        if machine:
+            with bar("simulating the machine" if where == "rtl" else "running the machine") as progress:
+                ran = machine(run.passes, progress)
+            ran.check(sums)
+            sums = ran.sums
     report = run.report(sums)
     columns = ["sentence", "tokens", "cosine with float32", "nearest", "similarity"]
     table(
@@ -143,23 +150,56 @@ def run_model(program, sentences, where, batch, clock, json_file):
     )
     if ran:
         report["passes"] = [outcome.counters for outcome in ran.outcomes]
-        _tell(ran, clock, len(sums))
+        _tell(ran, clock, len(sums), "simulated" if where == "rtl" else "answered")
     if json_file:
         write_json(json_file, report | ({"failure": ran.failure} if ran else {}))
     return FAILED if ran and ran.failure else 0
 
 
-def _tell(ran, clock, sentences):
+@contextlib.contextmanager
+def placed(where, made, about, baud=None):
+    """A program where it is to run: what takes passes and progress and gives a `Ran`; None for the golden machine.
+
+    Parameters
+    ----------
+    where : str
+        golden, rtl, twin or a serial port.
+    made, about : Program, dict
+        As of a program's file.
+    baud : int, optional
+        Of a serial port.
+    """
+    if where == "golden":
+        yield None
+    elif where == "rtl":
+        from ..cores.machine.config import MachineConfig
+        from ..testbench.machine import simulated
+
+        config = MachineConfig(**about["parameters"])
+        yield lambda passes, progress=None: simulated.run(config, made, passes, progress=progress)
+    else:
+        from ..fpga.session.machine import twin_parameters
+        from ..fpga.session.session import Session
+
+        parameters = twin_parameters(about["parameters"]) if where == "twin" else ()
+        with opened(Session(where, "machine", parameters, baud=baud)) as session:
+            with bar("loading the image") as progress:
+                machine = session.machine(made, progress=progress)
+            yield lambda passes, progress=None: machine.run(made, passes, progress)
+
+
+def _tell(ran, clock, sentences, how):
     """Cycles of all passes, and whether they were right."""
     total = {name: sum(outcome.counters[name] for outcome in ran.outcomes) for name in ran.outcomes[0].counters}
     cycles = total["cycles"]
     click.echo(f"{cycles:,} cycles: {sentences * clock * 1e6 / max(cycles, 1):.2f} sentences/s at {clock:g} MHz")
     shares = ", ".join(f"{name} {total[name] / max(cycles, 1):.1%}" for name in ("steps", "waiting", "rows", "words"))
-    click.echo(f"of them {shares}; simulated in {ran.seconds:.1f} s")
+    click.echo(f"of them {shares}; {how} in {ran.seconds:.1f} s")
     click.echo(f"check: {ran.failure or 'every sum is that of the golden machine'}")
 
 
-def _program(path):
+def read_program(path):
+    """The program of a file, and what else it tells."""
     from ..golden.machine import program
 
     try:

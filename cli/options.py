@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from ..cores import catalogue, generate
+from ..cores import catalogue
+from ..cores.styles import INTERFACES
 from ..tools.files import STANDARD_OUTPUT, descriptor
 from .numbers import Whole
 
@@ -57,7 +58,7 @@ seed = click.option("--seed", type=Whole(0, 2**32 - 1), help="Repeat a run; draw
 json_file = click.option("--json", "json_file", type=OUTPUT, metavar="F")
 json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 interface = click.option(
-    "--interface", type=click.Choice(generate.INTERFACES), default="stream", help="Names of the stream ports."
+    "--interface", type=click.Choice(INTERFACES), default="stream", help="Names of the stream ports."
 )
 scheduler = click.option(
     "--scheduler", metavar="A", help="Work on the cluster of the dask.distributed scheduler there, as tcp://HOST:8786."

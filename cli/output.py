@@ -1,7 +1,6 @@
 """What commands print and write: tables, JSON, sentences."""
 
 import click
-from rich.table import Table
 
 from ..golden import strict_json
 from ..tools import files
@@ -24,6 +23,8 @@ def table(columns, rows, title=None):
     title = title and "\n".join(map(terminal.printable, title.split("\n")))
     console = terminal.console()
     if console.is_terminal:
+        from rich.table import Table
+
         drawn = Table(title=title, title_justify="left", header_style="bold")
         numeric = [all(_is_number(row[i]) for row in rows) for i in range(len(columns))]
         for name, right in zip(columns, numeric, strict=True):

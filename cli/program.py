@@ -1,20 +1,21 @@
 """The program `bitloom`: its commands, and what every error becomes: one line and an exit status.
 
 Each file of this folder holds a group of commands. A command parses, calls and prints; what it does is done elsewhere.
-Only what every command needs is imported at the top of these files: `bitloom list` must not wait for plots and
-simulators.
+A command's file is imported when the command is asked for, and only what each of its commands needs at its top:
+`bitloom list` must not wait for plots and simulators, nor for NumPy and Amaranth.
 """
 
+import importlib
 import os
 import signal
 import sys
+from collections.abc import Mapping
 
 import click
 
 from .. import __version__
-from ..tools import running
 from ..tools.missing import sentence
-from . import board, compare, cores, demo, doctor, machine, models, run, search, simulate, synthesize, terminal, train
+from . import terminal
 from .output import FAILED, complain
 
 __all__ = ["FAILED", "INTERRUPTED", "WRONG", "bitloom", "main"]
@@ -24,34 +25,51 @@ WRONG = 2
 INTERRUPTED = 130
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+#: The commands, `module:name` of this folder, in which each is imported when it is asked for.
+_COMMANDS = {
+    "list": "cores:list_cores",
+    "info": "cores:info",
+    "generate": "cores:generate_verilog",
+    "sim": "simulate:sim",
+    "mutate": "simulate:mutate",
+    "synth": "synthesize:synth",
+    "build": "board:build",
+    "flash": "board:flash",
+    "selftest": "board:selftest",
+    "run": "run:run",
+    "quantize": "models:quantize",
+    "compare": "compare:compare",
+    "evaluate": "models:evaluate",
+    "search": "search:search",
+    "train": "train:train",
+    "compile": "machine:compile_model",
+    "demo": "demo:demo",
+    "example-data": "demo:example_data",
+    "doctor": "doctor:doctor",
+}
+
+
+class _Commands(Mapping):
+    """`_COMMANDS`, imported."""
+
+    def __getitem__(self, name):
+        module, attribute = _COMMANDS[name].split(":")
+        return getattr(importlib.import_module(f".{module}", __package__), attribute)
+
+    def __iter__(self):
+        return iter(_COMMANDS)
+
+    def __len__(self):
+        return len(_COMMANDS)
+
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+@click.group(commands=_Commands(), context_settings=_CONTEXT)
 @click.version_option(__version__, prog_name="bitloom")
 def bitloom():
     """Generate, verify, measure and run RTL for low-bit transformer accelerators."""
-
-
-for _command in (
-    cores.list_cores,
-    cores.info,
-    cores.generate_verilog,
-    simulate.sim,
-    simulate.mutate,
-    synthesize.synth,
-    board.build,
-    board.flash,
-    board.selftest,
-    run.run,
-    models.quantize,
-    compare.compare,
-    models.evaluate,
-    search.search,
-    train.train,
-    machine.compile_model,
-    demo.demo,
-    demo.example_data,
-    doctor.doctor,
-):
-    bitloom.add_command(_command)
 
 
 def main():
@@ -78,12 +96,9 @@ def main():
         # The reader of our output has gone (`bitloom list | head`); there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = FAILED
-    except running.ToolFailed as error:
-        complain(error)
-        status = FAILED
     except OSError as error:
         complain(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else error)
-        status = WRONG
+        status = _status(error)
     except ValueError as error:
         complain(error)
         status = WRONG
@@ -94,3 +109,10 @@ def main():
         complain(said)
         status = WRONG
     sys.exit(status or 0)
+
+
+def _status(error):
+    """Of a tool that failed, or of a file that cannot be used."""
+    from ..tools.running import ToolFailed
+
+    return FAILED if isinstance(error, ToolFailed) else WRONG

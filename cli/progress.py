@@ -8,8 +8,6 @@ import threading
 import time
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.text import Text
 
 from . import terminal
 
@@ -109,6 +107,8 @@ def bar(text):
 
 @contextlib.contextmanager
 def _terminal_bar(console, text):
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
@@ -140,6 +140,8 @@ def stages():
         pulses.append(Pulse(text))
 
     if console.is_terminal:
+        from rich.text import Text
+
         with console.status("starting") as status:
             yield lambda text: (begin(text), status.update(Text(terminal.printable(text))))
     else:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 
-from ..cores import generate
 from . import options, terminal
 from .numbers import Real, Whole
 from .output import FAILED, check_writable, table, write_json
@@ -54,6 +53,7 @@ def synth(core, assignments, parameters, target, liberty, freq, seed, seeds, swe
     for option, given in {**needing, f"argument {' '.join(assignments)!r}": assignments}.items():
         if given:
             raise click.UsageError(f"{option} needs --sweep")
+    from ..cores import generate
     from ..synth import flow
     from ..synth import report as reporting
     from ..synth import seeds as several

@@ -4,8 +4,6 @@ import codecs
 import io
 import sys
 
-from rich.console import Console
-
 __all__ = ["adapt", "console", "printable"]
 
 _ERRORS, _ASCII = "bitloom_spelled", "bitloom_ascii"
@@ -27,6 +25,8 @@ def adapt():
 
 def console(stderr=False):
     """A console of rich that takes no text for markup: names of tensors and files have brackets and colons, too."""
+    from rich.console import Console
+
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 

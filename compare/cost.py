@@ -6,7 +6,8 @@ from ..cores.catalogue import lookup
 from ..cores.generate import generate
 from ..golden.workloads.comparison import rows
 from ..hdl.primitives import FAMILIES
-from ..synth import flow, parts
+from ..synth import asic, flow, parts
+from ..synth.liberty import Library, read
 from ..synth.room import TooSmall
 
 __all__ = ["area", "configuration", "fpga"]
@@ -70,7 +71,7 @@ def fpga(name, part, more=None):
 
 
 def area(name, liberty, more=None):
-    """Area of a row's core, memories as flip-flops.
+    """Area of a row's core, without its memories of more than `macros.LIMIT` bits; smaller ones are flip-flops.
 
     Parameters
     ----------
@@ -95,6 +96,7 @@ def area(name, liberty, more=None):
     config = configuration(row)
     if config is None:
         return None
-    report = flow.synthesize(generate(lookup(row.scheme().core), config), liberty=liberty)
+    library = liberty if isinstance(liberty, Library) else read(liberty)
+    report = asic.measure_area(generate(lookup(row.scheme().core), config), library, keep=True)
     cells = report.area
     return {"library": cells.library, "area": cells.area, "nand2": cells.nand2_equivalents, "tools": report.tools}

@@ -1,7 +1,5 @@
 """Switching energy of a row's core, on operands of the model; and what its bytes cost, which is an assumption."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from ..cores.catalogue import lookup
@@ -9,7 +7,7 @@ from ..cores.generate import generate
 from ..cores.interface import layouts
 from ..golden.workloads.comparison import apply, models, operands, rows
 from ..hdl.stream import codec
-from ..synth import asic
+from ..synth import asic, macros
 from ..synth.energy import Netlist, read_cells, stream, voltage
 from ..testbench import payloads
 from ..tools import finding
@@ -34,10 +32,10 @@ _LEAST = 8
 def energy(model, name, library, inputs=None, tokens=None, more=None):
     """Measure the switching energy of a row's core: its netlist in a library's cells, with operands of the model.
 
-    The core has the row's own size; its memories, which become flip-flops, are as small as `Scheme.capacities` has
-    them. Operands are those of the first three inputs, of all places; of each shape of products there are up to 64,
-    side by side, of at least 8 tokens by 8 outputs and whole tiles, with all of K. Every result is held against the
-    golden model. What the estimate leaves out is told in `synth.energy`.
+    The core has the row's own size. Its memories of more than `macros.LIMIT` bits stay memories: they work, but what
+    switches in them is left out. Operands are those of the first three inputs, of all places; of each shape of
+    products there are up to 64, side by side, of at least 8 tokens by 8 outputs and whole tiles, with all of K. Every
+    result is held against the golden model. What the estimate leaves out is told in `synth.energy`.
 
     Parameters
     ----------
@@ -57,10 +55,9 @@ def energy(model, name, library, inputs=None, tokens=None, more=None):
     dict or None
         None for a row without a core. `library`, `volts`; `data_fj`, of a dense product, all nets but the
         clock, the mean over the measured shapes in their shares of the model's products; `clock_fj_cycle`, of
-        the clock pins in a cycle; `cells` and `flip_flops`; `capacities`, parameters that differ from the
-        row's; `shapes`, a list of `shape`, `places`, `share` of the products, `runs`, `cycles` and `data_fj`,
-        or of `why` where it was not measured; `failures`, lines; `tools`. After a failure, and where no shape
-        was measured, `data_fj` is None.
+        the clock pins in a cycle; `cells` and `flip_flops`; `memories` that are no cells, a list, each as of
+        `macros.tell`; `shapes`, a list of `shape`, `places`, `share` of the products, `runs`, `cycles` and
+        `data_fj`; `failures`, lines; `tools`. After a failure `data_fj` is None.
 
     Raises
     ------
@@ -106,52 +103,41 @@ def _measured(row, subject, config, library):
     m, n = (-(-_LEAST // side) * side for side in (getattr(config, "rows", 1), getattr(config, "cols", 1)))
     caught = operands.catch(subject, prepared)
     groups = operands.alike(caught, scheme, m, n, _RUNS)
-    capacities = _capacities(scheme, groups)
-    core = _Core(scheme, replace(config, **capacities), library)
+    core = _Core(scheme, config, library)
     total = sum(group.products for group in groups)
     shapes, failures = [], []
     for group in groups:
         told = {"shape": [*group.shape], "places": [*group.places], "share": group.products / total}
         shapes.append(told)
-        if scheme.capacities(group.shape[2], group.shape[1]) is None:
-            told["why"] = "its memories are too large as flip-flops"
-            continue
         streamed, failure = core.run(group)
         told |= {"runs": len(group.operands), "cycles": streamed.cycles}
         told["data_fj"] = streamed.switching.data / (len(group.operands) * int(np.prod(group.shape)))
         failures += [failure] if failure else []
-    counted = [told for told in shapes if "data_fj" in told]
-    share = sum(told["share"] for told in counted)
-    known = counted and not failures
     return {
         "library": library.name,
         "volts": core.volts,
-        "data_fj": sum(told["data_fj"] * told["share"] for told in counted) / share if known else None,
+        "data_fj": None if failures else sum(told["data_fj"] * told["share"] for told in shapes),
         "clock_fj_cycle": core.volts**2 * core.netlist.clock_load,
         "cells": core.netlist.cell_count,
         "flip_flops": core.netlist.flip_flop_count,
-        "capacities": capacities,
+        "memories": core.memories,
         "shapes": shapes,
         "failures": failures,
         "tools": {"yosys": finding.find("yosys", override=True).version},
     }
 
 
-def _capacities(scheme, groups):
-    """Capacities for the largest products that can be measured."""
-    sizes = [group.shape[:0:-1] for group in groups if scheme.capacities(group.shape[2], group.shape[1]) is not None]
-    return scheme.capacities(*map(max, zip(*sizes, strict=True))) if sizes else {}
-
-
 class _Core:
-    """A core as a netlist of a library's cells."""
+    """A core as a netlist of a library's cells, and of memories."""
 
     def __init__(self, scheme, config, library):
         core = lookup(scheme.core)
         self.scheme, self.config, self.volts = scheme, config, voltage(library)
         self.layouts = layouts(core.component(config))
         self.design = generate(core, config)
-        self.netlist = Netlist(asic.map_to_library(self.design, library)["netlist"], read_cells(library.text))
+        netlist = asic.map_to_library(self.design, library, keep=True)["netlist"]
+        self.memories = [macros.tell(memory) for memory in netlist["memories"]]
+        self.netlist = Netlist(netlist, read_cells(library.text))
 
     def run(self, group):
         """Products side by side: what was streamed, and what is wrong with it, or None."""

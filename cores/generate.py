@@ -21,11 +21,10 @@ from ..hdl.stream.axis import AxisWrapper
 from ..tools import finding
 from ..tools.files import atomic_write, check_writable, is_plain
 from . import interface as describing
+from .styles import INTERFACES
 
 __all__ = ["INTERFACES", "Design", "Pinout", "Port", "bare", "default_name", "files", "generate", "pinout", "write"]
 
-#: Port styles: `stream` names them as Amaranth does (`i__payload`, `i__valid`, `i__ready`), `axis` as AXI4-Stream.
-INTERFACES = ("stream", "axis")
 #: Most characters of parameters in a default name.
 _TOLD = 48
 

@@ -1,19 +1,16 @@
 """One run of a tool: its Verilog, its work folder, its log, and what is kept of it."""
 
 import functools
-import gzip
 import hashlib
 import json
 import shutil
 import sys
 import tempfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 from ..golden import strict_json
-from ..tools import caches, finding, running, wasm
-from ..tools.files import atomic_write
+from ..tools import caches, finding, running, texts, wasm
 
 __all__ = ["Progress", "begin", "count_cells", "kept", "run_yosys"]
 
@@ -28,25 +25,20 @@ def _code() -> str:
 
 
 def kept(make: Callable[[Path, Path], str], *key: object) -> str:
-    """What ``make(work folder, log file)`` returns, from an earlier run with the same `key` when there was one.
-
-    An entry is packed, so it carries a checksum, and is renamed into place: half of one is never read.
-    """
+    """What ``make(work folder, log file)`` returns, from an earlier run with the same `key` when there was one."""
     digest = hashlib.sha256(strict_json.dumps([_code(), *key]).encode()).hexdigest()
-    entry = caches.cache_dir("synth") / f"{digest}.gz"
-    try:
-        return gzip.decompress(entry.read_bytes()).decode()
-    except (FileNotFoundError, EOFError, zlib.error, gzip.BadGzipFile):
-        pass
-    log = caches.cache_dir("synth", "logs") / f"{digest}.log"
-    work = Path(tempfile.mkdtemp(dir=caches.cache_dir("synth", "work")))
-    try:
-        text = make(work, log)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    log.unlink(missing_ok=True)
-    atomic_write(entry, gzip.compress(text.encode(), mtime=0))
-    return text
+
+    def run() -> str:
+        log = caches.cache_dir("synth", "logs") / f"{digest}.log"
+        work = Path(tempfile.mkdtemp(dir=caches.cache_dir("synth", "work")))
+        try:
+            text = make(work, log)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        log.unlink(missing_ok=True)
+        return text
+
+    return texts.kept(caches.cache_dir("synth") / f"{digest}.gz", run)
 
 
 def run_yosys(script: list[str], work: Path, log: Path) -> None:

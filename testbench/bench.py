@@ -168,7 +168,7 @@ class Bench:
         self._coverage = {}
         self._figures = {}
 
-    async def run(self, phases, *, describe, flag=None):
+    async def run(self, phases, *, describe, flag=None, beside=None):
         """Run phases one after another.
 
         Parameters
@@ -180,8 +180,12 @@ class Bench:
             dict of field names to values, or to lists of values, that JSON can hold. The first one may be a dict: one
             for each stream that leads some phase.
         flag : str, optional
-            Name of the sticky status output that `Phase.flags` speaks of.
+            Name of the sticky status output that `Phase.flags` speaks of; of several bits, any of them.
+        beside : callable, optional
+            Takes the design and the bench, gives what stands at the core's other ports: an object with `step`, called
+            once a cycle as the generators of `stream` are resumed, and `reset`, called after a cycle of reset.
         """
+        self._beside = beside(self._dut, self) if beside else None
         self._describe_input, self._describe_output = describe
         self._edge = RisingEdge(self._dut.clk)
         self.flag_name = flag
@@ -251,6 +255,8 @@ class Bench:
         self.cycle += 1
         self._dut.rst.value = 0
         self.flagged = False
+        if self._beside:
+            self._beside.reset()
 
     async def _exchange(self, phase, done, total):
         for name, value in phase.ports.items():
@@ -276,7 +282,8 @@ class Bench:
         """Run both sides until the last item has come, and some cycles on; whether it came to that."""
         dut = self._dut
         leading = accepted[phase.leading]
-        flag = Wire(getattr(dut, self.flag_name)).get if self.flag_name else None
+        wire = Wire(getattr(dut, self.flag_name)) if self.flag_name else None
+        flag = wire and (wire.get if wire.width == 1 else lambda: bool(wire.get()))
         go = stalls(phase.sink, self.rng)
         if phase.capacity is not None:
             go = itertools.chain(itertools.repeat(0, _blocked(phase)), go)
@@ -308,6 +315,7 @@ class Bench:
         self._pending = True
         for side in sides:
             side()
+        sides += [self._beside.step] if self._beside else []
         left = phase.cut
         while self._pending:
             moved = sum(map(len, accepted.values())), len(shown)

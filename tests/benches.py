@@ -41,7 +41,7 @@ class _Rehearsal:
         self.core, self.config, self.vectors, self.codes = core, config, vectors, None
         self.rng, self.phases = np.random.default_rng(seed), []
 
-    async def run(self, phases, *, describe, flag=None):
+    async def run(self, phases, *, describe, flag=None, beside=None):
         self.phases = phases
         # Something must show the latency, and the interval where there is any.
         assert any(phase.measured and len(phase.outputs) > phase.warm_up for phase in phases)

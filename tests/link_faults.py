@@ -179,7 +179,14 @@ class Campaign:
         What the board must say of itself.
     seed : int
         Decides jobs and faults; when they come depends on the machine too.
+
+    Attributes
+    ----------
+    host : str
+        A program that talks to the board until it is killed.
     """
+
+    host = _HOST
 
     def __init__(self, board, channels, identity, seed=1):
         self.rng = random.Random(seed)
@@ -280,7 +287,7 @@ class Campaign:
         self._ended(kind, count, how, repeated)
 
     def _host_killed(self, kind, count, gap):
-        command = [sys.executable, "-c", _HOST, self.proxy.path, str(BAUD)]
+        command = [sys.executable, "-c", self.host, self.proxy.path, str(BAUD)]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
             assert process.stdout.readline() == b"begun\n"
             time.sleep(self.rng.random() * 0.1)

@@ -1,6 +1,7 @@
 """How the numbers were made, what they leave out, and how to make them again."""
 
 import shlex
+from collections import Counter
 from pathlib import Path
 
 from ...golden.workloads.comparison.rows import ROWS
@@ -139,17 +140,24 @@ def _estimates(records):
 def _energies(records):
     for record in records:
         made = record.get("energy") or {}
-        if made.get("capacities"):
-            told = ", ".join(f"{name}={value}" for name, value in made["capacities"].items())
-            yield f"The memories of {record['row']} are flip-flops there, and its core has `{told}`, as products need."
-        for shape in made.get("shapes", ()):
-            if why := shape.get("why"):
-                told = f"K = {shape['shape'][1]}, {shape['share']:.0%} of the products"
-                yield f"The switching energy of {record['row']} leaves out {told}: {why}."
+        if memories := made.get("memories"):
+            bits = sum(memory["words"] * memory["width"] for memory in memories)
+            yield (
+                f"Area and switching energy of {record['row']} leave out its memories of {bits:,} bits, which an ASIC "
+                f"has macros for: {_memories(memories)}."
+            )
         for failure in made.get("failures", ())[:1]:
             yield f"The switching energy of {record['row']} is not known: {failure}."
     if (byte := figures.one(records, "energy", "byte_pj")) is not None:
         yield f"That a byte which is moved costs {byte:g} pJ is an assumption, not measured."
+
+
+def _memories(memories):
+    counts = Counter(
+        "{words:,} words of {width} bits with {reads} read and {writes} write ports".format_map(memory)
+        for memory in memories
+    )
+    return ", ".join(f"{count} of {each}" for each, count in counts.items())
 
 
 def _missing(records):

@@ -20,10 +20,12 @@ class Counters(wiring.Component):
         For each of `golden.machine.jobs.COUNTERS`, whether it counts in this cycle, but for the last one of a pass.
     ended : in 1
         The pass is done: nothing counts any more, and the counters go out.
+    quiet : in 1
+        They are forgotten instead.
     last : out 1
         The last one is offered.
     told : out 1
-        It goes in this cycle.
+        It goes in this cycle, or they are forgotten.
     o : out stream of 32 bits
         The counters in their order.
     """
@@ -34,6 +36,7 @@ class Counters(wiring.Component):
                 "running": In(1),
                 "events": In(len(COUNTERS)),
                 "ended": In(1),
+                "quiet": In(1),
                 "last": Out(1),
                 "told": Out(1),
                 "o": Out(stream.Signature(32)),
@@ -45,8 +48,8 @@ class Counters(wiring.Component):
         counters = [Signal(32, name=name) for name in COUNTERS]
         place = Signal(range(len(COUNTERS)))
         taken = self.o.valid & self.o.ready
-        m.d.comb += [self.o.valid.eq(self.ended), self.last.eq(place == len(COUNTERS) - 1)]
-        m.d.comb += self.told.eq(taken & self.last)
+        m.d.comb += [self.o.valid.eq(self.ended & ~self.quiet), self.last.eq(place == len(COUNTERS) - 1)]
+        m.d.comb += self.told.eq((taken & self.last) | (self.ended & self.quiet))
         # A cycle later, so that a counter is not at the end of a unit's path.
         events = Signal(len(COUNTERS))
         m.d.sync += events.eq(self.events & self.running.replicate(len(COUNTERS)))

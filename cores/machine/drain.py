@@ -14,7 +14,7 @@ from ..gqa_lut.pwl_unit import PwlUnit
 from .pair_words import PairWords
 from .requantizer import FlowingRequantizer, Requantizer
 
-__all__ = ["Destination", "Drain", "write_layout"]
+__all__ = ["Destination", "Drain", "code_layout", "write_layout"]
 
 # Cycles of a word of results in the requantizer; in front of the last two of them its residual is read.
 _STEPS, _READ = LATENCY - 1, LATENCY - 4
@@ -36,6 +36,11 @@ def write_layout(config):
     """Words for the memories: `to`, `place`, and `codes` of the lanes, of which banks take the lowest 8 bits."""
     place = config.job(jobs.Product)["base"].shape
     return data.StructLayout({"to": Destination, "place": place, "codes": data.ArrayLayout(signed(WIDE), config.lanes)})
+
+
+def code_layout():
+    """A code that somebody may watch: `valid`; `code`."""
+    return data.StructLayout({"valid": 1, "code": signed(WIDE)})
 
 
 class Drain(wiring.Component):
@@ -69,10 +74,13 @@ class Drain(wiring.Component):
         It is the last one of a job; its job gives a signal.
     error : out 1
         GELU had no table.
+    up, gelu_codes : `code_layout`
+        What goes into GELU and comes out of it: no ports, but for who watches in a simulation.
     """
 
     def __init__(self, config):
         self.config = config
+        self.up, self.gelu_codes = (Signal(code_layout(), name=name) for name in ("up", "gelu_codes"))
         write = write_layout(config)
         super().__init__(
             {
@@ -235,6 +243,8 @@ class Drain(wiring.Component):
             code.ready.eq(unit.i.ready),
             *(unit.i.payload[name].eq(code.payload[name]) for name in ("load", "last", "data")),
             self.error.eq(unit.error),
+            self.up.valid.eq(goes),
+            self.up.code.eq(unit.i.payload.data),
         ]
         for each in (before, behind):
             m.d.comb += [each.w_data.eq(waiting.payload.word), each.w_en.eq(goes & (lane == 0))]
@@ -250,6 +260,8 @@ class Drain(wiring.Component):
             following.i.payload.word.eq(seen.row),
             following.i.payload.release.eq(seen.release & (count == lanes - 1)),
             before.r_en.eq(passes & (count == lanes - 1)),
+            self.gelu_codes.valid.eq(passes),
+            self.gelu_codes.code.eq(unit.o.payload.data),
         ]
         with m.If(passes):
             m.d.sync += count.eq(count + 1)

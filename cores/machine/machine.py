@@ -5,7 +5,7 @@ one multiplies, one works on rows. No host is in between. All of it is our choic
 `golden.machine`.
 """
 
-from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, enum, memory, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -25,7 +25,10 @@ from .row_work import work_layout
 from .rows import RowUnit
 from .sequencer import Sequencer
 
-__all__ = ["Engine", "Item", "in_layout", "out_layout"]
+__all__ = ["ERRORS", "STUCK", "Engine", "Item", "in_layout", "out_layout"]
+
+#: Kinds of errors, and which one says that a pass stands still for good.
+ERRORS, STUCK = 6, 4
 
 #: Jobs that wait in front of a unit; words of GELU's tables.
 _WAITING, _GELU = 4, 64
@@ -35,13 +38,17 @@ _QUIET = 16
 
 class Item(enum.Enum, shape=3):
     """What comes in: the address of the words that follow; such a word; a token's id; that of a sentence's last token;
-    that of a pass' last token."""
+    that of a pass' last token; the same, of a pass whose counters are not told; a question for the state; one for the
+    CRC-32 of so many words of the memory, which `MemoryCheck` answers and the machine passes over."""
 
     ADDRESS = 0
     WORD = 1
     TOKEN = 2
     SENTENCE = 3
     PASS = 4
+    QUIET = 5
+    ASK = 6
+    CHECK = 7
 
 
 def in_layout(config):
@@ -50,8 +57,9 @@ def in_layout(config):
 
 
 def out_layout():
-    """A channel's sum over the tokens of a sentence: `value`; `last` channel. Or, with `counter`, one of the pass."""
-    return data.StructLayout({"value": signed(32), "last": 1, "counter": 1})
+    """A channel's sum over the tokens of a sentence: `value`; `last` channel. With `counter`, one of the pass, or the
+    state that was asked for: errors, and from bit 8 on the number of a job, as of `Engine`."""
+    return data.StructLayout({"value": signed(32), "counter": 1, "last": 1})
 
 
 class Engine(wiring.Component):
@@ -70,22 +78,27 @@ class Engine(wiring.Component):
         `golden.machine.jobs.COUNTERS`.
     memory : out `MemoryPort`
     job : out
-        Number of the job that is given out.
-    error : out 5
+        Number of the job that is given out; after an error, of the one when it came.
+    error : out 6
         Sticky, until reset: bit 0, more tokens than there are places for; 1, a job that is none; 2, a row that is too
         long; 3, GELU without a table; 4, nothing has moved for 65,536 cycles of a pass, as when a job waits for what no
-        other one gives: only a reset ends that.
+        other one gives: only a reset ends that, and until then items are taken and forgotten, but for `ASK`; 5, words
+        beyond the last address.
+    multiplier : Multiplier
+    rows : RowUnit
+        All results: no ports, but for who watches in a simulation.
     """
 
     def __init__(self, config):
         self.config = config
+        self.multiplier, self.rows = Multiplier(config), RowUnit(config)
         super().__init__(
             {
                 "i": In(stream.Signature(in_layout(config))),
                 "o": Out(stream.Signature(out_layout())),
                 "memory": Out(MemoryPort(config.address_bits, config.word)),
                 "job": Out(range(config.jobs)),
-                "error": Out(5),
+                "error": Out(ERRORS),
             }
         )
 
@@ -95,8 +108,8 @@ class Engine(wiring.Component):
         m.submodules.intake = intake = Intake(config)
         m.submodules.sequencer = sequencer = Sequencer(config)
         m.submodules.loader = loader = Loader(config)
-        m.submodules.multiplier = multiplier = Multiplier(config)
-        m.submodules.rows = rows = RowUnit(config)
+        m.submodules.multiplier = multiplier = self.multiplier
+        m.submodules.rows = rows = self.rows
         m.submodules.ring = ring = PanelRing(config.word, config.panels)
         connect(m, loader.panels, ring.i)
         connect(m, loader.product, multiplier.entries)
@@ -105,21 +118,14 @@ class Engine(wiring.Component):
         connect(m, queued(m, "gelu", loader.gelu, _GELU), multiplier.gelu)
         idle = self._jobs(m, sequencer, loader, multiplier, rows)
         self._pass(m, intake, sequencer, loader, rows, idle)
-        self._port(m, intake, sequencer, loader)
-        self._out(m, intake, sequencer, loader, multiplier, rows)
+        stuck, answers = self._stuck(m, intake, rows, multiplier), Signal()
+        beyond = self._port(m, intake, sequencer, loader, stuck, answers)
+        self._out(m, intake, sequencer, loader, multiplier, rows, stuck, answers)
         self._banks(m, multiplier, rows, ring)
-        m.d.comb += [
-            self.job.eq(sequencer.job),
-            self.error.eq(
-                Cat(
-                    intake.overrun,
-                    sequencer.illegal,
-                    rows.error,
-                    multiplier.error,
-                    self._stuck(m, intake, rows, multiplier),
-                )
-            ),
-        ]
+        errors = intake.overrun, sequencer.illegal, rows.error, multiplier.error, stuck, beyond
+        m.d.comb += self.error.eq(Cat(errors))
+        with m.If(~self.error.any()):
+            m.d.sync += self.job.eq(sequencer.job)
         return m
 
     def _stuck(self, m, intake, rows, multiplier):
@@ -180,27 +186,10 @@ class Engine(wiring.Component):
             rows.record.eq(intake.record),
         ]
 
-    def _port(self, m, intake, sequencer, loader):
-        """Words are stored between passes; in a pass the jobs are read first."""
-        config, port, coming = self.config, self.memory, self.i.payload
-        asked, address = Signal(), Signal(config.address_bits)
-        idle = self.i.valid & ~intake.running
-        word = idle & (coming.item == Item.WORD)
-        with m.If(idle), m.Switch(coming.item):
-            with m.Case(Item.ADDRESS):
-                m.d.comb += self.i.ready.eq(1)
-                m.d.sync += address.eq(coming.data)
-            with m.Case(Item.WORD):
-                m.d.comb += self.i.ready.eq(asked & port.write.ready)
-            with m.Case(Item.TOKEN, Item.SENTENCE, Item.PASS):
-                m.d.comb += [intake.i.valid.eq(1), self.i.ready.eq(intake.i.ready)]
-            with m.Default():
-                m.d.comb += self.i.ready.eq(1)
-        m.d.comb += [
-            intake.i.payload.id.eq(coming.data),
-            intake.i.payload.last.eq(coming.item != Item.TOKEN),
-            intake.i.payload.run.eq(coming.item == Item.PASS),
-        ]
+    def _port(self, m, intake, sequencer, loader, stuck, answers):
+        """Words are stored between passes; in a pass the jobs are read first. Whether some lie beyond the memory."""
+        port, beyond = self.memory, Signal()
+        held, asked, address, word = self._items(m, intake, stuck, answers, beyond)
         with m.If(intake.running):
             asker = Mux(sequencer.copying, sequencer.request.payload, loader.request.payload)
             m.d.comb += [
@@ -213,29 +202,61 @@ class Engine(wiring.Component):
             m.d.comb += [
                 port.request.payload.address.eq(address),
                 port.request.payload.write.eq(1),
-                port.request.valid.eq(word & ~asked),
+                port.request.valid.eq(held & ~asked),
             ]
         words = staged(m, "words", flipped(port.read))
         # A request, then its word.
         m.d.comb += [
-            port.write.payload.eq(coming.data),
+            port.write.payload.eq(word),
             port.write.valid.eq(asked),
-            sequencer.changed.eq(asked),
+            sequencer.changed.eq(held),
             sequencer.read.payload.eq(words.payload),
             loader.read.payload.eq(words.payload),
             sequencer.read.valid.eq(words.valid & sequencer.copying),
             loader.read.valid.eq(words.valid & ~sequencer.copying),
             words.ready.eq(Mux(sequencer.copying, sequencer.read.ready, loader.read.ready)),
         ]
-        with m.If(asked):
-            m.d.sync += [asked.eq(~port.write.ready), address.eq(address + port.write.ready)]
-        with m.Else():
-            m.d.sync += asked.eq(word & port.request.ready)
+        with m.If(asked & port.write.ready):
+            m.d.sync += [asked.eq(0), held.eq(0), address.eq(address + 1)]
+        with m.If(~asked & ~intake.running):
+            m.d.sync += asked.eq(held & port.request.ready)
+        request = port.request.payload
+        with m.If(port.request.valid & ((request.address + request.words) >> len(request.address)).any()):
+            m.d.sync += beyond.eq(1)
+        return beyond
 
-    def _out(self, m, intake, sequencer, loader, multiplier, rows):
-        """Sums; behind them what was counted."""
+    def _items(self, m, intake, stuck, answers, beyond):
+        """Take what comes in: a word is held until it is in the memory, and all else waits for that meanwhile."""
+        config, coming = self.config, self.i.payload
+        held, asked, word = Signal(), Signal(), Signal(config.word, reset_less=True)
+        # One bit more: behind the last address there is none.
+        address = Signal(config.address_bits + 1)
+        m.d.comb += self.i.ready.eq((stuck | ~(intake.running | held)) & ~answers)
+        taken = self.i.valid & self.i.ready
+        with m.If(taken & (coming.item == Item.ASK)):
+            m.d.sync += answers.eq(1)
+        with m.If(taken & ~stuck), m.Switch(coming.item):
+            with m.Case(Item.ADDRESS):
+                m.d.sync += address.eq(coming.data[: config.address_bits])
+                with m.If(coming.data[config.address_bits :].any()):
+                    m.d.sync += beyond.eq(1)
+            with m.Case(Item.WORD):
+                m.d.sync += [held.eq(1), word.eq(coming.data), beyond.eq(beyond | address[-1])]
+            with m.Case(Item.TOKEN, Item.SENTENCE, Item.PASS, Item.QUIET):
+                m.d.comb += intake.i.valid.eq(1)
+        m.d.comb += [
+            intake.i.payload.id.eq(coming.data),
+            intake.i.payload.last.eq(coming.item != Item.TOKEN),
+            intake.i.payload.run.eq((coming.item == Item.PASS) | (coming.item == Item.QUIET)),
+        ]
+        return held, asked, address, word
+
+    def _out(self, m, intake, sequencer, loader, multiplier, rows, stuck, answers):
+        """Sums; behind them what was counted. Between passes, and when nothing goes on, the state."""
         m.submodules.counters = counters = Counters()
-        read = self.memory.read
+        read, out, quiet = self.memory.read, self.o, Signal()
+        with m.If(intake.i.valid):
+            m.d.sync += quiet.eq(self.i.payload.item == Item.QUIET)
         events = {
             "cycles": 1,
             "steps": multiplier.stepped,
@@ -247,14 +268,26 @@ class Engine(wiring.Component):
             counters.running.eq(intake.running),
             counters.ended.eq(sequencer.ended),
             counters.events.eq(Cat(events[name] for name in jobs.COUNTERS)),
+            counters.quiet.eq(quiet),
             sequencer.told.eq(counters.told),
-            self.o.valid.eq(rows.o.valid | counters.o.valid),
-            self.o.payload.value.eq(Mux(sequencer.ended, counters.o.payload, rows.o.payload.value)),
-            self.o.payload.last.eq(Mux(sequencer.ended, counters.last, rows.o.payload.last)),
-            self.o.payload.counter.eq(sequencer.ended),
-            rows.o.ready.eq(self.o.ready & ~sequencer.ended),
-            counters.o.ready.eq(self.o.ready & sequencer.ended),
         ]
+        with m.If(answers):
+            m.d.comb += [
+                out.valid.eq(1),
+                out.payload.value.eq(Cat(self.error, Const(0, 8 - ERRORS), self.job)),
+                out.payload.last.eq(1),
+                out.payload.counter.eq(1),
+            ]
+            m.d.sync += answers.eq(~out.ready)
+        with m.Elif(~stuck):
+            m.d.comb += [
+                out.valid.eq(rows.o.valid | counters.o.valid),
+                out.payload.value.eq(Mux(sequencer.ended, counters.o.payload, rows.o.payload.value)),
+                out.payload.last.eq(Mux(sequencer.ended, counters.last, rows.o.payload.last)),
+                out.payload.counter.eq(sequencer.ended),
+                rows.o.ready.eq(out.ready & ~sequencer.ended),
+                counters.o.ready.eq(out.ready & sequencer.ended),
+            ]
 
     def _banks(self, m, multiplier, rows, ring):
         """The memories of activations, and who reads and writes them."""

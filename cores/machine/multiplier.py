@@ -47,11 +47,12 @@ class Multiplier(wiring.Component):
         No job is under way.
     error : out 1
         GELU had no table.
+    drain : Drain
     """
 
     def __init__(self, config):
         self.config = config
-        self._operands = Operands(config)
+        self._operands, self.drain = Operands(config), Drain(config)
         shared = (
             "read",
             "stepped",
@@ -92,7 +93,7 @@ class Multiplier(wiring.Component):
         config, operands = self.config, self._operands
         m.submodules.operands = operands
         m.submodules.tile = tile = SystolicTile(config.tile)
-        m.submodules.drain = drain = Drain(config)
+        m.submodules.drain = drain = self.drain
         for name in self._shared:
             inner, outer = getattr(operands, name), getattr(self, name)
             m.d.comb += outer.eq(inner) if self.signature.members[name].flow is Out else inner.eq(outer)

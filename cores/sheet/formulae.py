@@ -231,4 +231,8 @@ FORMULAE = {
         Cycles("from a transfer of sums to the `valid` of its codes, where those of `residual` wait", _always(8)),
         _TRANSFERS,
     ),
+    "machine": Formulae(
+        Cycles("from the token of a pass with one job, the sum of `lanes` channels, to its first sum", _always(12)),
+        Cycles("from such a token to the next one; real passes take thousands", _always("13 + lanes")),
+    ),
 }

@@ -165,6 +165,12 @@ def _sums(config):
     return {"table": _row(config.lanes), "i": sums, "residual": [{}] * 3}, {}
 
 
+def _words(config):
+    """Two words for the memory, and a question for the state."""
+    address, word, ask = 0, 1, 6
+    return {"i": [{"item": address, "data": 8}, {"item": word}, {"item": word}, {"item": ask}]}, {}
+
+
 #: Name of a core to what gives, of its small configuration, the transfers of each stream and the other inputs.
 STIMULI = {
     "ovp-decoder": _codes(4),
@@ -188,4 +194,5 @@ STIMULI = {
     "mx-quantizer": lambda config: ({"i": _row(2 * config.load)}, {}),
     "mx-tile": lambda config: ({"x": 2 * _row(config.steps), "w": 2 * _row(config.steps)}, {}),
     "requantizer": _sums,
+    "machine": _words,
 }

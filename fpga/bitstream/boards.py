@@ -64,6 +64,22 @@ _ECP5_85F = {
         "max_channels=512",
         "max_outputs=512",
     ),
+    # Sizes of all-MiniLM-L6-v2; the clock is one that the link's rate divides.
+    "machine": (
+        "lanes=8",
+        "tokens=64",
+        "channels=384",
+        "hidden=1536",
+        "panels=4096",
+        "jobs=512",
+        "address_bits=22",
+        "id_bits=16",
+        "entries=16",
+        "memory=sdram",
+        "delay=1",
+        "clock=45",
+        "target=ecp5",
+    ),
 }
 
 
@@ -103,6 +119,10 @@ class Board:
     adapt : callable or None
         Takes the platform's class and `device`, and gives a class that calls the programs of `flow`, where Amaranth's
         calls others.
+    sdram : bool
+        Whether the platform has a resource `sdram` whose chip is one of `hdl.memory_port.sdram.timing.ULX3S`.
+    fast : mapping of str to int
+        Core name to the rate of the serial port, for cores that need another default than `baud`.
     resources : tuple of Resource
         What the platform lacks of `uart` 0 and the two `led`.
     parameters : mapping of str to tuple of str
@@ -125,6 +145,8 @@ class Board:
     volatile: bool
     attach: str = ""
     pll_pad: bool = False
+    sdram: bool = False
+    fast: Mapping[str, int] = field(default_factory=dict, hash=False)
     adapt: Callable | None = None
     resources: tuple[Resource, ...] = field(default=(), hash=False)
     parameters: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
@@ -167,6 +189,10 @@ class Board:
             )
         return core.config.parse(self.parameters.get(core.name, ()))
 
+    def rate(self, core):
+        """Default rate of the serial port with a catalogue entry."""
+        return self.fast.get(core.name, self.baud)
+
 
 #: The boards by name.
 BOARDS = {
@@ -188,8 +214,9 @@ BOARDS = {
             pll_pad=True,
             parameters=_UP5K,
             unfit={
+                "machine": "its array takes 9 bits, which half a DSP block of iCE40 has not, and 16 products, for 8 blocks",
                 "sevedo-core": "a 1 x 1 tile beside 2 lanes by 2 columns takes 6,426 LUT4 of 5,280 and 11 DSP blocks "
-                "of 8, host link included"
+                "of 8, host link included",
             },
         ),
         Board(
@@ -205,6 +232,8 @@ BOARDS = {
             loader=("openFPGALoader", "-b", "ulx3s"),
             usb=("0403", "6015"),
             volatile=True,
+            sdram=True,
+            fast={"machine": 3_000_000},
             parameters=_ECP5_85F,
         ),
         Board(

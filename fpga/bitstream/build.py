@@ -20,8 +20,8 @@ from ...tools.files import atomic_write, check_writable
 from ..link.core import LinkTop
 from ..link.protocol import identity
 from ..link.uart import error
-from . import clock as clocks
 from .dfu import with_suffix
+from .sdram import clocked
 from .top import OnBoard
 
 __all__ = ["BuildResult", "bitstream_path", "build", "core_identity", "read_description"]
@@ -142,7 +142,8 @@ def build(
     baud : int or None
         Rate of the serial port; None takes the board's default.
     clock_mhz : float or None
-        The design's clock, as for `clock.choose`; None takes the board's oscillator.
+        The design's clock, as for `clock.choose`; None takes the board's oscillator, or of a core with an SDRAM the
+        clock that its times are for.
     seeds : int or None
         Place and route with seeds 1 to `seeds`, 1 or more, and keep the one with the fastest clock; None is seed 1.
     jobs : int or None
@@ -167,8 +168,8 @@ def build(
         If a tool is not there, or fails (a design that is too large for the part ends so).
     """
     config = board.config(core) if config is None else config
-    baud = board.baud if baud is None else baud
-    clock = clocks.choose(board, clock_mhz)
+    baud = board.rate(core) if baud is None else baud
+    config, clock = clocked(core, config, board, clock_mhz)
     if seeds is not None and seeds < 1:
         raise ValueError(f"seeds must be 1 or more, not {seeds}")
     bitstream = Path(output) if output is not None else bitstream_path(core, board, out_dir)

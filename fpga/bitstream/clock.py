@@ -37,11 +37,12 @@ class Clock:
         """What a bitstream's description says of the PLL, or nothing."""
         if self.setting is None:
             return {}
-        told = {"vco_mhz": float(self.setting.vco_hz / 10**6), **dict(self.setting.parameters)}
+        late = {} if self.setting.late is None else {"late_degrees": float(self.setting.late)}
+        told = {"vco_mhz": float(self.setting.vco_hz / 10**6), **late, **dict(self.setting.parameters)}
         return {"pll": {"oscillator_mhz": float(self.setting.input_hz / 10**6), **told}}
 
 
-def choose(board, mhz=None):
+def choose(board, mhz=None, late=None):
     """A board's clock at the frequency that is asked for, or as near to it as its PLL comes.
 
     Parameters
@@ -50,6 +51,8 @@ def choose(board, mhz=None):
         One of `boards.BOARDS`.
     mhz : float or None
         MHz, above 0; None, or the frequency of the board's oscillator, takes the oscillator without a PLL.
+    late : int or None
+        Degrees by which a second clock is behind, 0 up to but not 360: then there is always a PLL. None for no other.
 
     Returns
     -------
@@ -59,16 +62,17 @@ def choose(board, mhz=None):
     ------
     ValueError
         If the PLL makes nothing within `hdl.primitives.pll.TOLERANCE` of it; the message has the nearest frequencies.
+        If the family's PLL has no second output.
     """
     if mhz is None:
-        return Clock(board.clock_hz)
+        mhz = board.clock_hz / 1e6
     if not 0 < mhz < math.inf:
         raise ValueError(f"clock must be a number of MHz above 0, not {mhz}")
     # What was written, not what a float makes of it.
     hz = Fraction(str(mhz)) * 10**6
-    if hz == board.clock_hz:
+    if hz == board.clock_hz and late is None:
         return Clock(board.clock_hz)
-    setting = FAMILIES[board.flow.family].pll.choose(board.clock_hz, hz, board.device)
+    setting = FAMILIES[board.flow.family].pll.choose(board.clock_hz, hz, board.device, late)
     return Clock(round(setting.output_hz), setting)
 
 
@@ -89,12 +93,15 @@ class PllDomain(Elaboratable):
     ----------
     domain : ClockDomain
         `sync`; who uses this component adds it to its own domains.
+    late : ClockDomain or None
+        `late`, likewise, without a reset: where the setting has a second output.
     """
 
     def __init__(self, board, setting):
         self.board, self.setting = board, setting
         self.kind = FAMILIES[board.flow.family].pll
         self.domain = ClockDomain("sync", reset_less=self.kind.resets_globally)
+        self.late = None if setting.late is None else ClockDomain("late", reset_less=True)
 
     def elaborate(self, platform):
         m = Module()
@@ -108,6 +115,9 @@ class PllDomain(Elaboratable):
         platform.add_clock_constraint(pll.clk, float(self.setting.output_hz))
 
         m.d.comb += ClockSignal("sync").eq(pll.clk)
+        if self.late is not None:
+            platform.add_clock_constraint(pll.late, float(self.setting.output_hz))
+            m.d.comb += ClockSignal("late").eq(pll.late)
         if self.domain.rst is None:
             m.submodules += self.kind.global_reset(pll.clk, pll.locked)
         else:

@@ -4,6 +4,7 @@ from amaranth import Elaboratable, Module
 from amaranth.lib import io
 
 from .clock import PllDomain
+from .sdram import SdramPads
 
 __all__ = ["OnBoard"]
 
@@ -14,7 +15,7 @@ class OnBoard(Elaboratable):
     Parameters
     ----------
     top : wiring.Component
-        With the ports of `link.LinkTop`.
+        With the ports of `link.LinkTop`; those of an SDRAM where it has the port `sdram_a`.
     board : Board
         Which LEDs to light; the platform it is elaborated for must be the board's.
     setting : Setting or None
@@ -28,7 +29,7 @@ class OnBoard(Elaboratable):
         m = Module()
         if self.setting is not None:
             m.submodules.clock = clock = PllDomain(self.board, self.setting)
-            m.domains += clock.domain
+            m.domains += [clock.domain, *([clock.late] if clock.late else [])]
         m.submodules.top = self.top
         uart = platform.request("uart", 0, dir="-")
         m.submodules.rx = rx = io.Buffer("i", uart.rx)
@@ -41,4 +42,6 @@ class OnBoard(Elaboratable):
         for name, (port, value) in outputs.items():
             m.submodules[name] = buffer = io.Buffer("o", port)
             m.d.comb += buffer.o.eq(value)
+        if hasattr(self.top, "sdram_a"):
+            m.submodules.sdram = SdramPads(self.top)
         return m

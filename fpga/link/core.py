@@ -97,8 +97,8 @@ class Link(wiring.Component):
         if channels.settings:
             self._settings(m, responder, restart)
 
-        members = core.signature.members.items()
-        flags = Cat(getattr(core, name) for name, member in members if member.is_port and member.flow == Out)
+        outputs = [n for n, member in core.signature.members.items() if member.is_port and member.flow == Out]
+        flags = Cat(getattr(core, name) for name in outputs if name not in channels.pins)
         m.d.comb += responder.flags.eq(flags)
         damaged = Signal()
         with m.If(receiver.o.valid & receiver.o.payload.damaged):
@@ -170,6 +170,8 @@ class LinkTop(wiring.Component):
         As `Link.alarm`, and from the first byte on that was no byte or was lost, until HELLO.
     heartbeat : out 1
         Half a second to a second high, as long low, while the clock runs.
+    map : LinkMap
+        Of the core. Each of its `pins` is a port here, too.
 
     Raises
     ------
@@ -181,7 +183,8 @@ class LinkTop(wiring.Component):
         self.divisor = divisor(clock_hz, baud)
         self.core, self.identity, self.map = core, identity, link_map(core)
         self._beat_bits = (clock_hz - 1).bit_length()
-        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "alarm": Out(1), "heartbeat": Out(1)})
+        pins = {name: core.signature.members[name] for name in self.map.pins}
+        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "alarm": Out(1), "heartbeat": Out(1)} | pins)
 
     def elaborate(self, platform):
         m = Module()
@@ -203,4 +206,7 @@ class LinkTop(wiring.Component):
             self.alarm.eq(link.alarm | lost),
             self.heartbeat.eq(beat[-1]),
         ]
+        for name in self.map.pins:
+            outer, inner = getattr(self, name), getattr(self.core, name)
+            m.d.comb += inner.eq(outer) if self.signature.members[name].flow == In else outer.eq(inner)
         return m

@@ -1,4 +1,4 @@
-"""The ports of a core on the host link: streams, settings, flags."""
+"""The ports of a core on the host link: streams, settings, flags; and those beside it, which are a board's pins."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,12 +37,15 @@ class LinkMap:
     flags : tuple of str
         Names of the bits of MOVE's flags byte, the lowest first. An output of several bits has one for each:
         `name[0]`, `name[1]`, …
+    pins : tuple of str
+        Ports that are no part of the link: those that the core has in its attribute `pins`, if there is one.
     """
 
     inputs: Mapping[str, LinkStream]
     outputs: Mapping[str, LinkStream]
     settings: Mapping[str, int]
     flags: tuple[str, ...]
+    pins: tuple[str, ...] = ()
 
     @property
     def settings_bytes(self):
@@ -56,7 +59,7 @@ def link_map(component):
     Parameters
     ----------
     component : wiring.Component
-        The core. Its outputs that belong to no stream are taken for flags.
+        The core. Its outputs that belong to no stream, and are no pins, are taken for flags.
 
     Returns
     -------
@@ -70,10 +73,13 @@ def link_map(component):
     """
     core = type(component).__name__
     inputs, outputs, settings, flags = {}, {}, {}, []
+    pins = tuple(getattr(component, "pins", ()))
     for name, member in component.signature.members.items():
         if member.dimensions or (member.is_signature and not isinstance(member.signature, stream.Signature)):
             raise ValueError(f"a core behind the host link must have streams and plain ports only; {core} has {name}")
         port = getattr(component, name)
+        if name in pins:
+            continue
         if member.is_signature:
             streams = inputs if member.flow == In else outputs
             bits = len(Value.cast(port.payload))
@@ -83,7 +89,7 @@ def link_map(component):
         else:
             bits = len(Value.cast(port))
             flags += [name] if bits == 1 else [f"{name}[{bit}]" for bit in range(bits)]
-    channels = LinkMap(inputs, outputs, settings, tuple(flags))
+    channels = LinkMap(inputs, outputs, settings, tuple(flags), pins)
     for count, most, things in (
         (len(inputs), NO_CHANNEL, "input streams"),
         (len(outputs), NO_CHANNEL, "output streams"),

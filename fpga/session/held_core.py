@@ -10,8 +10,9 @@ from ...hdl.emission.verilog import emit
 from ..bitstream.build import core_identity
 from ..link.core import LinkTop
 from ..link.map import LinkMap, link_map
+from .sdram_board import SdramBoard
 
-__all__ = ["TWIN_BAUD", "TWIN_DIVISOR", "HeldCore", "described", "expected", "twin_top"]
+__all__ = ["TWIN_BAUD", "TWIN_DIVISOR", "HeldCore", "described", "expected", "twin_storage", "twin_top"]
 
 #: Of a twin: clock cycles of a bit, as few as there can be, and the rate that its terminal is opened with.
 TWIN_DIVISOR, TWIN_BAUD = 4, 1_000_000
@@ -84,7 +85,14 @@ def described(identity):
 
 
 def twin_top(core, config):
-    """Verilog of the board top with a core, and the name of its top module."""
+    """Verilog of the board top with a core, and of its SDRAM if it has one; and the name of its top module."""
     name = f"{core.name.replace('-', '_')}_twin"
     top = LinkTop(core.component(config), core_identity(core, config), TWIN_DIVISOR * TWIN_BAUD, TWIN_BAUD)
-    return emit(top, name), name
+    return emit(top if twin_storage(config) is None else SdramBoard(top, config), name), name
+
+
+def twin_storage(config):
+    """The argument `storage` of `twin.build` for a core."""
+    if getattr(config, "memory", None) != "sdram":
+        return None
+    return (config.timing.bits // config.timing.data_bits - 1).bit_length()

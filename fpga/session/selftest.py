@@ -125,7 +125,7 @@ class _Recorder:
         self.missing = []
         self.phases = None
 
-    async def run(self, phases, *, describe, flag=None):
+    async def run(self, phases, *, describe, flag=None, beside=None):
         self.phases, self.describe, self.flag = phases, describe, flag
 
     def cover(self, name, covered, total):

@@ -228,6 +228,40 @@ class Session:
             raise ValueError(f"a layer must run on rtl, not on {self.where}")
         return layers.run(layer, x, self.config, progress=progress)
 
+    def machine(self, program, *, progress=None):
+        """Load a program into the core ``machine`` behind a link, but for what its memory has already.
+
+        Parameters
+        ----------
+        program : golden.machine.compiler.Program
+        progress : callable, optional
+            As for `run`.
+
+        Returns
+        -------
+        LinkedMachine
+            Passes can be sent through it.
+
+        Raises
+        ------
+        ValueError
+            For another core, a machine that the program was not made for, and on ``rtl``, where
+            `testbench.machine.simulated.run` has no link in between.
+        LinkError, ToolMissing, ToolFailed
+        """
+        from . import machine as machines
+
+        self._require("machine", "a program")
+        if self.where == _RTL:
+            raise ValueError("a program must run on twin or a serial port here, not on rtl")
+        machines.check_program(self.config, program, self.where)
+        linked_machine = machines.LinkedMachine(self._started(progress), self.config, self.identity)
+        if progress:
+            progress(None, None, "checking what the memory has")
+        linked_machine.begin()
+        linked_machine.load(program.words, progress and (lambda *step: progress(*step, "loading the image, bytes")))
+        return linked_machine
+
     def selftest(self, vectors, seed=None, *, progress=None):
         """Run every vector set of the core's bench, and compare all outputs with the golden model.
 
@@ -300,7 +334,8 @@ class Session:
             if progress:
                 progress(None, None, "compiling the twin")
             top = (*held_core.twin_top(self.core, self.config), held_core.TWIN_DIVISOR)
-            self._link = self._start(self._stack, top, held_core.TWIN_BAUD)
+            storage = held_core.twin_storage(self.config)
+            self._link = self._start(self._stack, (*top, None, storage), held_core.TWIN_BAUD)
             self._link.channels = self.channels
         return self._link
 

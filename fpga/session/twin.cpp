@@ -18,12 +18,14 @@
 #include <string>
 #include <termios.h>
 #include <unistd.h>
+#include <vector>
 
 #include "Vtop.h"
 #include "verilated.h"
 
 // Generated: DIVISOR, clock cycles of a bit; IDLE, cycles without a bit on the line after which nothing moves; and for a
-// design without a reset pin POWER_ON, cycles from power-on until it must listen.
+// design without a reset pin POWER_ON, cycles from power-on until it must listen; for one with an SDRAM STORAGE, bits of
+// an address of its columns of 16 bits.
 #include "ports.h"
 
 namespace {
@@ -129,12 +131,25 @@ int main(int argc, char** argv) {
     Transmitter to_board;
     Receiver from_board;
 
+#ifdef STORAGE
+    // The cells of the SDRAM, which a reset leaves alone.
+    std::vector<uint16_t> storage(size_t(1) << STORAGE);
+#endif
+
     const auto cycle = [&] {
         top->rx = to_board.next();
         top->clk = 0;
         top->eval();
+#ifdef STORAGE
+        uint16_t& column = storage[top->storage___05Faddress];
+        const uint16_t before = column;
+        if (top->storage___05Fwrite) column = top->storage___05Fwrite_data;
+#endif
         top->clk = 1;
         top->eval();
+#ifdef STORAGE
+        top->storage___05Fread_data = before;
+#endif
         from_board.next(top->tx);
     };
     const auto reset = [&] {
@@ -168,6 +183,12 @@ int main(int argc, char** argv) {
             if (size > 0) to_board.add(data, size);
         }
         for (int i = 0; i < BATCH; ++i) cycle();
+#ifdef STORAGE
+        if (top->broken) {
+            std::fprintf(stderr, "error: rule %d of the SDRAM was broken\n", int(top->broken));
+            return 1;
+        }
+#endif
         quiet = to_board.busy() || from_board.busy() || !from_board.received.empty() ? 0 : quiet + BATCH;
         if (!from_board.received.empty()) {
             // What nobody reads is lost, as on any serial line.

@@ -54,7 +54,7 @@ class Twin:
         self._process.stdout.close()
 
 
-def build(verilog, top, divisor, power_on=None):
+def build(verilog, top, divisor, power_on=None, storage=None):
     """Compile a board top, or take the program of an earlier time.
 
     Parameters
@@ -67,6 +67,9 @@ def build(verilog, top, divisor, power_on=None):
         Clock cycles of a bit.
     power_on : int, optional
         Without `rst`: clock cycles from power-on until the design must listen.
+    storage : int, optional
+        With an SDRAM: bits of an address of its columns of 16 bits, whose cells are here, behind the ports `storage`.
+        At the first rule that is broken, of the output `broken`, the twin ends.
 
     Returns
     -------
@@ -79,7 +82,8 @@ def build(verilog, top, divisor, power_on=None):
         As from `verilator.build`.
     """
     design = SimpleNamespace(verilog=verilog, top=top, manifest={})
-    numbers = {"DIVISOR": divisor, "IDLE": _IDLE} | ({} if power_on is None else {"POWER_ON": power_on})
+    numbers = {"DIVISOR": divisor, "IDLE": _IDLE, "POWER_ON": power_on, "STORAGE": storage}
+    numbers = {name: number for name, number in numbers.items() if number is not None}
     return verilator.build_with(design, _MAIN, "".join(f"#define {name} {n}\n" for name, n in numbers.items()))
 
 

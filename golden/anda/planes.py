@@ -154,17 +154,14 @@ def encode(x, mantissa, rounding="truncate", group=GROUP):
     """
     mantissa, group = _check_mantissa(mantissa), _check_group(group)
     negative, magnitudes, exponents = _align(x, mantissa, rounding, group)
-    steps = np.arange(mantissa - 1, -1, -1, dtype=np.uint16)
-    planes = _words((magnitudes[..., None, :] >> steps[:, None]) & 1)
-    return AndaTensor(_words(negative), planes, exponents, x.shape[-1], group)
+    return AndaTensor(_words(negative), _planes(magnitudes, mantissa), exponents, x.shape[-1], group)
 
 
 def decode(t):
     """Values of a tensor, float64 and exact, shape (..., K); a zero keeps its sign."""
     negative, magnitudes, exponents = _fields(t)
-    values = np.ldexp(magnitudes.astype(np.float64), (exponents.astype(np.int64) - 14 - t.mantissa)[..., None])
-    values = np.where(negative, -values, values)
-    return _rows(values, t.k)
+    values = magnitudes * np.ldexp(1.0, exponents.astype(np.int32) - 14 - t.mantissa)[..., None]
+    return _rows(np.negative(values, out=values, where=negative), t.k)
 
 
 def to_float16(t):
@@ -362,11 +359,7 @@ def _align(x, mantissa, rounding, group):
 
 def _fields(t):
     """What `_align` gives, from bit planes."""
-    planes = _bits(t.planes, t.group)
-    magnitudes = np.zeros((*t.signs.shape, t.group), np.uint16)
-    for index in range(t.mantissa):
-        magnitudes = (magnitudes << 1) | planes[..., index, :]
-    return _bits(t.signs, t.group) == 1, magnitudes, t.exponents
+    return _bits(t.signs, t.group) == 1, _magnitudes(t.planes, t.group), t.exponents
 
 
 def _rows(groups, k):
@@ -428,6 +421,37 @@ def _grouped_weights(weights, k, group):
         raise ValueError(f"a weight must be -8 to 7, not {weights[index]} at index {index}")
     groups = -(-k // group)
     return np.pad(weights, ((0, 0), (0, groups * group - k))).reshape(len(weights), groups, group)
+
+
+def _planes(magnitudes, mantissa):
+    """Bit planes, uint64 of shape (..., mantissa), the most significant first, of numbers of shape (..., group)."""
+    octets = np.zeros((-(-mantissa // 8), *magnitudes.shape[:-1], 64), np.uint8)
+    for high, part in enumerate(octets):
+        part[..., : magnitudes.shape[-1]] = (magnitudes >> np.uint16(8 * high)).astype(np.uint8)
+    # By eights of elements, by bits of an octet: the words of planes have the eights of a plane together.
+    turned = _turned(octets.view("<u8")).view(np.uint8).reshape(*octets.shape[:-1], 8, 8)
+    words = np.ascontiguousarray(turned.swapaxes(-1, -2)).view("<u8")[..., 0]
+    planes = np.concatenate([*words], axis=-1)[..., mantissa - 1 :: -1]
+    return np.ascontiguousarray(planes, np.uint64)
+
+
+def _magnitudes(planes, group):
+    """The numbers of `_planes`, uint16 of shape (..., group)."""
+    *groups, mantissa = planes.shape
+    halves = -(-mantissa // 8)
+    words = np.zeros((*groups, 8 * halves), "<u8")
+    words[..., :mantissa] = planes[..., ::-1]
+    eights = words.view(np.uint8).reshape(*groups, halves, 8, 8).swapaxes(-1, -2)
+    octets = _turned(np.ascontiguousarray(eights).view("<u8")).view(np.uint8).reshape(*groups, halves, 64)
+    return sum(octets[..., high, :group].astype(np.uint16) << np.uint16(8 * high) for high in range(halves))
+
+
+def _turned(words):
+    """Words of 8 octets of 8 bits, transposed: bit j of octet i becomes bit i of octet j (Hacker's Delight, 7-3)."""
+    for step, mask in ((7, 0x00AA00AA00AA00AA), (14, 0x0000CCCC0000CCCC), (28, 0x00000000F0F0F0F0)):
+        differs = (words ^ (words >> np.uint64(step))) & np.uint64(mask)
+        words = words ^ differs ^ (differs << np.uint64(step))
+    return words
 
 
 def _words(bits):

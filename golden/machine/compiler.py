@@ -14,7 +14,7 @@ from . import image, jobs
 from .parts import Norm
 from .sizes import Sizes
 
-__all__ = ["Program", "compile_encoder"]
+__all__ = ["Program", "assemble", "compile_encoder"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,15 +284,40 @@ class _Plan:
         listed = [*self._loads[0]]
         for loads, work in zip(self._loads[1:], self._works, strict=True):
             listed += [*loads, *work]
-        first = len(listed) * jobs.BITS // sizes.word_bits
-        if len(listed) > sizes.jobs:
-            raise ValueError(f"the program has {len(listed)} jobs, the machine takes {sizes.jobs}")
-        total, room = first + self._length, 1 << sizes.address_bits
-        if total > room:
-            raise ValueError(f"the image has {total:,} words, {total - room:,} more than the machine's memory")
-        moved = tuple(_moved(job, first) for job in listed)
-        words = np.concatenate([np.array(image.job_words(moved, sizes), np.uint64), *self._parts])
-        return Program(sizes, moved, words, self.channels, len(encoder.words), len(encoder.positions))
+        return assemble(sizes, listed, self._parts, self.channels, len(encoder.words), len(encoder.positions))
+
+
+def assemble(sizes, listed, parts, channels, vocabulary, positions):
+    """A program of its jobs and of what lies behind them in the memory.
+
+    Parameters
+    ----------
+    sizes : Sizes
+    listed : sequence
+        Jobs, in which addresses are counted from the first word of `parts` on.
+    parts : sequence of ndarray of uint64
+        Words.
+    channels, vocabulary, positions : int
+        As of `Program`.
+
+    Returns
+    -------
+    Program
+
+    Raises
+    ------
+    ValueError
+        For more jobs or words than the machine has room for.
+    """
+    first = len(listed) * jobs.BITS // sizes.word_bits
+    if len(listed) > sizes.jobs:
+        raise ValueError(f"the program has {len(listed)} jobs, the machine takes {sizes.jobs}")
+    total, room = first + sum(part.size for part in parts), 1 << sizes.address_bits
+    if total > room:
+        raise ValueError(f"the image has {total:,} words, {total - room:,} more than the machine's memory")
+    moved = tuple(_moved(job, first) for job in listed)
+    words = np.concatenate([np.array(image.job_words(moved, sizes), np.uint64), *parts])
+    return Program(sizes, moved, words, channels, vocabulary, positions)
 
 
 def _moved(job, words):

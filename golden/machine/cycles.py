@@ -53,6 +53,8 @@ class Timeline:
         From the last token to the last sum.
     words : int
         That the memory gives.
+    operands : int
+        Steps of sums: cycles in which the array takes operands.
     macs : int
         Products that the program asks for; those of lanes without a token are none.
     steps : list of Step
@@ -60,6 +62,7 @@ class Timeline:
 
     cycles: float
     words: int
+    operands: int
     macs: int
     steps: list
 
@@ -137,7 +140,7 @@ class _Pass:
         self.ring, self.held = deque(), 0
         self.product, self.drained, self.row = 0.0, 0.0, 0.0
         self.to_row, self.to_product = deque(), deque()
-        self.steps, self.macs = [], 0
+        self.steps, self.operands, self.macs = [], 0, 0
 
     def run(self):
         # The jobs are read first.
@@ -162,7 +165,7 @@ class _Pass:
             else:
                 self._row(index, job, sentence)
             index += 1
-        return Timeline(max(self.row, self.drained), self.words, self.macs, self.steps)
+        return Timeline(max(self.row, self.drained), self.words, self.operands, self.macs, self.steps)
 
     def _load(self, wanted):
         """Load up to the next part of a kind: when its tables and its panel are there, and words of the panel."""
@@ -214,6 +217,7 @@ class _Pass:
         valid = {"row": job.row_panels, "column": job.column_panels}
         sides = [self.lanes * panels if panels else tokens for panels in valid.values()]
         self.macs += sides[0] * sides[1] * steps
+        self.operands += rows * columns * steps
         self.steps.append(Step(index, job, start, time, waited))
 
     def _row(self, index, job, sentence):

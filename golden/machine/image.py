@@ -15,6 +15,7 @@ from .requantizer import SHIFTS
 
 __all__ = [
     "ENTRY",
+    "code_words",
     "entry_words",
     "gelu_words",
     "job_words",
@@ -180,7 +181,12 @@ def parse_gelu(words):
 
 def job_words(listed, sizes):
     """Jobs as words."""
-    return _split([jobs.encode(job, sizes) for job in listed], jobs.BITS, sizes)
+    return code_words([jobs.encode(job, sizes) for job in listed], sizes)
+
+
+def code_words(codes, sizes):
+    """Numbers of jobs as words."""
+    return _split(codes, jobs.BITS, sizes)
 
 
 def parse_jobs(words, sizes):

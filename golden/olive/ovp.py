@@ -198,6 +198,27 @@ class OvpFormat:
         return tuple(table.astype(np.uint8) for table in (plus, minus, outlier))
 
     @cached_property
+    def _signed_codes(self) -> Array:
+        """Normal codes by twice the value, towards zero; those of negative numbers are counted from the end."""
+        plus, minus, _ = self._encode_tables
+        return np.concatenate([plus, minus[:0:-1]])
+
+    @cached_property
+    def _pair_tables(self) -> tuple[Array, Array]:
+        """(integers, exponents) of all pairs, int64, shape (4**bits, 2), by the word that holds both codes."""
+        words = np.arange(1 << 2 * self.bits)
+        pair = np.stack([words & ((1 << self.bits) - 1), words >> self.bits], axis=-1)
+        victim = pair == self.identifier
+        # The decoder has one abfloat table for the pair (paper, Figure 6b): a slot is an outlier where the *other*
+        # slot holds the identifier, and the table's input is the second slot where the first holds the identifier.
+        shared = np.where(victim[:, :1], pair[:, 1:], pair[:, :1])
+        exponents, integers = (
+            np.where(victim[:, ::-1], outlier[shared], normal[pair])
+            for outlier, normal in zip(self.outlier_table, self.normal_table, strict=True)
+        )
+        return integers, exponents
+
+    @cached_property
     def _magnitude_tables(self) -> dict[type, tuple[Array, ...]]:
         """Rounded magnitudes by floor(2 * magnitude): normal, outlier; two arrays, by the type of their numbers."""
         plus, _, outlier = (table.astype(np.int64) for table in self._encode_tables)
@@ -239,23 +260,21 @@ def encode(x: ArrayLike, fmt: OvpFormat) -> Array:
     x = finite(x)
     if fmt.bias < fmt.min_encoder_bias:
         raise ValueError(f"bias of {fmt.name} must be {fmt.min_encoder_bias} or more to encode, not {fmt.bias}")
-    pairs = _paired(x)
-    magnitude = np.abs(pairs)
-    first, second = magnitude[..., 0], magnitude[..., 1]
-    # The full magnitudes are compared, before saturation; on a tie the second one is kept (paper, Algorithm 1).
-    keep_first = (first >= fmt.outlier_threshold) & (first > second)
-    keep_second = (second >= fmt.outlier_threshold) & ~keep_first
-    plus, minus, outlier = fmt._encode_tables
-    doubled = _doubled(magnitude, outlier).astype(np.int64)
-    negative = pairs < 0
-    codes = np.where(negative, minus[doubled], plus[doubled])
-    signs = np.where(negative, np.uint8(fmt.identifier), np.uint8(0))
-    kept = np.stack([keep_first, keep_second], axis=-1)
-    codes = np.where(kept, outlier[doubled] | signs, codes)
-    codes = np.where(kept[..., ::-1], np.uint8(fmt.identifier), codes)
-    if fmt.bits == 4:
-        return codes[..., 0] | (codes[..., 1] << 4)
-    return codes.reshape(*codes.shape[:-2], -1)
+    x = _paired(x)
+    _, _, outlier = fmt._encode_tables
+    # Twice the value, towards zero: its sign and floor(2 * magnitude) at once. Below 1 both signs have the code 0.
+    doubled = _doubled(x, outlier).astype(np.int32)
+    codes = fmt._signed_codes.take(doubled, mode="wrap")
+    at, keep = _outliers(doubled, x, fmt)
+    kept = doubled.reshape(-1, 2)[at, keep]
+    pair = np.full((len(at), 2), fmt.identifier, np.uint8)
+    pair[np.arange(len(at)), keep] = outlier[np.abs(kept)] | np.where(kept < 0, fmt.identifier, 0).astype(np.uint8)
+    codes.reshape(-1, 2)[at] = pair
+    codes = codes.reshape(*codes.shape[:-2], 2 * codes.shape[-2])
+    if fmt.bits == 8:
+        return codes
+    both = codes.view("<u2")
+    return (both | (both >> 4)).astype(np.uint8)
 
 
 def decode(codes: ArrayLike, fmt: OvpFormat) -> tuple[Array, Array]:
@@ -273,15 +292,9 @@ def decode(codes: ArrayLike, fmt: OvpFormat) -> tuple[Array, Array]:
     integers, exponents : ndarray of int64, shape (..., K)
         K = 2 B for 4 bits, B for 8 bits. A victim is (0, 0).
     """
-    pair = _unpacked(codes, fmt)
-    victim = pair == fmt.identifier
-    # The decoder has one abfloat table for the pair (paper, Figure 6b): a slot is an outlier where the *other* slot
-    # holds the identifier, and the table's input is the second slot where the first holds the identifier.
-    shared = np.where(victim[..., :1], pair[..., 1:], pair[..., :1])
-    outlier = victim[..., ::-1]
-    exponents = np.where(outlier, fmt.outlier_table[0][shared], fmt.normal_table[0][pair])
-    integers = np.where(outlier, fmt.outlier_table[1][shared], fmt.normal_table[1][pair])
-    shape = (*pair.shape[:-2], 2 * pair.shape[-2])
+    words = _words(codes, fmt)
+    integers, exponents = (table.take(words, axis=0) for table in fmt._pair_tables)
+    shape = (*words.shape[:-1], 2 * words.shape[-1])
     return integers.reshape(shape), exponents.reshape(shape)
 
 
@@ -349,16 +362,13 @@ def _round_trip(x: Array, fmt: OvpFormat) -> Array:
     magnitude = np.abs(x)
     doubled = _doubled(magnitude, outlier).astype(np.int32)
     result = np.copysign(normal.take(doubled), x)
-    # The threshold is a multiple of 1/2; a pair of two outliers is there once.
-    pairs = np.flatnonzero(doubled >= int(2 * fmt.outlier_threshold)) >> 1
-    pairs = pairs[np.diff(pairs, prepend=-1) > 0]
-    pair, rows = magnitude.reshape(-1, 2)[pairs], np.arange(len(pairs))
-    keep = (pair[:, 0] <= pair[:, 1]).astype(np.intp)
+    pairs, keep = _outliers(doubled, x, fmt)
+    rows = np.arange(len(pairs))
     kept = np.zeros((len(pairs), 2), x.dtype)
     kept[rows, keep] = outlier[doubled.reshape(-1, 2)[pairs, keep]]
     result.reshape(-1, 2)[pairs] = np.copysign(kept, x.reshape(-1, 2)[pairs])
     # Adding zero turns -0.0 into 0.0.
-    return result.reshape(*x.shape[:-2], -1) + 0.0
+    return result.reshape(*x.shape[:-2], 2 * x.shape[-2]) + 0.0
 
 
 def statistics(x: ArrayLike) -> dict[str, float]:
@@ -418,9 +428,22 @@ def matmul(a_codes: ArrayLike, a_fmt: OvpFormat, b_codes: ArrayLike, b_fmt: OvpF
     return exact.product(a, b).astype(np.uint64).astype(np.uint32).view(np.int32), exact.overflows(a, b, 32)
 
 
-def _doubled(magnitude: Array, table: Array) -> Array:
-    """Index of a table by floor(2 * magnitude), as a real number; what is beyond its end has its last entry."""
-    return np.minimum(magnitude, (len(table) - 1) / 2) * 2
+def _doubled(x: Array, table: Array) -> Array:
+    """Twice a number, which is as an integer an index of a table; what is beyond its end has its last entry."""
+    last = (len(table) - 1) / 2
+    return np.clip(x, -last, last) * 2
+
+
+def _outliers(doubled: Array, x: Array, fmt: OvpFormat) -> tuple[Array, Array]:
+    """Pairs with an outlier, ascending, and which of the two is kept.
+
+    The full magnitudes are compared, before saturation; on a tie the second one is kept (paper, Algorithm 1).
+    """
+    # The threshold is a multiple of 1/2; a pair of two outliers is there once.
+    pairs = np.flatnonzero(np.abs(doubled) >= int(2 * fmt.outlier_threshold)) >> 1
+    pairs = pairs[np.diff(pairs, prepend=-1) > 0]
+    first, second = np.abs(x.reshape(-1, 2)[pairs]).T
+    return pairs, (first <= second).astype(np.intp)
 
 
 def _paired(x: Array) -> Array:
@@ -430,13 +453,19 @@ def _paired(x: Array) -> Array:
     return x.reshape(*x.shape[:-1], x.shape[-1] // 2, 2)
 
 
-def _unpacked(codes: ArrayLike, fmt: OvpFormat) -> Array:
-    """Packed bytes to codes, int64, shape (..., pairs, 2)."""
+def _words(codes: ArrayLike, fmt: OvpFormat) -> Array:
+    """Packed bytes to words of a pair, the first code in the low bits, shape (..., pairs)."""
     codes = np.asarray(codes)
     if codes.dtype != np.uint8 or codes.ndim == 0:
         raise ValueError(f"codes must be an array of uint8 with at least one axis, not {codes.dtype} of {codes.shape}")
     if fmt.bits == 4:
-        return np.stack([codes & 15, codes >> 4], axis=-1).astype(np.int64)
+        return codes
     if codes.shape[-1] % 2:
         raise ValueError(f"{fmt.name} takes two bytes a pair, not {codes.shape[-1]} bytes in a row")
-    return codes.reshape(*codes.shape[:-1], codes.shape[-1] // 2, 2).astype(np.int64)
+    return np.ascontiguousarray(codes).view("<u2")
+
+
+def _unpacked(codes: ArrayLike, fmt: OvpFormat) -> Array:
+    """Packed bytes to codes, int64, shape (..., pairs, 2)."""
+    words = _words(codes, fmt).astype(np.int64)
+    return np.stack([words & ((1 << fmt.bits) - 1), words >> fmt.bits], axis=-1)

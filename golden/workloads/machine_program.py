@@ -53,6 +53,11 @@ def program(encoder, sizes, calibration=CALIBRATION):
     return compile_encoder(integer_encoder(encoder, sizes, calibration), sizes)
 
 
+def _begin(sentence, most=40):
+    """A sentence that a message can name."""
+    return sentence if len(sentence) <= most else f"{sentence[: most - 1]}…"
+
+
 class Run:
     """Sentences on their way through a program.
 
@@ -64,6 +69,8 @@ class Run:
     sentences : sequence of str
     batch : int
         Sentences of a pass, at most; fewer where they have too many tokens together.
+    encoder : transformer.Encoder, optional
+        What `load` gives for the model, where that is known.
 
     Attributes
     ----------
@@ -76,8 +83,8 @@ class Run:
         For a sentence that is longer than the machine's maximum, and a model that is another one.
     """
 
-    def __init__(self, program, model, sentences, batch=1):
-        self.program, self.encoder, self.sentences = program, load(model), list(sentences)
+    def __init__(self, program, model, sentences, batch=1, encoder=None):
+        self.program, self.encoder, self.sentences = program, encoder or load(model), list(sentences)
         shape = self.encoder.words.shape
         if shape != (program.vocabulary, program.channels):
             made = f"{program.vocabulary} x {program.channels}"
@@ -85,8 +92,11 @@ class Run:
         ids, mask = self.encoder.tokenizer.encode(self.sentences, self.encoder.max_length)
         rows = [row[kept == 1] for row, kept in zip(ids, mask, strict=True)]
         self.passes, groups, sizes = [], 0, program.sizes
-        for row in rows:
-            program.check_length(len(row))
+        for sentence, row in zip(self.sentences, rows, strict=True):
+            try:
+                program.check_length(len(row))
+            except ValueError as error:
+                raise ValueError(f"{_begin(sentence)!r}: {error}") from None
             needed = sizes.groups_of(len(row))
             if not self.passes or len(self.passes[-1]) == batch or groups + needed > sizes.groups:
                 self.passes.append([])

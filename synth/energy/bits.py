@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["merge", "pack", "slices", "unpack", "word_count"]
+__all__ = ["from_octets", "merge", "octets", "pack", "slices", "unpack", "word_count"]
 
 _WORD = 64
 
@@ -47,3 +47,13 @@ def unpack(words, runs):
     """The bits of `pack`, uint8."""
     octets = np.ascontiguousarray(words, "<u8").view(np.uint8)
     return np.unpackbits(octets, axis=-1, count=runs, bitorder="little")
+
+
+def octets(words, runs):
+    """Values of any width, of rows of words as `slices` gives them: uint8, shape (runs, bytes), the lowest first."""
+    return np.packbits(unpack(words, runs), axis=0, bitorder="little").T
+
+
+def from_octets(values, width):
+    """The rows of words, one for each of `width` bits, of which `octets` makes the values."""
+    return pack(np.unpackbits(np.ascontiguousarray(values), axis=1, count=width, bitorder="little").T)

@@ -8,6 +8,7 @@ from ..asic import map_to_library
 from ..liberty import read
 from .cells import read_cells, voltage
 from .gates import FALSE, TRUE, Graph
+from .memories import Memory, ReadPort, WritePort
 from .simulation import Simulation
 
 __all__ = ["Netlist", "switching"]
@@ -19,7 +20,8 @@ class Netlist:
     Parameters
     ----------
     module : dict
-        `ports`, each with its `bits`, and `cells`, each with `type` and `connections`, as of `asic.map_to_library`.
+        `ports`, each with its `bits`, and `cells`, each with `type` and `connections`, as of `asic.map_to_library`; it
+        may have `memories`, as of `macros.describe`, which work but cost nothing.
     cells : dict of str to Cell
 
     Attributes
@@ -28,9 +30,10 @@ class Netlist:
     clock_load : float
         Capacitance of all clock pins, fF.
     graph : Arranged
-        All of it but the flip-flops.
+        All of it but the flip-flops and memories.
     states, following : Taps
         What each flip-flop holds, and what it takes at an edge.
+    memories : list of Memory
     ports : dict of str to Taps
     loaded, loads : ndarray
         Where what drives pins is among all values, and the capacitance of its pins, fF.
@@ -48,18 +51,27 @@ class Netlist:
         nets, states, following, graph = wiring.literals()
         self.graph = graph.arranged()
         self.states, self.following = self.graph.taps(states), self.graph.taps(following)
-        self.ports = {
-            name: self.graph.taps([nets.get(net, FALSE) for net in port["bits"]])
-            for name, port in module["ports"].items()
-        }
+        self.ports = {name: self._taps(nets, port["bits"]) for name, port in module["ports"].items()}
+        self.memories = [self._memory(nets, memory) for memory in wiring.memories]
         loads = np.zeros(len(self.graph.positions))
         for net, capacitance in wiring.load.items():
             loads[self.graph.positions[nets.get(net, FALSE).node]] += capacitance
         self.loaded = np.flatnonzero(loads)
         self.loads = loads[self.loaded]
 
+    def _taps(self, nets, bits):
+        return self.graph.taps([nets.get(net, FALSE) for net in bits])
+
+    def _memory(self, nets, memory):
+        def taps(port, *keys):
+            return (self._taps(nets, port[key]) for key in keys)
+
+        reads = [ReadPort(*taps(port, "address", "enable", "data"), tuple(port["through"])) for port in memory["reads"]]
+        writes = [WritePort(*taps(port, "address", "enables", "data")) for port in memory["writes"]]
+        return Memory(memory["words"], memory["width"], memory["init"], reads, writes)
+
     def run(self, stimuli, runs, volts, watch=None, warm_up=0):
-        """Run it from a state of zeros.
+        """Run it from a state of zeros, its memories from what they hold at first.
 
         Parameters
         ----------
@@ -90,6 +102,7 @@ class _Wiring:
 
     def __init__(self, module, cells):
         self.ports, self.clock_load = module["ports"], 0.0
+        self.memories = module.get("memories", [])
         self.drivers, self.flip_flops, self.load = {}, [], {}
         for instance in module["cells"]:
             cell = cells.get(instance["type"])
@@ -107,7 +120,10 @@ class _Wiring:
                 self.drivers |= {at[pin]: (cell, at, text) for pin, text in cell.outputs.items() if pin in at}
 
     def literals(self):
-        """Literals of all nets, of the flip-flops' states and of what follows these, and their graph."""
+        """Literals of all nets, of the flip-flops' states and of what follows these, and their graph.
+
+        Data of memories come from outside of the graph, as inputs do.
+        """
         graph, nets = Graph(), {"1": TRUE}
         states = [graph.source() for _ in self.flip_flops]
         kept = [(cell, at, {cell.state: state}) for (cell, at), state in zip(self.flip_flops, states, strict=True)]
@@ -115,6 +131,8 @@ class _Wiring:
             for pin, function in cell.outputs.items():
                 if pin in at:
                     nets[at[pin]] = _literal(function, {}, state)
+        read = [net for memory in self.memories for port in memory["reads"] for net in port["data"]]
+        nets |= {net: graph.source() for net in read}
         inputs = {net for port in self.ports.values() for net in port["bits"] if isinstance(net, int)}
         nets |= {net: graph.source() for net in sorted(inputs - self.drivers.keys() - nets.keys())}
         for net, at, function in _ordered(self.drivers, set(nets)):

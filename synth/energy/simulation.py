@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .bits import pack, word_count
+from .memories import Contents
 
 __all__ = ["Simulation", "Switching"]
 
@@ -29,7 +30,7 @@ class Switching:
 
 
 class Simulation:
-    """Runs of a netlist, side by side, from a state of zeros.
+    """Runs of a netlist, side by side, from a state of zeros, and from what its memories hold at first.
 
     Parameters
     ----------
@@ -45,6 +46,7 @@ class Simulation:
         self._values = np.zeros((len(netlist.graph.positions), word_count(runs)), np.uint64)
         self._toggles = np.zeros(len(netlist.loaded), np.int64)
         self._counted = 0
+        self._memories = [(memory.reads, Contents(memory, runs)) for memory in netlist.memories]
         netlist.graph.settle(self._values)
 
     def cycle(self, ports, counted=True):
@@ -59,7 +61,12 @@ class Simulation:
         """
         netlist, values = self._netlist, self._values
         before = values.take(netlist.loaded, axis=0)
-        values[netlist.states.positions] = netlist.following.read(values)
+        following = netlist.following.read(values)
+        read = [(reads, contents.edge(values)) for reads, contents in self._memories]
+        values[netlist.states.positions] = following
+        for reads, data in read:
+            for port, bits in zip(reads, data, strict=True):
+                values[port.data.positions] = bits
         for name, bits in ports.items():
             values[netlist.ports[name].positions] = bits
         netlist.graph.settle(values)

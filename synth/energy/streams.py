@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .bits import pack, unpack
+from .bits import from_octets, octets, pack
 from .simulation import Simulation, Switching
 
 __all__ = ["Streamed", "stream"]
@@ -127,8 +127,7 @@ class _Flow:
         return bool(moved)
 
     def _bits(self, rows, name):
-        bits = np.unpackbits(rows, axis=1, count=self._widths[f"{name}__payload"], bitorder="little")
-        return pack(bits.T)
+        return from_octets(rows, self._widths[f"{name}__payload"])
 
     def _level(self, name, value):
         return np.array([self._all[0] * (value >> bit & 1) for bit in range(self._widths[name])])
@@ -139,5 +138,5 @@ class _Flow:
 
 
 def _rows(came, runs, width):
-    bits = np.array([unpack(words, runs) for words in came], np.uint8).reshape(len(came), width, runs)
-    return np.packbits(bits.transpose(2, 0, 1), axis=-1, bitorder="little")
+    payloads = np.array([octets(words, runs) for words in came], np.uint8)
+    return payloads.reshape(len(came), runs, -(-width // 8)).transpose(1, 0, 2)

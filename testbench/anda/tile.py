@@ -181,9 +181,13 @@ class _Draw:
 def _items(reductions, config):
     """What goes in and what must come out of reductions, as fields of a `Phase`."""
     make = {"anda": _serial, "figna": _parallel, "fp16": _floating}[config.pe]
-    inputs, outputs, after, delay = {}, Collected(config.o_layout), [], []
+    inputs, outputs, after, delay, counting = {}, Collected(config.o_layout), [], [], []
     for reduction in reductions:
         sent = make(reduction, config)
+        if config.pe == "anda":
+            # The mantissa's length counts with a group's first transfer.
+            transfers = len(sent["a"]["last"])
+            counting += (np.arange(transfers) % (transfers // reduction.activations.signs.shape[1]) == 0).tolist()
         codes = reduction.scales.view(np.uint16).T
         sent["scales"] = {f"scales.{name}": part for name, part in _numbers(codes).items()}
         for name, fields in sent.items():
@@ -194,7 +198,7 @@ def _items(reductions, config):
         after += [len(inputs["a"]) - 1] * config.rows
         delay += order.tolist()
     inputs = {name: sent.payloads() for name, sent in inputs.items()}
-    return {"inputs": inputs, "outputs": outputs.payloads(), "after": after, "delay": delay}
+    return {"inputs": inputs, "outputs": outputs.payloads(), "after": after, "delay": delay, "counting": counting}
 
 
 def _serial(reduction, config):

@@ -8,7 +8,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ...cores.generate import bare
-from ...cores.machine.machine import Engine, in_layout, out_layout
+from ...cores.machine.machine import ERRORS, Engine, in_layout, out_layout
 from ...golden.machine import host
 from ...hdl.memory_port.sdram.timing import ULX3S
 from ...hdl.stream import codec
@@ -61,7 +61,7 @@ class SimulatedMachine(wiring.Component):
                 "i": In(stream.Signature(in_layout(config))),
                 "o": Out(stream.Signature(out_layout())),
                 "job": Out(range(config.jobs)),
-                "error": Out(5),
+                "error": Out(ERRORS),
                 "storage": Out(SdramChip.storage_of(timing(config))),
                 "broken": Out(Rule, init=Rule.KEPT),
             }

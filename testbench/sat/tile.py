@@ -150,7 +150,7 @@ def _lengths_at_the_limit(config, n):
 def _items(reductions, n, config):
     """What goes in and what must come out of reductions, as fields of a `Phase`."""
     inputs = {"w": Collected(config.w_layout), "a": Collected(config.a_layout)}
-    outputs, after, delay = Collected(config.o_layout), [], []
+    outputs, after, delay, counting = Collected(config.o_layout), [], [], []
     order = np.arange(config.rows)
     for reduction in reductions:
         product, overflow = golden.matmul(reduction.values, reduction.indices, reduction.a, config)
@@ -162,6 +162,8 @@ def _items(reductions, n, config):
             indices = (indices * 5 + 3) % config.group
         at = np.arange(len(values))
         ends = (at == at[-1]) & (reduction.end != "a")
+        # The number of slots counts with a group's first one.
+        counting += (at % n == 0).tolist()
         inputs["w"].add(**{"lanes.value": values, "lanes.index": indices}, last=ends)
         groups = reduction.a.reshape(config.rows, -1, config.group).transpose(1, 0, 2)
         at = np.arange(len(groups))
@@ -171,7 +173,7 @@ def _items(reductions, n, config):
         after += [len(inputs["w"]) - 1] * config.rows
         delay += order.tolist()
     inputs = {name: sent.payloads() for name, sent in inputs.items()}
-    return {"inputs": inputs, "outputs": outputs.payloads(), "after": after, "delay": delay}
+    return {"inputs": inputs, "outputs": outputs.payloads(), "after": after, "delay": delay, "counting": counting}
 
 
 def _bits(config):

@@ -141,6 +141,18 @@ def test_what_is_missing_is_a_dash(rows):
     assert "Not measured: energy of any row." in bare
 
 
+def test_memories_that_are_left_out_are_told():
+    memories = [{"words": words, "width": 32, "reads": 1, "writes": 2} for words in (64, 4096, 64)]
+    costs = made_up.hardware()
+    costs["energy"] |= {"memories": memories}
+    told = notes.notes(made_up.run(made_up.record("sevedo", 0.5, **costs), made_up.record("int8", 0.5)))
+    ports = "with 1 read and 2 write ports"
+    assert [note for note in told if "leave out" in note] == [
+        "Area and switching energy of sevedo leave out its memories of 135,168 bits, which an ASIC has macros for: "
+        f"2 of 64 words of 32 bits {ports}, 1 of 4,096 words of 32 bits {ports}."
+    ]
+
+
 def test_a_core_that_does_not_fit_is_told():
     large = made_up.record("int8", 0.5, fpga={"part": "ice40-up5k", "why": "9,000 LUT4 of 5,280"})
     text = page.page(made_up.run(large, made_up.record("int4", 0.4, **made_up.hardware())))

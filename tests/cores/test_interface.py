@@ -29,6 +29,7 @@ MORE = {
     "hgq-quantizer": [("shift_bits=0",)],
     "pwl-unit": [("table=gelu-8",), ("table=div-8", "wide=16"), ("kind=fp32",)],
     "softmax-unit": [("mask=true",)],
+    "machine": [("memory=port",), ("memory=sdram",)],
 }
 REQUESTS = [
     (name, parameters, interface)

@@ -38,11 +38,12 @@ MORE = {
     ],
     "hgq-tile": [{"rows": 1, "cols": 1, "coarse": 8, "fine": 4}],
     "nm-tile": [{"rows": 1, "cols": 1, "group": 4}],
+    "machine": [{"memory": "sdram"}],
 }
 #: Each core's small configuration, which is what is put behind AXI4-Stream.
 SMALL = {name: core.config.parse(core.small).to_dict() for name, core in CATALOGUE.items()}
 #: Cores of which the default takes seconds to make and to check; two of them, minutes.
-LARGE = ("anda-decompressor", "anda-tile", "lvc", "mx-tile", "sevedo-core")
+LARGE = ("anda-decompressor", "anda-tile", "lvc", "machine", "mx-tile", "sevedo-core")
 #: Each core's default, but of those; and other configurations.
 REQUESTS = [
     (name, "stream", parameters)

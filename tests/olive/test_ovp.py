@@ -258,7 +258,12 @@ def test_shapes_and_padding():
     integers, exponents = ovp.decode(ovp.encode(np.ones((2, 3, 5)), INT8), INT8)
     assert integers.shape == exponents.shape == (2, 3, 6)
     assert integers.dtype == exponents.dtype == np.int64
-    assert ovp.encode(np.ones((0, 4)), INT4).shape == (0, 2)
+    for fmt in FORMATS:
+        for shape in ((0, 4), (3, 0), (2, 0, 5)):
+            codes, whole = ovp.encode(np.ones(shape), fmt), (*shape[:-1], shape[-1] + shape[-1] % 2)
+            assert codes.shape == (*whole[:-1], whole[-1] * fmt.bits // 8)
+            assert ovp.decode(codes, fmt)[0].shape == ovp.kinds(codes, fmt).shape == whole
+            assert ovp.round_trip(np.ones(shape), fmt).shape == whole
     assert OvpFormat.INT4 is INT4 and OvpFormat.FLINT4 is FLINT4 and OvpFormat.INT8 is INT8
 
 

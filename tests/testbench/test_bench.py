@@ -41,7 +41,7 @@ def tiles():
 BASE = {name: [] for name in CATALOGUE} | {
     name: list(CATALOGUE[name].small)
     for name in CATALOGUE
-    if name.startswith(("anda-", "hgq-", "mx-")) or name in ("lvc", "sevedo-core")
+    if name.startswith(("anda-", "hgq-", "mx-")) or name in ("lvc", "machine", "sevedo-core")
 }
 
 

@@ -34,7 +34,8 @@ def moderate(core):
 @functools.cache
 def drawn(name, number):
     """The first one is moderate, the others are of any size that can be simulated in seconds."""
-    most = MOST_SIGNAL_BITS if number else moderate(lookup(name))
+    least = moderate(lookup(name))
+    most = max(MOST_SIGNAL_BITS, least) if number else least
     return random_configurations.drawn(name, seed_of(name, number), most)
 
 

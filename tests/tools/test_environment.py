@@ -256,7 +256,7 @@ def test_a_cache_that_cannot_be_made_is_one_line_with_the_remedy(tmp_path):
     file.write_text("")
     work.mkdir()
     assert complaint_of_generate(work, file / "x") == (
-        f"bitloom: the cache's folder {file}/x/wasm cannot be made, {os.strerror(errno.ENOTDIR)}: "
+        f"bitloom: the cache's folder {file}/x/verilog cannot be made, {os.strerror(errno.ENOTDIR)}: "
         "name a folder of yours with the variable BITLOOM_CACHE\n"
     )
 

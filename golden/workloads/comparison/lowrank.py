@@ -8,9 +8,6 @@ from .scheme import CoreScheme
 
 __all__ = ["SevedoScheme"]
 
-#: Channels of which a core with flip-flops in place of memories can still be simulated: 25,000 of them (measured).
-_MOST_CHANNELS = 512
-
 
 class SevedoScheme(CoreScheme):
     """Layers of the SeVeDo core, each split by itself.
@@ -67,11 +64,6 @@ class SevedoScheme(CoreScheme):
     def cut(self, operand, part):
         return operand[part] if isinstance(operand, np.ndarray) else layer.take(operand, part)
 
-    def capacities(self, n, k):
-        if k > _MOST_CHANNELS:
-            return None
-        return {"max_channels": _power_of_two(k), "max_outputs": _power_of_two(n)}
-
     def transfers(self, a, w, config):
         return core.transfers(w, a, config)
 
@@ -87,11 +79,6 @@ class SevedoScheme(CoreScheme):
 
     def cycles(self, config, m, w):
         return core.least_cycles(config, w, m)
-
-
-def _power_of_two(value):
-    """The next one from 2 on."""
-    return max(2, 1 << (value - 1).bit_length())
 
 
 def _half(x):

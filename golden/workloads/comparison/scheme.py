@@ -134,16 +134,6 @@ class CoreScheme(Scheme):
             Of its M or N rows.
         """
 
-    def capacities(self, n, k):
-        """Parameters of the core that make its memories as small as products of (N, K) allow.
-
-        Returns
-        -------
-        dict or None
-            None where memories for so many would be too large to be simulated as flip-flops.
-        """
-        return {}
-
     @abstractmethod
     def transfers(self, a, w, config):
         """What goes through the core's streams: dict of str to `golden.transfers.Transfers`."""
