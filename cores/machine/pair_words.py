@@ -99,7 +99,7 @@ class PairWords(wiring.Component):
             values = encoder.i.payload.values
             m.d.comb += [values[2 * lane].eq(lower[lane]), values[2 * lane + 1].eq(self.i.codes[lane])]
             with m.If(flags[-1].pairs):
-                m.d.comb += self.o.codes[lane].eq(encoder.o.payload.codes[lane])
+                m.d.comb += self.o.codes[lane].eq(encoder.o.payload.codes[lane].as_signed())
         return m
 
 
