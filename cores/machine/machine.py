@@ -5,7 +5,7 @@ one multiplies, one works on rows. No host is in between. All of it is our choic
 `golden.machine`.
 """
 
-from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, enum, memory, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
