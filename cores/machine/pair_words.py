@@ -4,14 +4,14 @@ What comes in has fixed point, `golden.machine.pairs`; both encoders have the sa
 choice; the paper tells no hardware for it.
 """
 
-from amaranth import Cat, Module, Signal, signed
+from amaranth import Array, Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ...golden.machine.pairs import FRACTION, PAIRS
 from ...golden.machine.parts import WIDE
 from ...hdl.stream.pipeline import delayed, queued
-from ..olive.ovp import OvpEncoder, OvpEncoderConfig, decode_pair
+from ..olive.ovp import OvpEncoder, OvpEncoderConfig
 
 __all__ = ["PairElements", "PairWords", "pair_value"]
 
@@ -41,13 +41,13 @@ def pair_value(m, octet, second):
     -------
     Value
     """
-    values, _ = decode_pair(m, PAIRS, octet, PAIRS.bias)
-    shifted = [(integer << exponent)[:8].as_signed() for exponent, integer in values]
-    value = Signal(signed(8))
-    with m.If(second):
-        m.d.comb += value.eq(shifted[1])
-    with m.Else():
-        m.d.comb += value.eq(shifted[0])
+    codes = octet[: PAIRS.bits], octet[PAIRS.bits :]
+    mine, other, value = Signal(PAIRS.bits), Signal(PAIRS.bits), Signal(signed(8))
+    m.d.comb += [mine.eq(Mux(second, codes[1], codes[0])), other.eq(Mux(second, codes[0], codes[1]))]
+    # Beside the identifier a code is an outlier. So a value depends on 5 bits, and is read from a table.
+    tables = PAIRS.normal_table, PAIRS.outlier_table
+    values = [Const(int(number), signed(8)) for exponents, integers in tables for number in integers << exponents]
+    m.d.comb += value.eq(Array(values)[Cat(mine, other == PAIRS.identifier)])
     return value
 
 
