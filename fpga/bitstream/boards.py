@@ -214,7 +214,7 @@ BOARDS = {
             pll_pad=True,
             parameters=_UP5K,
             unfit={
-                "machine": "its array takes 9 bits, which half a DSP block of iCE40 has not, and 16 products, for 8 blocks",
+                "machine": "its array has 16 products of 9 bits, more than the 8 DSP blocks can make",
                 "sevedo-core": "a 1 x 1 tile beside 2 lanes by 2 columns takes 6,426 LUT4 of 5,280 and 11 DSP blocks "
                 "of 8, host link included",
             },
