@@ -30,6 +30,7 @@ link_baud = click.option(
 @options.command("compile", "bitloom compile minilm -o minilm.npz")
 @click.argument("model", metavar="MODEL")
 @options.parameters
+@click.option("--board", "board_name", metavar="B", help="For the machine that `bitloom build machine` puts there.")
 @click.option(
     "--tokens", type=Whole(1), default=16, show_default=True, metavar="N", help="Of the sentences that are timed."
 )
@@ -45,20 +46,20 @@ link_baud = click.option(
 @clock
 @click.option("-o", "--output", type=options.OUTPUT, metavar="F", help="The program, a .npz file.")
 @options.json_file
-def compile_model(model, parameters, tokens, batch, word_cycles, clock, output, json_file):
+def compile_model(model, parameters, board_name, tokens, batch, word_cycles, clock, output, json_file):
     """Turn a sentence encoder into jobs and a memory image for the machine, and estimate its time.
 
     MODEL is minilm for the installed all-MiniLM-L6-v2, or a folder with config.json, model.safetensors and the
-    tokenizer. The parameters are those of the machine. The steps of all tensors are found on sentences of our own.
+    tokenizer. The parameters are those of the machine, by default those of the ulx3s-85f. The steps of all tensors are
+    found on sentences of our own.
 
     Cycles are those of a model of the machine, which is held against the simulated one. "Busy" is the share of the
     multipliers' cycles that make products of tokens.
     """
-    from ..cores.machine.config import MachineConfig
     from ..golden.machine import cycles, program
     from ..golden.workloads import machine_program
 
-    config = MachineConfig.parse(parameters)
+    config = _machine(parameters, board_name)
     output = output or Path(f"{Path(model).name}.machine.npz")
     check_writable(output, json_file)
     encoder, counts = machine_program.load(model), [tokens] * batch
@@ -83,6 +84,20 @@ def compile_model(model, parameters, tokens, batch, word_cycles, clock, output, 
         told = {"cycles": time.cycles, "words": time.words, "macs": time.macs, "sentences_per_second": rate}
         write_json(json_file, {"model": model, **told, "busy": busy, "parameters": config.to_dict(), "parts": parts})
     click.echo(f"wrote {output}")
+
+
+def _machine(parameters, board_name):
+    """The machine of `-p`, or of a board."""
+    from ..cores import catalogue
+    from ..cores.machine.config import MachineConfig
+    from ..fpga.bitstream import boards
+
+    if not board_name:
+        return MachineConfig.parse(parameters)
+    if parameters:
+        raise click.UsageError("--board has parameters of its own: give it or -p")
+    held = boards.lookup(board_name).config(catalogue.lookup("machine")).portable()
+    return MachineConfig(**{name: getattr(held, name) for name in MachineConfig.__dataclass_fields__})
 
 
 def disassemble(path):

@@ -1,5 +1,6 @@
 """The machine behind its serial pins, with an SDRAM that watches its rules."""
 
+import json
 import random
 from dataclasses import replace
 from types import SimpleNamespace
@@ -8,12 +9,15 @@ import link_faults
 import linked_toy
 import numpy as np
 import pytest
+from command_line import bitloom, complaint
 from linked_toy import CONFIG, HELD, linked
 
 from bitloom.fpga.session import machine as machines
 from bitloom.fpga.session.host import LinkError
 from bitloom.fpga.session.session import Session
 from bitloom.golden.machine import host, jobs
+from bitloom.golden.machine import program as files
+from bitloom.golden.machine.compiler import compile_encoder
 
 
 @pytest.fixture(scope="module")
@@ -164,3 +168,18 @@ def test_a_twin_has_the_boards_memory_or_block_ram():
     assert "memory=sdram" in machines.twin_parameters(CONFIG.to_dict())
     few = replace(CONFIG, address_bits=9).to_dict()
     assert not any("memory" in text for text in machines.twin_parameters(few))
+
+
+def test_the_command_line_at_a_port(board, toy, tmp_path):
+    about = {"model": str(toy.folder), "parameters": CONFIG.to_dict()}
+    (tmp_path / "toy.npz").write_bytes(files.dumps(toy.program, about))
+    words = ["run", "model", "toy.npz", "red light", "blue", "--on", board.path]
+    output, _ = bitloom(*words, "--batch", 2, "--json", "r.json", cwd=tmp_path)
+    told = json.loads((tmp_path / "r.json").read_text())
+    assert "every sum is that of the golden machine" in output and "answered in" in output
+    assert told["failure"] is None and told["passes"][0]["cycles"] > 0 and told["mean_cosine"] > 0.5
+    # The program of another machine is refused, and nothing is sent.
+    other = replace(CONFIG, panels=32)
+    (tmp_path / "toy.npz").write_bytes(files.dumps(compile_encoder(toy.encoder, other.sizes), about))
+    assert f"{board.path} holds a machine with lanes=4 tokens=12" in complaint(*words, cwd=tmp_path)
+    assert "compiled for one with" in complaint(*words, cwd=tmp_path)
