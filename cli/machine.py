@@ -190,8 +190,9 @@ def placed(where, made, about, baud=None):
         from ..fpga.session.machine import twin_parameters
         from ..fpga.session.session import Session
 
-        parameters = twin_parameters(about["parameters"]) if where == "twin" else ()
-        with opened(Session(where, "machine", parameters, baud=baud)) as session:
+        # What a port has, it tells.
+        held = ("machine", twin_parameters(about["parameters"])) if where == "twin" else ()
+        with opened(Session(where, *held, baud=baud)) as session:
             with bar("loading the image") as progress:
                 machine = session.machine(made, progress=progress)
             yield lambda passes, progress=None: machine.run(made, passes, progress)

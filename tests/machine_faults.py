@@ -48,7 +48,7 @@ class MachineCampaign(link_faults.Campaign):
         passes = self.toy.passes(self.rng, 4 + items // 20)
         repeated = 0
         try:
-            with linked_toy.linked(self.proxy.path, margin=0.1, patience=2, retries=12) as machine:
+            with linked_toy.linked(self.proxy.path, margin=0.25, patience=2, retries=12) as machine:
                 machine.identity = identity or machine.identity
                 try:
                     machine.begin()
