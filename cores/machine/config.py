@@ -8,11 +8,11 @@ from amaranth.lib import data
 from ...golden.machine import image, jobs
 from ...golden.machine.parts import WIDE, Norm
 from ...golden.machine.sizes import Sizes
+from ...hdl.primitives import FAMILIES
 from ..config import Config, param
 from ..gqa_lut.layernorm_unit import LayernormUnitConfig
 from ..gqa_lut.pwl_unit import PwlUnitConfig
 from ..gqa_lut.softmax_unit import SoftmaxUnitConfig
-from ..systolic.config import target_param
 from ..systolic.tile import SystolicConfig
 from .requantizer import RequantizerConfig
 
@@ -45,7 +45,11 @@ class MachineConfig(Config):
     entries: int = param(Sizes.entries, "of the tables of exp, 1/x, 1/sqrt(x) and GELU", choices=(8, 16))
     epsilon: int = param(Sizes.epsilon, "of LayerNorm, added to C**2 times the variance", low=1, high=1 << 32)
     block: int = param(4, "rows and columns of processing elements that share one operand register", low=1, high=16)
-    target: str = target_param()
+    target: str = param(
+        FAMILIES["generic"].name,
+        "FPGA family whose primitives are named; generic: none. A half of a DSP of iCE40 has no 9 bits",
+        choices=tuple(name for name in FAMILIES if name != "ice40"),
+    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -55,6 +59,13 @@ class MachineConfig(Config):
         for name in ("panels", "jobs"):
             if getattr(self, name) & (getattr(self, name) - 1):
                 raise ValueError(f"{name} must be a power of two, not {getattr(self, name)}")
+        # The list is read whole, and something must be behind it.
+        most = (1 << self.address_bits) * self.word // jobs.BITS // 2
+        if self.jobs > most:
+            raise ValueError(
+                f"jobs must be at most {most} with address_bits {self.address_bits} and {self.lanes} lanes, "
+                f"not {self.jobs}"
+            )
         if (bits := jobs.width(self.sizes)) > jobs.BITS:
             sizes = f"channels {self.channels}, hidden {self.hidden} and tokens {self.tokens}"
             raise ValueError(f"tokens must be fewer: with {sizes} a job has {bits} bits, not at most {jobs.BITS}")

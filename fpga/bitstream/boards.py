@@ -216,9 +216,9 @@ BOARDS = {
             pll_pad=True,
             parameters=_UP5K,
             unfit={
+                "machine": "the smallest array, 4 x 4 of operands with 9 bits, takes 16 DSP blocks of 8",
                 "sevedo-core": "a 1 x 1 tile beside 2 lanes by 2 columns takes 6,426 LUT4 of 5,280 and 11 DSP blocks "
                 "of 8, host link included",
-                "machine": "the smallest array, 4 x 4 of operands with 9 bits, takes 16 DSP blocks of 8",
             },
         ),
         Board(
