@@ -36,6 +36,7 @@ link_baud = click.option(
     help="Of weights and inputs of linear layers, int8 or ovp-int4: the parameter of this name.",
 )
 @options.parameters
+@click.option("--board", "board_name", metavar="B", help="For the machine that `bitloom build machine` puts there.")
 @click.option(
     "--tokens", type=Whole(1), default=16, show_default=True, metavar="N", help="Of the sentences that are timed."
 )
@@ -51,20 +52,20 @@ link_baud = click.option(
 @clock
 @click.option("-o", "--output", type=options.OUTPUT, metavar="F", help="The program, a .npz file.")
 @options.json_file
-def compile_model(model, format_name, parameters, tokens, batch, word_cycles, clock, output, json_file):
+def compile_model(model, format_name, parameters, board_name, tokens, batch, word_cycles, clock, output, json_file):
     """Turn a sentence encoder into jobs and a memory image for the machine, and estimate its time.
 
     MODEL is minilm for the installed all-MiniLM-L6-v2, or a folder with config.json, model.safetensors and the
-    tokenizer. The parameters are those of the machine. The steps of all tensors are found on sentences of our own.
+    tokenizer. The parameters are those of the machine, by default those of the ulx3s-85f. The steps of all tensors are
+    found on sentences of our own.
 
     Cycles are those of a model of the machine, which is held against the simulated one. "Busy" is the share of the
     multipliers' cycles that make products of tokens.
     """
-    from ..cores.machine.config import MachineConfig
     from ..golden.machine import cycles, program
     from ..golden.workloads import machine_program
 
-    config = MachineConfig.parse([*parameters, *([f"format={format_name}"] if format_name else [])])
+    config = _machine([*parameters, *([f"format={format_name}"] if format_name else [])], board_name)
     output = output or Path(f"{Path(model).name}.machine.npz")
     check_writable(output, json_file)
     encoder, counts = machine_program.load(model), [tokens] * batch
@@ -89,6 +90,20 @@ def compile_model(model, format_name, parameters, tokens, batch, word_cycles, cl
         told = {"cycles": time.cycles, "words": time.words, "macs": time.macs, "sentences_per_second": rate}
         write_json(json_file, {"model": model, **told, "busy": busy, "parameters": config.to_dict(), "parts": parts})
     click.echo(f"wrote {output}")
+
+
+def _machine(parameters, board_name):
+    """The machine of `-p`, or of a board."""
+    from ..cores import catalogue
+    from ..cores.machine.config import MachineConfig
+    from ..fpga.bitstream import boards
+
+    if not board_name:
+        return MachineConfig.parse(parameters)
+    if parameters:
+        raise click.UsageError("--board has parameters of its own: give it or -p")
+    held = boards.lookup(board_name).config(catalogue.lookup("machine")).portable()
+    return MachineConfig(**{name: getattr(held, name) for name in MachineConfig.__dataclass_fields__})
 
 
 def disassemble(path):
@@ -132,8 +147,8 @@ def run_model(program, sentences, where, baud, check, batch, clock, json_file):
     On twin, a board with its serial pins, Verilated, and on the serial port of a board that `bitloom flash` programmed,
     the image is sent first, but for those blocks that the board's memory has already.
 
-    With `--check tensors` each sentence goes alone, behind a memory of a word a cycle, and nothing but what was compared
-    is told.
+    With `--check tensors` each sentence goes alone, behind a memory of a word a cycle, and nothing but what was
+    compared is told.
     """
     from ..golden.workloads import machine_program
 
@@ -195,8 +210,9 @@ def placed(where, made, about, baud=None):
         from ..fpga.session.machine import twin_parameters
         from ..fpga.session.session import Session
 
-        parameters = twin_parameters(about["parameters"]) if where == "twin" else ()
-        with opened(Session(where, "machine", parameters, baud=baud)) as session:
+        # What a port has, it tells.
+        held = ("machine", twin_parameters(about["parameters"])) if where == "twin" else ()
+        with opened(Session(where, *held, baud=baud)) as session:
             with bar("loading the image") as progress:
                 machine = session.machine(made, progress=progress)
             yield lambda passes, progress=None: machine.run(made, passes, progress)
