@@ -119,7 +119,7 @@ class LayernormUnit(wiring.Component):
     config : LayernormUnitConfig
     flows : bool
         Not with 192 entries: registers that never hold, more of them, and queues with room for what is inside. Faster,
-        for 11 cycles more of latency.
+        with a longer latency.
 
     Attributes
     ----------

@@ -3,8 +3,8 @@
 Each step ends in a register that holds when the next one does. The comparison and the selection share a cycle, so the
 table is looked at in the one cycle in which a code is taken, and may change in the next one.
 
-Where the registers flow, none of them ever holds, comparison and selection have a cycle each, and so have the output's
-shift and its rounding: faster, and for who has room for all that is inside.
+Where the registers flow, none of them ever holds, comparison and selection have a cycle each, the output's shift has
+two, and its rounding one: faster, and for who has room for all that is inside.
 """
 
 import functools
@@ -64,7 +64,7 @@ class PwlDatapath(wiring.Component):
     """Piecewise-linear function of a stream of codes, with tags that go along.
 
     Latency 3 cycles, one more with an output scale; one code per cycle. `o.ready` has a path to `i.ready`. Where it
-    flows, latency 4 cycles, two more with an output scale; `i.ready` is always high, `o.ready` has no effect, and the
+    flows, latency 4 cycles, three more with an output scale; `i.ready` is always high, `o.ready` has no effect, and the
     table must hold while `busy`.
 
     Parameters
@@ -236,11 +236,21 @@ class PwlDatapath(wiring.Component):
         shift = self.shift if self.table is None else Const(self.shift_bits + left)
         # One bit below the last one, for the half.
         halves = Cat(Const(0, left + 1), total.payload.value).as_signed()
-        moved, beyond = shift_noting(m, "output", halves, shift, self.out.width + (not self.out.signed))
-        sign, tag, source = total.payload.value[-1], total.payload.tag, total
+        streams = [SimpleNamespace(stream=total, sign=total.payload.value[-1], tag=total.payload.tag)]
+
+        def through(name, **values):
+            """What is known, through a register; that is where the next step takes it from."""
+            known = streams[-1]
+            after = flowing(m, name, known.stream, sign=known.sign, tag=known.tag, **values)
+            streams.append(SimpleNamespace(stream=after, **_fields(after.payload, "sign", "tag")))
+            return after.payload
+
+        between = functools.partial(through, "half") if self.flows else None
+        bits = self.out.width + (not self.out.signed)
+        moved, beyond = shift_noting(m, "output", halves, shift, bits, between=between)
         if self.flows:
-            source = flowing(m, "moved", total, moved=moved.as_signed(), beyond=beyond, sign=sign, tag=tag)
-            fields = source.payload
-            moved, beyond, sign, tag = fields.moved, fields.beyond, fields.sign, fields.tag
-        value = round_saturate(m, "output", moved, beyond, sign, self.out)
-        return self.step(m, "rounded", source, value=value, tag=tag)
+            fields = through("moved", moved=moved.as_signed(), beyond=beyond)
+            moved, beyond = fields.moved, fields.beyond
+        known = streams[-1]
+        value = round_saturate(m, "output", moved, beyond, known.sign, self.out)
+        return self.step(m, "rounded", known.stream, value=value, tag=known.tag)

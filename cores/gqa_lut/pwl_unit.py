@@ -32,7 +32,7 @@ from .pwl_ranges import largest_range, scaled
 __all__ = ["KINDS", "PwlUnit", "PwlUnitConfig"]
 
 #: Places behind registers that flow: those of the registers, and four for the queue's own way.
-_PLACES = 10
+_PLACES = 11
 
 #: Kind: bits of a number.
 KINDS = {"int8": 8, "int16": 16, "rom": 8, "int32": 32, "fp32": 32}
@@ -169,7 +169,7 @@ class PwlUnit(wiring.Component):
     config : PwlUnitConfig
     flows : bool
         Only of integer units with a loaded table: registers that never hold, and a queue with room for what is inside.
-        Latency 8 cycles; faster, above all with 16 bits.
+        Latency 9 cycles; faster, above all with 16 bits.
 
     Attributes
     ----------

@@ -77,7 +77,7 @@ class SoftmaxUnit(wiring.Component):
     ----------
     config : SoftmaxUnitConfig
     flows : bool
-        Registers that never hold, and queues with room for what is inside: faster, for 13 cycles more of latency.
+        Registers that never hold, and queues with room for what is inside: faster, with a longer latency.
 
     Attributes
     ----------

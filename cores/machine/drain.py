@@ -16,7 +16,7 @@ from .requantizer import FlowingRequantizer, Requantizer
 __all__ = ["Destination", "Drain", "code_layout", "write_layout"]
 
 # Cycles of a word of results in the requantizer; in front of the last two of them its residual is read.
-_STEPS, _READ = LATENCY - 1, LATENCY - 4
+_STEPS, _READ = LATENCY, LATENCY - 3
 # Words of GELU in the requantizer and behind it; on their way through GELU, of `lanes` codes each.
 _WAITING, _GELU = 16, 4
 
@@ -212,7 +212,7 @@ class Drain(wiring.Component):
         """
         config, lanes = self.config, self.config.lanes
         m.submodules.unit = unit = PwlUnit(config.gelu, flows=True)
-        m.submodules.following = following = Requantizer(config.hidden_requantizer)
+        m.submodules.following = following = Requantizer(config.hidden_requantizer, halved=True)
         m.submodules.before = before = fifo.SyncFIFOBuffered(width=self._word.size, depth=_GELU)
         m.submodules.behind = behind = fifo.SyncFIFOBuffered(width=self._word.size, depth=_GELU)
         m.d.comb += [

@@ -115,7 +115,7 @@ class Embedding(wiring.Component):
             along[0].element.eq(Mux(self.rows.payload.position, pair, octet)),
             queue.begin.eq(self.read),
         ]
-        shown, there = along[READ], along[-1]
+        shown, coded = along[READ], along[-1]
         present = Signal(signed(WIDE), reset_less=True)
         shifted = Signal((shown.element << self.work.shift).shape(), reset_less=True)
         total = Signal((present + shifted).shape(), reset_less=True)
@@ -127,7 +127,7 @@ class Embedding(wiring.Component):
             code.eq(Mux(along[-2].position, along[-2].element, saturate(total, signed(WIDE)))),
         ]
         m.d.comb += [
-            queue.valid.eq(there.valid),
+            queue.valid.eq(coded.valid),
             queue.payload.code.eq(code),
-            *(queue.payload[name].eq(there[name]) for name in ("place", "lane", "end")),
+            *(queue.payload[name].eq(coded[name]) for name in ("place", "lane", "end")),
         ]

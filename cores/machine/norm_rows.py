@@ -60,8 +60,8 @@ class NormRows(wiring.Component):
         m = Module()
         config = self.config
         m.submodules.unit = unit = LayernormUnit(config.norm, flows=True)
-        m.submodules.scale = scale = Requantizer(config.norm_requantizer(WIDE))
-        m.submodules.recode = recode = Requantizer(config.norm_requantizer(8))
+        m.submodules.scale = scale = Requantizer(config.norm_requantizer(WIDE), halved=True)
+        m.submodules.recode = recode = Requantizer(config.norm_requantizer(8), halved=True)
         row, coded = (queued(m, name, getattr(self, name), _ROWS) for name in ("begun", "coded"))
         connect_fields(m, self.i, unit.i)
         m.d.comb += self.error.eq(unit.error)

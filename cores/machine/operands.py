@@ -48,7 +48,7 @@ class Operands(wiring.Component):
     work : in stream of `Product`
         In which nothing depends on the tokens any more.
     read : out 1
-        Read the words at `row` and `column`; those of the ring, if the job needs it, are there.
+        Read the words at `row` and `column`; those of the ring, if the job needs it, are held.
     row, column : out
         Places in the memories of both sides; of the ring, none.
     row_source : out `Source`
@@ -56,7 +56,7 @@ class Operands(wiring.Component):
     ring : out 1
         The job needs a word of the ring.
     available : in 1
-        It is there.
+        It is held.
     again, release : out 1
         As of `PanelRing`.
     a, b, probabilities, weights : in, words
@@ -151,21 +151,21 @@ class Operands(wiring.Component):
         config, work = self.config, self.work.payload
         flags = data.StructLayout({"valid": 1, "last": 1, "rows": Source, "columns": Source})
         along = delayed(m, "read_step", flags, _READ)
-        asked, there = along[0], along[-1]
+        asked, held = along[0], along[-1]
         m.d.comb += [
             asked.valid.eq(self.read),
             asked.last.eq(ends),
             asked.rows.eq(work.rows),
             asked.columns.eq(work.columns),
             queue.begin.eq(self.read),
-            queue.valid.eq(there.valid),
-            queue.payload.last.eq(there.last),
+            queue.valid.eq(held.valid),
+            queue.payload.last.eq(held.last),
         ]
         words = {}
         for source in Source:
             words[source] = Signal(config.word, name=f"word_{source.name.lower()}", reset_less=True)
             m.d.sync += words[source].eq(getattr(self, source.name.lower()))
-        for selected, lanes in ((there.rows, queue.payload.rows), (there.columns, queue.payload.columns)):
+        for selected, lanes in ((held.rows, queue.payload.rows), (held.columns, queue.payload.columns)):
             with m.Switch(selected):
                 for source, word in words.items():
                     with m.Case(source):

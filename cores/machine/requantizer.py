@@ -78,6 +78,8 @@ class Requantizer(wiring.Component):
     Parameters
     ----------
     config : RequantizerConfig
+    halved : bool
+        Whether the lanes have a register in the middle of their shifters: latency 9, and faster.
 
     Attributes
     ----------
@@ -92,8 +94,8 @@ class Requantizer(wiring.Component):
         Codes of each transfer of sums, in order.
     """
 
-    def __init__(self, config):
-        self.config = config
+    def __init__(self, config, halved=False):
+        self.config, self.halved = config, halved
         ports = {
             "i": In(stream.Signature(config.sum_layout)),
             "table": In(stream.Signature(config.table_layout)),
@@ -109,7 +111,7 @@ class Requantizer(wiring.Component):
         m.submodules.output = output = Stage(config.out_layout)
         connect(m, output.o, flipped(self.o))
         # Valid and `last` of the transfers in the steps of the lanes.
-        steps = golden.LATENCY - 1
+        steps = golden.LATENCY - 1 + self.halved
         valid, last = Signal(steps), Signal(steps, reset_less=True)
         en, known, taken = Signal(), Signal(), Signal()
         goes = output.i.ready | ~valid[-1]
@@ -141,7 +143,8 @@ class Requantizer(wiring.Component):
 class FlowingRequantizer(wiring.Component):
     """`Requantizer` whose registers never hold: its codes are taken when they come, and the residual's are there.
 
-    Latency 7 cycles; no enable goes to all lanes. Our choice.
+    Latency 8 cycles, as the lanes have a register in the middle of their shifters; no enable goes to all of them. Our
+    choice.
 
     Parameters
     ----------
@@ -152,15 +155,15 @@ class FlowingRequantizer(wiring.Component):
     i, table : in streams
         As of `Requantizer`; `i` is ready where there is a table.
     residual : in of `config.residual_layout`
-        For the transfer of 6 cycles before. Only with `residual`.
+        For the transfer of 7 cycles before. Only with `residual`.
     valid : out 1
-        There was a transfer 7 cycles before.
+        There was a transfer 8 cycles before.
     o : out of `config.out_layout`
         Its codes.
     """
 
     def __init__(self, config):
-        self.config = config
+        self.config, self.halved = config, True
         ports = {
             "i": In(stream.Signature(config.sum_layout)),
             "table": In(stream.Signature(config.table_layout)),
@@ -171,7 +174,7 @@ class FlowingRequantizer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        steps = golden.LATENCY - 1
+        steps = golden.LATENCY
         valid, last, known = Signal(steps), Signal(steps, reset_less=True), Signal()
         taken = self.i.valid & known
         m.d.comb += [self.i.ready.eq(known), self.valid.eq(valid[-1]), self.o.last.eq(last[-1])]
@@ -206,7 +209,7 @@ def _lanes(m, requantizer, en, released, known):
     places, address, bank = _tables(m, config, requantizer.table, released, known)
     lanes = []
     for index, place in enumerate(places):
-        lane = RequantizerLane(config.output_bits, 2 * config.depth, config.residual)
+        lane = RequantizerLane(config.output_bits, 2 * config.depth, config.residual, requantizer.halved)
         m.submodules[f"lane_{index}"] = Replica(lane)
         m.d.comb += [
             lane.write.eq(place),

@@ -23,7 +23,7 @@ _HALF = 16  # bits of the lower half of a biased sum
 
 
 class RequantizerLane(Replicable):
-    """Scale a sum by the entry of its channel, in 7 cycles.
+    """Scale a sum by the entry of its channel, in 7 cycles, or in 8.
 
     Parameters
     ----------
@@ -33,6 +33,8 @@ class RequantizerLane(Replicable):
         Entries that the memory holds.
     residual : bool
         Whether codes of 16 bits are added.
+    halved : bool
+        Whether there is a register in the middle of the shifter: a cycle more.
 
     Attributes
     ----------
@@ -48,13 +50,13 @@ class RequantizerLane(Replicable):
     sum : in signed(32)
         For that entry.
     residual : in signed(16)
-        For the sum of 6 enabled cycles before. Only with `residual`.
+        For the sum of 6 enabled cycles before, of 7 if it is `halved`. Only with `residual`.
     code : out
-        Of the sum of 7 enabled cycles before.
+        Of the sum of a cycle before that.
     """
 
-    def __init__(self, bits, words, residual):
-        self.bits, self.words, self.adds = bits, words, residual
+    def __init__(self, bits, words, residual, halved=False):
+        self.bits, self.words, self.adds, self.halved = bits, words, residual, halved
         ports = {
             "write": In(1),
             "write_address": In(range(words)),
@@ -101,8 +103,17 @@ class RequantizerLane(Replicable):
         )
         # What is beyond 17 bits no residual code brings back into the range.
         whole = 17 if self.adds else self.bits
-        moved, beyond = shift_noting(m, "shifted", scaled.value, scaled.shift, whole)
-        shifted = stage(m, "moved", self.en, value=moved, beyond=beyond, sign=scaled.value[-1])
+        signs = [scaled.value[-1]]
+
+        def between(**values):
+            half = stage(m, "half", self.en, sign=signs[0], **values)
+            signs.append(half.sign)
+            return half
+
+        moved, beyond = shift_noting(
+            m, "shifted", scaled.value, scaled.shift, whole, between=between if self.halved else None
+        )
+        shifted = stage(m, "moved", self.en, value=moved, beyond=beyond, sign=signs[-1])
         total = shifted.value + (self.residual << 1) if self.adds else shifted.value
         code = round_saturate(m, "code", total, shifted.beyond, shifted.sign, signed(self.bits))
         m.d.comb += self.code.eq(stage(m, "output", self.en, code=code).code)

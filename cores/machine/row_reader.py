@@ -117,15 +117,15 @@ class RowReader(wiring.Component):
         """Of each word that was read its lane, then what the job needs of both memories: a register behind each."""
         flags = data.StructLayout({"valid": 1, "last": 1, "lane": lane.shape()})
         along = delayed(m, "read_step", flags, READ + 1)
-        asked, shown, there = along[0], along[READ], along[-1]
+        asked, shown, kept = along[0], along[READ], along[-1]
         element, logit = Signal(signed(WIDE), reset_less=True), Signal(signed(8), reset_less=True)
         m.d.comb += [
             asked.valid.eq(self.read),
             asked.last.eq(last),
             asked.lane.eq(lane),
             queue.begin.eq(self.read),
-            queue.valid.eq(there.valid),
-            queue.payload.last.eq(there.last),
+            queue.valid.eq(kept.valid),
+            queue.payload.last.eq(kept.last),
             queue.payload.element.eq(Mux(norm, element, logit)),
         ]
         m.d.sync += [element.eq(self.residual[shown.lane]), logit.eq(self.logits[shown.lane])]

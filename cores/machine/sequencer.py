@@ -89,15 +89,10 @@ class Sequencer(wiring.Component):
         m = Module()
         config = self.config
         parts = jobs.BITS // config.word
-        m.submodules.jobs = kept = memory.Memory(shape=jobs.BITS, depth=config.jobs, init=[])
-        write, read = kept.write_port(granularity=config.word), kept.read_port()
+        write, code = self._list(m)
         stale = Signal(init=1)
         with m.If(self.changed):
             m.d.sync += stale.eq(1)
-        # A block RAM is slow: nothing looks at a job in the cycle in which it comes out.
-        code = Signal(jobs.BITS, reset_less=True)
-        m.d.comb += read.addr.eq(self.job)
-        m.d.sync += code.eq(read.data)
         operation = code[: jobs.OPERATION]
 
         # Words that are asked for, and those that came.
@@ -167,6 +162,17 @@ class Sequencer(wiring.Component):
         m.d.comb += self.load.payload.fetch.eq(operation == jobs.KINDS.index(jobs.Fetch))
         m.d.comb += self.load.payload.fields.eq(code[jobs.OPERATION :])
         return m
+
+    def _list(self, m):
+        """The memory of the jobs: its port to write, and the job of the number of two cycles before."""
+        config = self.config
+        m.submodules.jobs = kept = memory.Memory(shape=jobs.BITS, depth=config.jobs, init=[])
+        write, read = kept.write_port(granularity=config.word), kept.read_port()
+        # A block RAM is slow: nothing looks at a job in the cycle in which it comes out.
+        code = Signal(jobs.BITS, reset_less=True)
+        m.d.comb += read.addr.eq(self.job)
+        m.d.sync += code.eq(read.data)
+        return write, code
 
     def _view(self, code, kind):
         layout = self.config.job(kind)

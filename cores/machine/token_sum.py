@@ -82,15 +82,15 @@ class TokenSum(wiring.Component):
         flags = data.StructLayout({"valid": 1, "first": 1, "whole": 1, "last": 1})
         along = delayed(m, "read_step", flags, READ + 4)
         counts = delayed(m, "count", work.tokens.shape(), READ, reset_less=True)
-        asked, summed, there = along[0], along[-2], along[-1]
+        asked, adds, added = along[0], along[-2], along[-1]
         m.d.comb += [
             asked.valid.eq(self.read),
             asked.first.eq(left == work.tokens),
             asked.whole.eq(group_last),
             asked.last.eq(group_last & channel_last),
             counts[0].eq(left),
-            queue.valid.eq(there.valid & there.whole),
-            queue.payload.last.eq(there.last),
+            queue.valid.eq(added.valid & added.whole),
+            queue.payload.last.eq(added.last),
         ]
         kept = [Signal(signed(WIDE), name=f"kept_{lane}", reset_less=True) for lane in range(lanes)]
         pairs = [Signal(signed(WIDE + 1), name=f"pair_{pair}", reset_less=True) for pair in range(lanes // 2)]
@@ -101,6 +101,6 @@ class TokenSum(wiring.Component):
             *(pair.eq(low + high) for pair, low, high in zip(pairs, kept[::2], kept[1::2], strict=True)),
             partial.eq(sum(pairs[1:], pairs[0])),
         ]
-        with m.If(summed.valid):
-            m.d.sync += held.eq(Mux(summed.first, 0, held) + partial)
+        with m.If(adds.valid):
+            m.d.sync += held.eq(Mux(adds.first, 0, held) + partial)
         m.d.comb += queue.payload.value.eq(held)

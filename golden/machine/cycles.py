@@ -12,13 +12,13 @@ __all__ = ["Step", "Timeline", "parts", "timeline"]
 
 #: Cycles from the last operands of a product to its results in the memories, beside `lanes` for skew and drain; of
 #: GELU's way, beside `lanes` for those of the last word, one after the other.
-_DRAIN, _GELU = 22, 20
+_DRAIN, _GELU = 27, 27
 #: Between two jobs of the multiplying unit; of the unit of rows.
-_BETWEEN, _ROW_JOB = 2, 4
+_BETWEEN, _ROW_JOB = 3, 5
 #: Of a row beside its elements; from its last element to the first one that is written.
-_ROW, _NORM, _SOFTMAX = 3, 42, 30
-#: Of a token's two rows of embeddings beside their elements: requests.
-_TOKEN = 8
+_ROW, _NORM, _SOFTMAX = 3, 57, 41
+#: Of a token's two rows of embeddings beside their elements: the second one begins when the first one is written.
+_TOKEN = 18
 
 
 @dataclass(frozen=True)

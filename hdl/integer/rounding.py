@@ -100,7 +100,7 @@ def round_shift_saturate(m, name, value, shift, left, shape):
     return round_saturate(m, name, moved, beyond, value[-1], shape)
 
 
-def shift_noting(m, name, value, shift, whole):
+def shift_noting(m, name, value, shift, whole, between=None):
     """Shift right, and keep no more bits than a result has that will be saturated: what is above them is only noted.
 
     Bits that no output needs any more are dropped after each level of the shifter: a shift of up to 15 of a 20-bit
@@ -117,6 +117,9 @@ def shift_noting(m, name, value, shift, whole):
         Unsigned.
     whole : int
         Bits of the result above the half, the sign included.
+    between : callable, optional
+        Puts a register into the middle of the shifter: called with `moved`, `beyond` and `shift` as keywords, it gives
+        something that has them as attributes, a cycle later.
 
     Returns
     -------
@@ -126,7 +129,11 @@ def shift_noting(m, name, value, shift, whole):
         Whether they are.
     """
     moved, beyond = value, Const(0, 1)
+    middle = len(shift) // 2
     for place in reversed(range(len(shift))):
+        if between is not None and place == middle:
+            half = between(moved=moved, beyond=beyond, shift=shift[: place + 1])
+            moved, beyond, shift = half.moved.as_signed(), half.beyond, half.shift
         by = 1 << place
         keep = min(len(moved), whole + by)
         over = {False: _is_beyond(moved, keep), True: _is_beyond(moved[min(by, len(moved) - 1) :].as_signed(), keep)}
