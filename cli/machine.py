@@ -36,6 +36,7 @@ link_baud = click.option(
     help="Of weights and inputs of linear layers, int8 or ovp-int4: the parameter of this name.",
 )
 @options.parameters
+@click.option("--board", "board_name", metavar="B", help="For the machine that `bitloom build machine` puts there.")
 @click.option(
     "--tokens", type=Whole(1), default=16, show_default=True, metavar="N", help="Of the sentences that are timed."
 )
@@ -51,20 +52,20 @@ link_baud = click.option(
 @clock
 @click.option("-o", "--output", type=options.OUTPUT, metavar="F", help="The program, a .npz file.")
 @options.json_file
-def compile_model(model, format_name, parameters, tokens, batch, word_cycles, clock, output, json_file):
+def compile_model(model, format_name, parameters, board_name, tokens, batch, word_cycles, clock, output, json_file):
     """Turn a sentence encoder into jobs and a memory image for the machine, and estimate its time.
 
     MODEL is minilm for the installed all-MiniLM-L6-v2, or a folder with config.json, model.safetensors and the
-    tokenizer. The parameters are those of the machine. The steps of all tensors are found on sentences of our own.
+    tokenizer. The parameters are those of the machine, by default those of the ulx3s-85f. The steps of all tensors are
+    found on sentences of our own.
 
     Cycles are those of a model of the machine, which is held against the simulated one. "Busy" is the share of the
     multipliers' cycles that make products of tokens.
     """
-    from ..cores.machine.config import MachineConfig
     from ..golden.machine import cycles, program
     from ..golden.workloads import machine_program
 
-    config = MachineConfig.parse([*parameters, *([f"format={format_name}"] if format_name else [])])
+    config = _machine([*parameters, *([f"format={format_name}"] if format_name else [])], board_name)
     output = output or Path(f"{Path(model).name}.machine.npz")
     check_writable(output, json_file)
     encoder, counts = machine_program.load(model), [tokens] * batch
@@ -91,6 +92,20 @@ def compile_model(model, format_name, parameters, tokens, batch, word_cycles, cl
     click.echo(f"wrote {output}")
 
 
+def _machine(parameters, board_name):
+    """The machine of `-p`, or of a board."""
+    from ..cores import catalogue
+    from ..cores.machine.config import MachineConfig
+    from ..fpga.bitstream import boards
+
+    if not board_name:
+        return MachineConfig.parse(parameters)
+    if parameters:
+        raise click.UsageError("--board has parameters of its own: give it or -p")
+    held = boards.lookup(board_name).config(catalogue.lookup("machine")).portable()
+    return MachineConfig(**{name: getattr(held, name) for name in MachineConfig.__dataclass_fields__})
+
+
 def disassemble(path):
     """Print the jobs of a program."""
     from ..golden.machine import jobs
@@ -113,10 +128,17 @@ def disassemble(path):
     help="rtl, twin or a serial port, compared with the golden machine; or golden, that one alone.",
 )
 @link_baud
+@click.option(
+    "--check",
+    type=click.Choice(["sums", "tensors"]),
+    default="sums",
+    show_default=True,
+    help="On rtl: hold the sums against the golden machine, or every tensor against the golden encoder.",
+)
 @click.option("--batch", type=Whole(1), default=1, show_default=True, metavar="N", help="Sentences of a pass, at most.")
 @clock
 @options.json_file
-def run_model(program, sentences, where, baud, batch, clock, json_file):
+def run_model(program, sentences, where, baud, check, batch, clock, json_file):
     """Embed sentences on the machine.
 
     PROGRAM is a file of `bitloom compile`. Token ids go in, embeddings come back; the model that was compiled tells the
@@ -124,13 +146,20 @@ def run_model(program, sentences, where, baud, batch, clock, json_file):
 
     On twin, a board with its serial pins, Verilated, and on the serial port of a board that `bitloom flash` programmed,
     the image is sent first, but for those blocks that the board's memory has already.
+
+    With `--check tensors` each sentence goes alone, behind a memory of a word a cycle, and nothing but what was
+    compared is told.
     """
     from ..golden.workloads import machine_program
 
     check_writable(json_file)
     made, about = read_program(program)
+    if check == "tensors" and (where != "rtl" or batch != 1):
+        raise ValueError("--check tensors must be with --on rtl and --batch 1")
     with bar("tokens"):
         run = machine_program.Run(made, about["model"], sentences, batch)
+    if check == "tensors":
+        return _check_tensors(made, about, run, json_file)
     with placed(where, made, about, baud) as machine:
         with bar("golden machine"):
             sums, ran = run.golden(), None
@@ -181,11 +210,38 @@ def placed(where, made, about, baud=None):
         from ..fpga.session.machine import twin_parameters
         from ..fpga.session.session import Session
 
-        parameters = twin_parameters(about["parameters"]) if where == "twin" else ()
-        with opened(Session(where, "machine", parameters, baud=baud)) as session:
+        # What a port has, it tells.
+        held = ("machine", twin_parameters(about["parameters"])) if where == "twin" else ()
+        with opened(Session(where, *held, baud=baud)) as session:
             with bar("loading the image") as progress:
                 machine = session.machine(made, progress=progress)
             yield lambda passes, progress=None: machine.run(made, passes, progress)
+
+
+def _check_tensors(made, about, run, json_file):
+    """Hold every tensor of some sentences against the encoder's, and tell what was compared; the exit status."""
+    from ..cores.machine.config import MachineConfig
+    from ..golden.machine.compiler import compile_encoder
+    from ..golden.workloads import machine_program
+    from ..testbench.machine import tensors
+
+    with bar("integer encoder"):
+        encoder = machine_program.integer_encoder(run.encoder, made.sizes)
+        again = compile_encoder(encoder, made.sizes)
+    if again.words.shape != made.words.shape or (again.words != made.words).any():
+        raise ValueError(f"the program must be what {about['model']} is compiled to now, not an older one")
+    ids = [row for sentences in run.passes for row in sentences]
+    with bar("simulating the machine") as progress:
+        checked = tensors.check_encoder(MachineConfig(**about["parameters"]), made, encoder, ids, progress=progress)
+    click.echo(
+        f"{counted(len(ids), 'sentence')}, {checked.cycles:,} cycles: {checked.tensors:,} tensors, "
+        f"{len(checked.names)} a sentence, {checked.values:,} values; {checked.wrong:,} differ"
+    )
+    click.echo(f"check: {checked.failure or 'every tensor is that of the golden encoder'}")
+    if json_file:
+        told = {name: getattr(checked, name) for name in ("tensors", "values", "wrong", "failure", "cycles")}
+        write_json(json_file, told | {"names": sorted(checked.names)})
+    return FAILED if checked.failure else 0
 
 
 def _tell(ran, clock, sentences, how):

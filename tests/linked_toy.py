@@ -3,13 +3,14 @@
 from contextlib import contextmanager
 
 import numpy as np
-from machine_toys import compiled
+from machine_toys import toy
 
 from bitloom.cores.catalogue import lookup
 from bitloom.cores.machine.config import MachineConfig
 from bitloom.fpga.session import held_core, twin
 from bitloom.fpga.session.host import Link, open_port
 from bitloom.fpga.session.machine import LinkedMachine, twin_parameters
+from bitloom.golden.machine.compiler import compile_encoder
 from bitloom.golden.machine.executor import Executor
 
 __all__ = ["CONFIG", "HELD", "Toy", "linked", "running"]
@@ -32,11 +33,17 @@ class Toy:
 
     Attributes
     ----------
+    folder : Path
+        Of the encoder in float32.
+    encoder : machine.Encoder
+        In integers.
     program : Program
     """
 
     def __init__(self, folder):
-        self.program = compiled(folder / "model", CONFIG)
+        self.folder = folder / "model"
+        self.encoder = toy(self.folder, CONFIG.sizes, heads=1, layers=1)
+        self.program = compile_encoder(self.encoder, CONFIG.sizes)
         self._executor = Executor(self.program)
 
     def passes(self, rng, count):

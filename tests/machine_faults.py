@@ -45,10 +45,10 @@ class MachineCampaign(link_faults.Campaign):
 
     def job(self, items, stop=None, identity=None):
         """Load what is missing, and send passes: "right", "wrong", or the line that says why not; repeated requests."""
-        passes = self.toy.passes(self.rng, 1 + items // 40)
+        passes = self.toy.passes(self.rng, 4 + items // 20)
         repeated = 0
         try:
-            with linked_toy.linked(self.proxy.path, margin=0.1, patience=2, retries=12) as machine:
+            with linked_toy.linked(self.proxy.path, margin=0.25, patience=2, retries=12) as machine:
                 machine.identity = identity or machine.identity
                 try:
                     machine.begin()
@@ -87,21 +87,28 @@ def campaign(folder, seed=1):
             made.proxy.close()
 
 
-def run(made, sentences, faults=50):
-    """Rounds of so many faults, until so many sentences were right."""
+def run(made, sentences, faults=50, told=lambda: None):
+    """Rounds of so many faults, until so many sentences were right; `told` is called after each."""
     total = 0
     while made.sentences < sentences:
         total += faults
         link_faults.run(made, total)
+        told()
 
 
 def main():
     with tempfile.TemporaryDirectory() as folder, campaign(Path(folder)) as made:
         start = time.monotonic()
-        run(made, int(sys.argv[1]) if len(sys.argv) > 1 else 10_000, 500)
-        print(made.table())
-        print(f"\n{made.sentences:,} sentences right, {made.blocks:,} blocks loaded")
-        print(f"{time.monotonic() - start:.0f} seconds")
+
+        def told():
+            print(made.table())
+            seconds = time.monotonic() - start
+            print(
+                f"\n{made.sentences:,} sentences right, {made.blocks:,} blocks loaded, {seconds:.0f} seconds",
+                flush=True,
+            )
+
+        run(made, int(sys.argv[1]) if len(sys.argv) > 1 else 10_000, 200, told)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,9 @@ import pytest
 import toy_encoder
 from command_line import bitloom, complaint
 
+from bitloom.cli.machine import _machine
+from bitloom.cores.machine.config import MachineConfig
+
 PARAMETERS = {
     **{"lanes": 4, "tokens": 16, "channels": 32, "hidden": 48, "panels": 64},
     **{"jobs": 128, "address_bits": 14, "id_bits": 8, "entries": 8},
@@ -63,6 +66,11 @@ def test_the_same_request_gives_the_same_bytes(folder, program):
     assert (folder / "again.npz").read_bytes() == before
 
 
+def test_a_board_says_what_machine_it_has():
+    given = _machine((), "ulx3s-85f")
+    assert given == MachineConfig() and given.target == "generic"
+
+
 def test_sentences_are_embedded(program):
     report = program.parent / "r.json"
     output, _ = bitloom("run", "model", program, "--on", "golden", "red light", "old blue", "--json", report)
@@ -89,14 +97,28 @@ def test_the_simulated_machine_embeds_them_too(program):
         (["compile", "toy", "--format", "int8", "-p", "format=int8"], "parameter 'format' is given twice"),
         (["compile", "toy", *words_of(channels=16)], "channels must be a multiple of 4 up to the machine's 16, not 32"),
         (["compile", "toy", *words_of(address_bits=10)], "more than the machine's memory"),
+        (["compile", "toy", "--board", "icebreaker"], "machine does not fit icebreaker: the smallest array, 4 x 4"),
+        (["compile", "toy", "--board", "arty"], "unknown board 'arty'"),
+        (["compile", "toy", "--board", "ulx3s-85f", *WORDS], "--board has parameters of its own: give it or -p"),
+        (["run", "model", "toy.npz", "--on", "/dev/ttyNONE", "red"], "there is no port /dev/ttyNONE"),
         (["compile", "toy", *WORDS, "--tokens", "17"], "tokens of a sentence must be 1 to 16, not 17"),
         (["compile", "toy", *WORDS, "--batch", "5", "--tokens", "4"], "sentences must have at most 4 groups"),
         (["run", "model", "toy.npz", "--on", "golden", "a " * 20], "tokens of a sentence must be 1 to 16, not 22"),
         (["run", "model", "toy/config.json", "--on", "golden", "a"], "it is no program of the machine"),
         (["run", "model", "toy.npz", "--on", "golden"], "Missing argument"),
+        (["run", "model", "toy.npz", "--check", "tensors", "--on", "golden", "a"], "must be with --on rtl"),
         (["info", "toy.npz", "--json"], "no option is for it"),
     ],
 )
 def test_a_wrong_request_is_one_line(folder, program, words, message):
     assert message in complaint(*words, *(["-o", "x.npz"] if words[0] == "compile" else []), cwd=folder)
     assert not (folder / "x.npz").exists()
+
+
+@pytest.mark.long
+def test_every_tensor_is_held_against_the_golden_encoder(program):
+    report = program.parent / "t.json"
+    output, _ = bitloom("run", "model", program, "red light", "a car", "--check", "tensors", "--json", report)
+    assert output.splitlines()[-1] == "check: every tensor is that of the golden encoder"
+    told = json.loads(report.read_text())
+    assert (told["wrong"], told["failure"]) == (0, None) and told["tensors"] == 2 * len(told["names"]) == 66

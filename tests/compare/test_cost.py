@@ -3,6 +3,7 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
+import liberty_files
 import pytest
 import toy_encoder
 from command_line import bitloom, complaint
@@ -56,6 +57,18 @@ def test_the_part_decides_the_blocks_and_what_is_too_large_says_so(monkeypatch):
     small = cost.fpga("int8", "ice40-up5k")
     assert small["part"] == "ice40-up5k" and "too small" in small["why"]
     assert seen == [("ecp5", "ecp5-85k"), (None, "ecp5-85k"), ("ice40", "ice40-up5k")]
+
+
+def test_large_memories_are_left_out_of_the_area(own, monkeypatch, tmp_path):
+    asked = []
+
+    def map_to_library(design, library, keep=False):
+        asked.append(keep)
+        return {"cells": {"DFF": 2, "ND2": 3}, "area": 18.0}
+
+    monkeypatch.setattr(cost.asic, "map_to_library", map_to_library)
+    measured = cost.area("tiny", liberty_files.write(tmp_path), own)
+    assert (measured["library"], measured["area"], measured["nand2"], asked) == ("small", 18.0, 9.0, [True])
 
 
 def test_rows_of_ones_own(own, tmp_path):

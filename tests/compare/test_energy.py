@@ -22,6 +22,14 @@ from bitloom.golden.workloads.comparison.rows import Row
 ROWS = [Row("tiny", "integers on a tiny tile", lambda: IntegerScheme("int4"), {"rows": 1, "cols": 2})]
 """
 
+MEMORIES = """
+from bitloom.golden.workloads.comparison.lowrank import SevedoScheme
+from bitloom.golden.workloads.comparison.rows import Row
+
+SIZE = {"rows": 1, "cols": 1, "lanes": 4, "columns": 2, "max_channels": 64, "max_outputs": 64}
+ROWS = [Row("memories", "a core that has some", lambda: SevedoScheme(4), SIZE)]
+"""
+
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
@@ -72,6 +80,18 @@ def test_a_row_of_ones_own(files, nothing_kept, monkeypatch):
     # It is kept.
     monkeypatch.setattr(measuring, "_measured", None)
     assert measure(files) == measured
+
+
+@pytest.mark.long
+def test_a_core_with_memories(files, nothing_kept, tmp_path):
+    own = tmp_path / "memories.py"
+    own.write_text(MEMORIES)
+    measured = measuring.energy(files[0], "memories", liberty.read(files[2]), 1, more=own)
+    assert measured["failures"] == [] and measured["data_fj"] > 0
+    # A row of groups, a token's channels, a coarse group's values, and the low-rank terms; each in two banks but one.
+    sizes = {memory["words"] * memory["width"] for memory in measured["memories"]}
+    assert sizes == {16 * 82, 32 * 64, 64 * 64, 128 * 32}
+    assert all((memory["reads"], memory["writes"]) == (1, 1) for memory in measured["memories"])
 
 
 def test_a_netlist_that_differs_is_told(files, nothing_kept, monkeypatch):

@@ -1,5 +1,6 @@
 """The machine behind its serial pins, with an SDRAM that watches its rules."""
 
+import json
 import random
 from dataclasses import replace
 from types import SimpleNamespace
@@ -8,12 +9,15 @@ import link_faults
 import linked_toy
 import numpy as np
 import pytest
+from command_line import bitloom, complaint
 from linked_toy import CONFIG, HELD, linked
 
 from bitloom.fpga.session import machine as machines
 from bitloom.fpga.session.host import LinkError
 from bitloom.fpga.session.session import Session
 from bitloom.golden.machine import host, jobs
+from bitloom.golden.machine import program as files
+from bitloom.golden.machine.compiler import compile_encoder
 
 
 @pytest.fixture(scope="module")
@@ -73,33 +77,42 @@ def test_a_block_that_differs_is_sent_again(board, toy):
         machine.load(toy.program.words)
 
 
-@pytest.mark.parametrize(("kind", "gap"), [("flipped", 3000), ("dropped", 700), ("port gone", 4000)])
-def test_loading_goes_on_after_a_break(board, toy, kind, gap):
-    """Faults that are seldom, faults in each second request, and a cable that is pulled."""
+@pytest.mark.parametrize(("kind", "gap"), [("flipped", 3000), ("dropped", 700)])
+def test_loading_goes_on_after_a_fault(board, toy, kind, gap):
+    """Faults that are seldom, and faults in each second request."""
     with linked(board.path) as machine:
         machine.begin()
         machine.load(toy.program.words ^ np.uint64(1))
-    proxy, made = link_faults.Proxy(board, random.Random(3)), []
+    proxy = link_faults.Proxy(board, random.Random(3))
     try:
-        proxy.make(kind, gap, once=kind == "port gone")
-        if kind == "port gone":
-            with linked(proxy.path, margin=0.1) as machine, pytest.raises(LinkError, match="is gone in the middle"):
-                machine.begin()
-                machine.load(toy.program.words)
-            proxy.replug()
-        proxy.make(None if kind == "port gone" else kind, gap)
-        with linked(proxy.path, margin=0.1, retries=20) as machine:
+        proxy.make(kind, gap)
+        with linked(proxy.path, margin=0.4, retries=20) as machine:
             machine.begin()
-            made.append(machine.load(toy.program.words))
-            assert machine.missing(toy.program.words) == []
+            assert machine.load(toy.program.words) == -(-len(toy.program.words) // 64)
             proxy.make(None)
+            assert machine.missing(toy.program.words) == []
             checked(machine, toy, toy.passes(random.Random(4), 1))
         assert proxy.injected > 0
-        # What was sent before the cable was pulled is there.
-        blocks = -(-len(toy.program.words) // 64)
-        assert 0 < made[0] < blocks if kind == "port gone" else made[0] == blocks
     finally:
         proxy.close()
+
+
+def test_loading_goes_on_where_another_host_left(board, toy):
+    words = toy.program.words
+
+    def leave(done, total):
+        raise KeyboardInterrupt
+
+    with linked(board.path) as machine:
+        machine.begin()
+        machine.load(words ^ np.uint64(1))
+        with pytest.raises(KeyboardInterrupt):
+            machine.load(words, leave)
+    with linked(board.path) as machine:
+        machine.begin()
+        # The first request had a block of 64 words and a part of the next one.
+        assert machine.load(words) == -(-len(words) // 64) - 1
+        checked(machine, toy, toy.passes(random.Random(4), 1))
 
 
 def test_a_reset_in_the_middle_of_a_pass(board, toy):
@@ -164,3 +177,18 @@ def test_a_twin_has_the_boards_memory_or_block_ram():
     assert "memory=sdram" in machines.twin_parameters(CONFIG.to_dict())
     few = replace(CONFIG, address_bits=9).to_dict()
     assert not any("memory" in text for text in machines.twin_parameters(few))
+
+
+def test_the_command_line_at_a_port(board, toy, tmp_path):
+    about = {"model": str(toy.folder), "parameters": CONFIG.to_dict()}
+    (tmp_path / "toy.npz").write_bytes(files.dumps(toy.program, about))
+    words = ["run", "model", "toy.npz", "red light", "blue", "--on", board.path]
+    output, _ = bitloom(*words, "--batch", 2, "--json", "r.json", cwd=tmp_path)
+    told = json.loads((tmp_path / "r.json").read_text())
+    assert "every sum is that of the golden machine" in output and "answered in" in output
+    assert told["failure"] is None and told["passes"][0]["cycles"] > 0 and told["mean_cosine"] > 0.5
+    # The program of another machine is refused, and nothing is sent.
+    other = replace(CONFIG, panels=32)
+    (tmp_path / "toy.npz").write_bytes(files.dumps(compile_encoder(toy.encoder, other.sizes), about))
+    assert f"{board.path} holds a machine with lanes=4 tokens=12" in complaint(*words, cwd=tmp_path)
+    assert "compiled for one with" in complaint(*words, cwd=tmp_path)

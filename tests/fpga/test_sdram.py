@@ -50,7 +50,7 @@ class Top(wiring.Component):
 
 
 def test_the_board_has_registers_in_the_pads_and_a_late_clock():
-    config, clock = sdram.clocked(MACHINE, SMALL, ULX3S, 50)
+    _, clock = sdram.clocked(MACHINE, SMALL, ULX3S, 50)
     files = bitstreams._plan(OnBoard(Top(), ULX3S, clock.setting), ULX3S, Guard()).files
     pins = dict(re.findall(r'LOCATE COMP "(sdram_0__[\w\[\]]+?)" SITE "(\w+)";', str(files["top.lpf"])))
     # Clock, enable, select, three of the command, two banks, 13 of the address, two masks, 16 of data.
