@@ -146,7 +146,7 @@ def test_minilm_is_as_near_as_the_same_scheme_in_floating_point():
     ("sizes", "shape"),
     [
         (replace(SMALL, lanes=8, tokens=32), {"layers": 1, "heads": 2}),
-        (replace(SMALL, channels=8, hidden=8, tokens=12, entries=16), {"layers": 1, "heads": 1}),
+        (replace(SMALL, hidden=16, tokens=12, entries=16), {"layers": 1, "heads": 1}),
         (replace(SMALL, channels=24, logit_scale=5), {"layers": 3, "heads": 3}),
     ],
 )
