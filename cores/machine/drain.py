@@ -237,7 +237,7 @@ class Drain(wiring.Component):
             *(unit.i.payload[name].eq(code.payload[name]) for name in ("load", "last", "data")),
             self.error.eq(unit.error),
             self.up.valid.eq(goes),
-            self.up.code.eq(unit.i.payload.data),
+            self.up.code.eq(codes),
         ]
         for each in (before, behind):
             m.d.comb += [each.w_data.eq(waiting.payload.word), each.w_en.eq(goes & (lane == 0))]

@@ -119,9 +119,10 @@ class WatchedMachine(wiring.Component):
         connect(m, flipped(self.i), engine.i)
         connect(m, engine.o, flipped(self.o))
         m.d.comb += [self.job.eq(engine.job), self.error.eq(engine.error)]
-        inner = {"products": engine.multiplier.o} | {name: getattr(engine.rows, f"to_{name}") for name in _ELEMENTS}
-        for name, source in inner.items():
-            mine = getattr(self, name)
+        multiplier, products = engine.multiplier, self.products
+        m.d.comb += [products.payload.eq(multiplier.o), products.valid.eq(multiplier.valid)]
+        for name in _ELEMENTS:
+            mine, source = getattr(self, name), getattr(engine.rows, f"to_{name}")
             m.d.comb += [mine.payload.eq(source.payload), mine.valid.eq(source.valid & source.ready)]
         for name, watched in _CODES.items():
             mine, code = getattr(self, name), getattr(engine.multiplier.drain, watched)
