@@ -5,7 +5,8 @@ from amaranth.lib import crc, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ...hdl.memory_port.port import LONGEST, MemoryPort
-from .machine import Item, in_layout, out_layout
+from .entry import Item, in_layout
+from .machine import out_layout
 
 __all__ = ["MemoryCheck"]
 
