@@ -35,6 +35,7 @@ _UP5K = _SMALL | {
 }
 
 _GW1NR_9 = _SMALL | {
+    "machine": ("target=gowin",),
     "systolic-tile": ("rows=4", "cols=4", "accumulator=24", "target=gowin"),
     "gemm": ("rows=4", "cols=4", "target=gowin", "a_depth=2048", "w_depth=2048"),
     "nm-tile": ("rows=4", "cols=4", "group=4", "accumulator=24", "target=gowin"),
