@@ -122,14 +122,22 @@ def disassemble(path):
     help="rtl, twin or a serial port, compared with the golden machine; or golden, that one alone.",
 )
 @link_baud
+@click.option(
+    "--check",
+    type=click.Choice(["sums", "tensors"]),
+    default="sums",
+    show_default=True,
+    help="On rtl: hold the sums against the golden machine, or every tensor against the golden encoder.",
+)
 @click.option("--batch", type=Whole(1), default=1, show_default=True, metavar="N", help="Sentences of a pass, at most.")
 @clock
 @options.json_file
-def run_model(program, sentences, where, baud, batch, clock, json_file):
+def run_model(program, sentences, where, baud, check, batch, clock, json_file):
     """Embed sentences on the machine.
 
     PROGRAM is a file of `bitloom compile`. Token ids go in, embeddings come back; the model that was compiled tells the
-    ids, and what its embeddings are in float32.
+    ids, and what its embeddings are in float32. With `--check tensors` each sentence goes alone, behind a memory of a
+    word a cycle, and nothing but what was compared is told.
 
     On twin, a board with its serial pins, Verilated, and on the serial port of a board that `bitloom flash` programmed,
     the image is sent first, but for those blocks that the board's memory has already.
@@ -138,8 +146,12 @@ def run_model(program, sentences, where, baud, batch, clock, json_file):
 
     check_writable(json_file)
     made, about = read_program(program)
+    if check == "tensors" and (where != "rtl" or batch != 1):
+        raise ValueError("--check tensors must be with --on rtl and --batch 1")
     with bar("tokens"):
         run = machine_program.Run(made, about["model"], sentences, batch)
+    if check == "tensors":
+        return _check_tensors(made, about, run, json_file)
     with placed(where, made, about, baud) as machine:
         with bar("golden machine"):
             sums, ran = run.golden(), None
@@ -196,6 +208,32 @@ def placed(where, made, about, baud=None):
             with bar("loading the image") as progress:
                 machine = session.machine(made, progress=progress)
             yield lambda passes, progress=None: machine.run(made, passes, progress)
+
+
+def _check_tensors(made, about, run, json_file):
+    """Hold every tensor of some sentences against the encoder's, and tell what was compared; the exit status."""
+    from ..cores.machine.config import MachineConfig
+    from ..golden.machine.compiler import compile_encoder
+    from ..golden.workloads import machine_program
+    from ..testbench.machine import tensors
+
+    with bar("integer encoder"):
+        encoder = machine_program.integer_encoder(run.encoder, made.sizes)
+        again = compile_encoder(encoder, made.sizes)
+    if again.words.shape != made.words.shape or (again.words != made.words).any():
+        raise ValueError(f"the program must be what {about['model']} is compiled to now, not an older one")
+    ids = [row for sentences in run.passes for row in sentences]
+    with bar("simulating the machine") as progress:
+        checked = tensors.check_encoder(MachineConfig(**about["parameters"]), made, encoder, ids, progress=progress)
+    click.echo(
+        f"{counted(len(ids), 'sentence')}, {checked.cycles:,} cycles: {checked.tensors:,} tensors, "
+        f"{len(checked.names)} a sentence, {checked.values:,} values; {checked.wrong:,} differ"
+    )
+    click.echo(f"check: {checked.failure or 'every tensor is that of the golden encoder'}")
+    if json_file:
+        told = {name: getattr(checked, name) for name in ("tensors", "values", "wrong", "failure", "cycles")}
+        write_json(json_file, told | {"names": sorted(checked.names)})
+    return FAILED if checked.failure else 0
 
 
 def _tell(ran, clock, sentences, how):

@@ -91,9 +91,19 @@ def test_the_simulated_machine_embeds_them_too(program):
         (["run", "model", "toy.npz", "--on", "golden", "a " * 20], "tokens of a sentence must be 1 to 16, not 22"),
         (["run", "model", "toy/config.json", "--on", "golden", "a"], "it is no program of the machine"),
         (["run", "model", "toy.npz", "--on", "golden"], "Missing argument"),
+        (["run", "model", "toy.npz", "--check", "tensors", "--on", "golden", "a"], "must be with --on rtl"),
         (["info", "toy.npz", "--json"], "no option is for it"),
     ],
 )
 def test_a_wrong_request_is_one_line(folder, program, words, message):
     assert message in complaint(*words, *(["-o", "x.npz"] if words[0] == "compile" else []), cwd=folder)
     assert not (folder / "x.npz").exists()
+
+
+@pytest.mark.long
+def test_every_tensor_is_held_against_the_golden_encoder(program):
+    report = program.parent / "t.json"
+    output, _ = bitloom("run", "model", program, "red light", "a car", "--check", "tensors", "--json", report)
+    assert output.splitlines()[-1] == "check: every tensor is that of the golden encoder"
+    told = json.loads(report.read_text())
+    assert (told["wrong"], told["failure"]) == (0, None) and told["tensors"] == 2 * len(told["names"]) == 66
