@@ -82,8 +82,13 @@ class MachineConfig(Config):
         return 8 * self.lanes
 
     @property
+    def input_bits(self):
+        """Of a requantizer's codes in front of a linear layer: they are the inputs, or become pairs."""
+        return WIDE if self.sizes.pairs else 8
+
+    @property
     def tile(self):
-        """Of the array."""
+        """Of the array; pairs are decoded in front of it."""
         return ArrayConfig(rows=self.lanes, cols=self.lanes, block=self.block, target=self.target)
 
     @property
@@ -99,7 +104,7 @@ class MachineConfig(Config):
     @property
     def hidden_requantizer(self):
         """Behind GELU's unit."""
-        return RequantizerConfig(lanes=1, depth=self.lanes)
+        return RequantizerConfig(lanes=1, output_bits=self.input_bits, depth=self.lanes)
 
     @property
     def norm(self):

@@ -1,6 +1,6 @@
 """The machine's multiplying unit, second half: sums of the array, through requantizers and GELU, into the memories."""
 
-from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, enum, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,6 +11,7 @@ from ...hdl.integer.rounding import saturate
 from ...hdl.stream.credit import CreditQueue
 from ...hdl.stream.pipeline import delayed, registered
 from ..gqa_lut.pwl_unit import PwlUnit
+from .pair_words import PairWords
 from .requantizer import FreeRequantizer, Requantizer
 
 __all__ = ["Destination", "Drain", "code_layout", "write_layout"]
@@ -96,12 +97,14 @@ class Drain(wiring.Component):
                 "error": Out(1),
             }
         )
-        #: What is known of a word of results: `row` of its panel, `release` of the table with it; `last` of its job.
+        #: What is known of a word of results: `row` of its panel; whether it becomes half of `pairs`; `release` of the
+        #: table with it; `last` of its job.
         self._word = data.StructLayout(
             {
                 "to": Destination,
                 "place": write["place"].shape,
                 "row": range(config.lanes),
+                "pairs": 1,
                 "release": 1,
                 "last": 1,
                 "signal": 1,
@@ -135,8 +138,11 @@ class Drain(wiring.Component):
         columns_outer, busy, takes = Signal(), Signal(), Signal()
         inner_panels = Mux(columns_outer, work.row_panels, work.column_panels)
         outer_panels = Mux(columns_outer, work.column_panels, work.row_panels)
-        inner_step = Mux(columns_outer, lanes, work.stride)
-        outer_step = Mux(columns_outer, work.stride, lanes)
+        pairs = work.pairs if self.config.sizes.pairs else Const(0, 1)
+        # Words of a panel of rows: two rows of pairs are one.
+        panel = Mux(pairs, lanes // 2, lanes)
+        inner_step = Mux(columns_outer, panel, work.stride)
+        outer_step = Mux(columns_outer, work.stride, panel)
         row_last, inner_last, outer_last = row == lanes - 1, inner == 1, outer == 1
         whole = work.to == Destination.LOGITS.value
         table_ends = row_last & inner_last & (outer_last | ~whole)
@@ -157,6 +163,7 @@ class Drain(wiring.Component):
             word.to.eq(work.to),
             word.place.eq(place),
             word.row.eq(row),
+            word.pairs.eq(pairs),
             word.release.eq(table_ends),
             word.last.eq(row_last & inner_last & outer_last),
             word.signal.eq(work.signal),
@@ -168,7 +175,7 @@ class Drain(wiring.Component):
             m.d.sync += [busy.eq(1), inner.eq(inner_panels), outer.eq(outer_panels)]
             m.d.sync += [signal.eq(work.base) for signal in (place, start, outer_start)]
         with m.Elif(takes):
-            m.d.sync += [row.eq(Mux(row_last, 0, row + 1)), place.eq(place + 1)]
+            m.d.sync += [row.eq(Mux(row_last, 0, row + 1)), place.eq(place + (row[0] | ~pairs))]
             with m.If(row_last & ~inner_last):
                 m.d.sync += [inner.eq(inner - 1), start.eq(following), place.eq(following)]
             with m.Elif(row_last):
@@ -237,7 +244,7 @@ class Drain(wiring.Component):
             *(unit.i.payload[name].eq(code.payload[name]) for name in ("load", "last", "data")),
             self.error.eq(unit.error),
             self.up.valid.eq(goes),
-            self.up.code.eq(codes),
+            self.up.code.eq(number),
         ]
         for each in (before, behind):
             m.d.comb += [each.w_data.eq(waiting.payload.word), each.w_en.eq(goes & (lane == 0))]
@@ -262,30 +269,46 @@ class Drain(wiring.Component):
 
     def _collected(self, m, codes):
         """Codes of one lane after the other, together."""
-        lanes = self.config.lanes
-        together = Signal(data.StructLayout({"valid": 1, "codes": data.ArrayLayout(signed(8), lanes)}))
-        held, count = Signal(8 * lanes, reset_less=True), Signal(range(lanes))
+        lanes, bits = self.config.lanes, self.config.input_bits
+        codes_layout = data.ArrayLayout(signed(bits), lanes)
+        together = Signal(data.StructLayout({"valid": 1, "codes": codes_layout}))
+        held, count = Signal(bits * lanes, reset_less=True), Signal(range(lanes))
         m.d.comb += [together.codes.eq(held), codes.ready.eq(1)]
         valid = Signal()
         m.d.comb += together.valid.eq(valid)
         m.d.sync += valid.eq(codes.valid & (count == lanes - 1))
         with m.If(codes.valid):
-            m.d.sync += [held.eq(Cat(held[8:], codes.payload.codes[0])), count.eq(count + 1)]
+            m.d.sync += [held.eq(Cat(held[bits:], codes.payload.codes[0])), count.eq(count + 1)]
         return together
 
     def _write(self, m, requantizer, word, late, behind):
         """Words of both ways, which never come together: others than those of GELU wait until these are written."""
-        after, out, wide = data.View(self._word, behind.r_data), self.o, requantizer.o.codes
+        after, wide = data.View(self._word, behind.r_data), requantizer.o.codes
         direct = requantizer.valid & (word.to != Destination.GELU)
+        out, valid = Signal(data.StructLayout(self.o.shape().members | {"done": 1, "signal": 1})), Signal()
         m.d.comb += behind.r_en.eq(late.valid)
         m.d.sync += [
-            self.valid.eq(direct | late.valid),
+            valid.eq(direct | late.valid),
             out.to.eq(Mux(late.valid, Destination.B, word.to)),
             out.place.eq(Mux(late.valid, after.place, word.place)),
-            self.done.eq(Mux(late.valid, after.last, direct & word.last)),
-            self.signal.eq(Mux(late.valid, after.last & after.signal, direct & word.last & word.signal)),
+            out.done.eq(Mux(late.valid, after.last, direct & word.last)),
+            out.signal.eq(Mux(late.valid, after.last & after.signal, direct & word.last & word.signal)),
         ]
         for lane in range(self.config.lanes):
             narrow = saturate(wide[lane], signed(8))
-            code = Mux(word.to == Destination.RESIDUAL, wide[lane], narrow)
+            code = Mux((word.to == Destination.RESIDUAL) | word.pairs, wide[lane], narrow)
             m.d.sync += out.codes[lane].eq(Mux(late.valid, late.codes[lane], code))
+        if self.config.sizes.pairs:
+            m.submodules.pairs = pairs = PairWords(out.shape())
+            m.d.comb += [pairs.valid.eq(valid), pairs.i.eq(out)]
+            m.d.sync += [
+                pairs.pairs.eq(Mux(late.valid, after.pairs, word.pairs)),
+                pairs.odd.eq(Mux(late.valid, after.row[0], word.row[0])),
+            ]
+            out, valid = pairs.o, pairs.written
+        m.d.comb += [
+            self.valid.eq(valid),
+            *(self.o[name].eq(out[name]) for name in self.o.shape().members),
+            self.done.eq(valid & out.done),
+            self.signal.eq(valid & out.signal),
+        ]

@@ -72,8 +72,6 @@ class Engine(wiring.Component):
 
     def __init__(self, config):
         self.config = config
-        if config.sizes.pairs:
-            raise ValueError(f"format must be int8 for the machine's RTL, not {config.format}")
         self.multiplier, self.rows = Multiplier(config), RowUnit(config)
         super().__init__(
             {
@@ -207,7 +205,7 @@ class Engine(wiring.Component):
         read, out = self.memory.read, self.o
         events = {
             "cycles": 1,
-            "steps": multiplier.read,
+            "steps": multiplier.stepped,
             "waiting": multiplier.ring & ~multiplier.available,
             "rows": rows.work.valid,
             "words": read.valid & read.ready,

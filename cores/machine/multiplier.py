@@ -35,7 +35,7 @@ class Multiplier(wiring.Component):
         As of `Drain`.
     signal : in 1
         The unit of rows gives a signal.
-    read, row, column, row_source, ring, available, again, release, weights, a, b, probabilities
+    read, stepped, row, column, row_source, ring, available, again, release, weights, a, b, probabilities
         As of `Operands`.
     residual_place, residual
         As of `Drain`.
@@ -55,6 +55,7 @@ class Multiplier(wiring.Component):
         self._operands, self.drain = Operands(config), Drain(config)
         shared = (
             "read",
+            "stepped",
             "row",
             "column",
             "row_source",

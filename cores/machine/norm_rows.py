@@ -3,11 +3,12 @@
 from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.data import StructLayout
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ...golden.machine.parts import WIDE
 from ...hdl.stream.pipeline import queued, registered
 from ..gqa_lut.layernorm_unit import LayernormUnit
+from .pair_words import PairElements
 from .requantizer import Requantizer
 from .row_work import element_layout, residual_layout, row_layout, work_layout
 
@@ -61,7 +62,7 @@ class NormRows(wiring.Component):
         config = self.config
         m.submodules.unit = unit = LayernormUnit(config.norm, free_running=True)
         m.submodules.scale = scale = Requantizer(config.norm_requantizer(WIDE), halved=True)
-        m.submodules.recode = recode = Requantizer(config.norm_requantizer(8), halved=True)
+        m.submodules.recode = recode = Requantizer(config.norm_requantizer(config.input_bits), halved=True)
         row, coded = (queued(m, name, getattr(self, name), _ROWS) for name in ("begun", "coded"))
         connect_fields(m, self.i, unit.i)
         m.d.comb += self.error.eq(unit.error)
@@ -109,17 +110,27 @@ class NormRows(wiring.Component):
             scale.o.ready.eq(self.o.ready & row.valid & (recode.i.ready | ~self.work.codes)),
             row.ready.eq(scale.o.valid & scale.o.ready & scaled.last),
         ]
-        code, behind = self._channel(m, "recoded", recode.o), coded.payload
+        channel, behind = self._channel(m, "recoded", recode.o), coded.payload
+        codes, word = self._codes(m, channel)
         m.d.comb += [
-            self.codes.valid.eq(recode.o.valid & coded.valid),
-            self.codes.payload.place.eq(behind.a + code),
-            self.codes.payload.lane.eq(behind.lane),
-            self.codes.payload.code.eq(recode.o.payload.codes[0]),
-            self.codes.payload.end.eq(recode.o.payload.last & behind.end),
-            recode.o.ready.eq(self.codes.ready & coded.valid),
+            codes.valid.eq(recode.o.valid & coded.valid),
+            codes.payload.place.eq(behind.a + word),
+            codes.payload.lane.eq(behind.lane),
+            codes.payload.code.eq(recode.o.payload.codes[0]),
+            codes.payload.end.eq(recode.o.payload.last & behind.end),
+            recode.o.ready.eq(codes.ready & coded.valid),
             coded.ready.eq(recode.o.valid & recode.o.ready & recode.o.payload.last),
         ]
         return m
+
+    def _codes(self, m, channel):
+        """Where codes go, to bank a, or into pairs first; and the word of a channel in its row."""
+        if not self.config.sizes.pairs:
+            return self.codes, channel
+        m.submodules.pairs = pairs = PairElements(self.codes.payload.shape())
+        connect(m, pairs.o, flipped(self.codes))
+        m.d.comb += pairs.i.payload.odd.eq(channel[0])
+        return pairs.i, channel[1:]
 
     def _ends(self, m, row_ends):
         """Whether the row that leaves the unit is the job's last one: they are counted."""

@@ -6,7 +6,8 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ...golden.machine import jobs
 from ...hdl.stream.credit import CreditQueue
-from ...hdl.stream.pipeline import delayed
+from ...hdl.stream.pipeline import delayed, registered
+from .pair_words import pair_value
 
 __all__ = ["Operands", "Source"]
 
@@ -37,7 +38,8 @@ class Operands(wiring.Component):
     """Walk through the panels of a job's two sides, a step a cycle.
 
     Each panel of the outer side meets all of the inner side. Words come two cycles after they are asked for, and go
-    through a register into a queue in front of the array: the way from the memories never holds.
+    through a register into a queue in front of the array: the way from the memories never holds. Pairs are decoded
+    behind the queue: a word of them makes two steps.
 
     Parameters
     ----------
@@ -49,6 +51,8 @@ class Operands(wiring.Component):
         In which nothing depends on the tokens any more.
     read : out 1
         Read the words at `row` and `column`; those of the ring, if the job needs it, are held.
+    stepped : out 1
+        A step is made: with each word that is read, of pairs two.
     row, column : out
         Places in the memories of both sides; of the ring, none.
     row_source : out `Source`
@@ -79,6 +83,7 @@ class Operands(wiring.Component):
             {
                 "work": In(stream.Signature(product)),
                 "read": Out(1),
+                "stepped": Out(1),
                 "row": Out(place),
                 "column": Out(place),
                 "row_source": Out(Source),
@@ -95,8 +100,13 @@ class Operands(wiring.Component):
         m = Module()
         work = self.work.payload
         busy = Signal()
-        m.submodules.queue = queue = CreditQueue(self.o.payload.shape(), _STEPS)
-        connect(m, queue.o, flipped(self.o))
+        pairs = {"pairs": 1} if self.config.sizes.pairs else {}
+        m.submodules.queue = queue = CreditQueue(data.StructLayout(self.o.payload.shape().members | pairs), _STEPS)
+        if pairs:
+            self._unpack(m, queue.o)
+        else:
+            m.d.comb += self.stepped.eq(self.read)
+            connect(m, queue.o, flipped(self.o))
         steps = Signal(work.steps.shape(), reset_less=True)
         rows, columns = (_Side(n, work.row_base.shape(), work.row_panels.shape()) for n in ("row", "column"))
         columns_outer = Signal()
@@ -146,6 +156,28 @@ class Operands(wiring.Component):
         with m.Else():
             m.d.sync += side.place.eq(side.start)
 
+    def _unpack(self, m, words):
+        """Two steps of a word of pairs, one of another; through a register."""
+        lanes, coming, second = self.config.lanes, words.payload, Signal()
+        whole = second | ~coming.pairs
+        step = stream.Signature(1).create(path=("step",))
+        m.d.comb += [
+            step.valid.eq(words.valid),
+            words.ready.eq(step.ready & whole),
+            self.stepped.eq(step.valid & step.ready),
+        ]
+        with m.If(self.stepped):
+            m.d.sync += second.eq(~whole)
+        sides = {}
+        for name in ("rows", "columns"):
+            sides[name] = Signal(coming[name].shape(), name=f"{name}_step")
+            for lane in range(lanes):
+                value = pair_value(m, coming[name][lane][:8], second)
+                m.d.comb += sides[name][lane].eq(Mux(coming.pairs, value, coming[name][lane]))
+        unpacked = registered(m, "unpacked", step, **sides, last=coming.last & whole)
+        m.d.comb += [self.o.valid.eq(unpacked.valid), unpacked.ready.eq(self.o.ready)]
+        m.d.comb += [self.o.payload[name].eq(unpacked.payload[name]) for name in (*sides, "last")]
+
     def _steps(self, m, queue, ends):
         """What was read, through one register more, into the queue."""
         config, work = self.config, self.work.payload
@@ -161,6 +193,9 @@ class Operands(wiring.Component):
             queue.valid.eq(held.valid),
             queue.payload.last.eq(held.last),
         ]
+        if config.sizes.pairs:
+            # In linear layers alone: one side are weights.
+            m.d.comb += queue.payload.pairs.eq((held.rows == Source.WEIGHTS) | (held.columns == Source.WEIGHTS))
         words = {}
         for source in Source:
             words[source] = Signal(config.word, name=f"word_{source.name.lower()}", reset_less=True)

@@ -3,7 +3,7 @@
 In a machine of such a format the weights and the inputs of linear layers are pairs along K; attention has 8 bits. What
 is to become a pair is a fixed-point number first. A decoded value is -96 to 96, which an array of 8-bit products takes
 as any other code: so pairs are decoded in front of the array, and one array has both formats. All of it is our choice;
-the paper decodes in front of its array, too (Section 4.2), and has exponents inside.
+the paper decodes in front of its array, too (Figure 8), and has exponents inside.
 """
 
 from dataclasses import dataclass

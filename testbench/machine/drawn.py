@@ -10,15 +10,19 @@ import numpy as np
 
 from ...golden.machine import image, jobs
 from ...golden.machine.compiler import assemble
-from ...golden.machine.parts import GELU_SCALES, Norm, Requantizer
+from ...golden.machine.pairs import FRACTION, PAIRS
+from ...golden.machine.parts import GELU_SCALES, WIDE, Norm, Requantizer
+from ...golden.olive import ovp
 
 __all__ = ["STAGES", "Draft", "NoRoom", "draw", "draw_sentences", "shortest"]
 
 #: What adds to the residual behind the embedding.
 STAGES = ("linear", "chain", "feed_forward", "attention")
 
-#: Spread of codes of 8 bits, of codes of 16 bits, and of the products of two weights or activations.
+#: Spread of codes of 8 bits, of codes of 16 bits, and of the products of two weights or activations; the same of pairs:
+#: in fixed point, and of products of their values.
 _NARROW, _WIDE, _PRODUCT = 40.0, 3000.0, 73.0 * 40.0
+_FIXED, _PAIRED = 4.0 * (1 << FRACTION), 6.0 * 6.0
 
 
 def draw(rng, config, first=(), stages=8):
@@ -132,33 +136,48 @@ class Draft:
         scale = wanted / spread * 2.0 ** self.rng.uniform(-1, 1, count)
         return Requantizer.of(np.minimum(scale, 255), self.rng.normal(0, wanted / 2, count), bits)
 
+    def inputs(self, count, spread, pairs=True):
+        """Entries for sums that become the inputs of a linear layer, in the machine's format."""
+        if self.sizes.pairs and pairs:
+            return self.requantizer(count, spread, _FIXED, WIDE)
+        return self.requantizer(count, spread, _NARROW)
+
     def tables(self, words, table="product", **more):
         return [jobs.Load(self.place(words), 1, len(words), table=table, **more)]
 
-    def weights(self, outputs, steps, to, by_row=True):
-        """Load panels for products with `steps` activations, in one job or in two."""
+    def weights(self, outputs, words, to, by_row=True, pairs=False):
+        """Load panels for products with activations of so many words, in one job or in two."""
         sizes, lanes = self.sizes, self.sizes.lanes
-        if steps > sizes.panels:
+        if words > sizes.panels:
             raise NoRoom
-        panels = image.panels(self.rng.integers(-127, 128, (outputs, steps)).astype(np.int8), sizes)
-        wide = to in ("residual", "gelu")
-        wanted = _WIDE / 2 if to == "residual" else self.gelu_spread if to == "gelu" else _NARROW
+        panels, steps = image.panels(self.codes(outputs, words * sizes.packed), sizes), words * sizes.packed
+        spread = (_PAIRED if sizes.pairs else _PRODUCT) * steps**0.5
         heads = []
         for _ in range(len(panels)):
-            first = self.requantizer(lanes, _PRODUCT * steps**0.5, wanted, 16 if wide else 8)
+            if to == "residual":
+                first = self.requantizer(lanes, spread, _WIDE / 2, WIDE)
+            elif to == "gelu":
+                first = self.requantizer(lanes, spread, self.gelu_spread, WIDE)
+            else:
+                first = self.inputs(lanes, spread, pairs)
             head = image.entry_words(first, sizes, spread=by_row)
             if to == "gelu":
-                hidden = self.requantizer(lanes, wanted, _NARROW)
-                head += image.entry_words(hidden, sizes, spread=True, second=True)
+                head += image.entry_words(self.inputs(lanes, self.gelu_spread), sizes, spread=True, second=True)
             heads.append(head)
-        words = np.concatenate([np.array(heads, np.uint64), panels], axis=1)
-        address, cut = self.place(words), int(self.rng.integers(0, len(panels)))
+        whole = np.concatenate([np.array(heads, np.uint64), panels], axis=1)
+        address, cut = self.place(whole), int(self.rng.integers(0, len(panels)))
         sizes_of = [count for count in (cut, len(panels) - cut) if count]
         loads = []
         for count in sizes_of:
-            loads.append(jobs.Load(address, count, len(heads[0]), steps))
-            address += count * words.shape[1]
+            loads.append(jobs.Load(address, count, len(heads[0]), words))
+            address += count * whole.shape[1]
         return loads
+
+    def codes(self, outputs, steps):
+        """Weights; of pairs their values, outliers among them."""
+        if self.sizes.pairs:
+            return ovp.round_trip(self.rng.normal(0, 4, (outputs, steps)), PAIRS).astype(np.int8)
+        return self.rng.integers(-127, 128, (outputs, steps)).astype(np.int8)
 
     def norm(self, *, waits, codes=True):
         """LayerNorm of the residual; with codes, bank a has what the next stage takes."""
@@ -167,10 +186,10 @@ class Draft:
         words = image.entry_words(first, sizes, signs=self.rng.choice([-1, 1], channels))
         more = {}
         if codes:
-            words += image.entry_words(self.requantizer(channels, _WIDE, _NARROW), sizes, second=True)
-            stride = int(self.rng.integers(channels, sizes.channels, endpoint=True))
-            base = self.base((sizes.groups - 1) * stride + channels, sizes.bank_a // 2)
-            more, self.input = {"base": base, "stride": stride}, ("a", base, stride, channels)
+            words += image.entry_words(self.inputs(channels, _WIDE), sizes, second=True)
+            stride = int(self.rng.integers(channels, sizes.channels, endpoint=True)) // sizes.packed
+            base = self.base((sizes.groups - 1) * stride + channels // sizes.packed, self.lower)
+            more, self.input = {"base": base, "stride": stride}, ("a", base, stride, channels // sizes.packed)
         job = jobs.Normalize(channels, codes=codes, wait=waits, signal=codes, **more)
         self.work(self.tables(words, "norm"), job)
 
@@ -180,27 +199,31 @@ class Draft:
 
     def product(self, loads, source, outputs, to, **more):
         """Weights with activations; where the results are, as a source."""
-        bank, base, stride, steps = source
-        panels, result = outputs // self.sizes.lanes, self.results(to, outputs)
+        bank, base, stride, words = source
+        panels, result = outputs // self.sizes.lanes, self.results(to, outputs, more.get("pairs", False))
         job = jobs.Product(
-            *("weights", bank, steps, panels, 0, to),
+            *("weights", bank, words, panels, 0, to),
             **{"column_base": base, "column_stride": stride, "base": result[1], "stride": result[2]},
             **more,
         )
         self.work(loads, job)
         return result
 
-    def results(self, to, outputs):
-        """Room for codes of so many channels of each token: bank, base, stride, channels."""
-        sizes = self.sizes
+    @property
+    def lower(self):
+        """Words of bank a that have inputs of a stage."""
+        return self.sizes.bank_a // (1 + self.sizes.packed)
+
+    def results(self, to, outputs, pairs=False):
+        """Room for codes of so many channels of each token: bank, base, stride, words."""
+        sizes, width = self.sizes, outputs // (2 if pairs else 1)
         if to == "residual":
             return "residual", 0, self.channels, self.channels
-        stride = outputs + int(self.rng.integers(0, 3))
-        words = (sizes.groups - 1) * stride + outputs
+        stride = width + int(self.rng.integers(0, 3))
+        words = (sizes.groups - 1) * stride + width
         if to == "a":
-            # Inputs of a stage are in the lower half.
-            return "a", self.base(words, sizes.bank_a, sizes.bank_a // 2), stride, outputs
-        return "b", self.base(words, sizes.bank_b), stride, outputs
+            return "a", self.base(words, sizes.bank_a, self.lower), stride, width
+        return "b", self.base(words, sizes.bank_b), stride, width
 
     # -- stages --------------------------------------------------------------------------------------------------------
 
@@ -225,16 +248,17 @@ class Draft:
 
     def linear(self):
         """A linear layer onto the residual."""
-        loads = self.weights(self.channels, self.channels, "residual")
+        loads = self.weights(self.channels, self.input[3], "residual")
         self.product(loads, self.input, self.channels, "residual", wait=True, signal=True)
         self.ends()
 
     def chain(self):
         """Two or three linear layers, by way of bank b and perhaps a."""
-        source, waits = self.input, {"wait": True}
+        source, pairs, waits = self.input, self.sizes.pairs, {"wait": True}
         for to in ("b", "a")[: int(self.rng.integers(1, 3))]:
             outputs = self.multiple(self.sizes.channels)
-            source = self.product(self.weights(outputs, source[3], to), source, outputs, to, **waits)
+            loads = self.weights(outputs, source[3], to, pairs=True)
+            source = self.product(loads, source, outputs, to, pairs=pairs, **waits)
             waits = {"drained": True}
         loads = self.weights(self.channels, source[3], "residual")
         self.product(loads, source, self.channels, "residual", signal=True, **waits)
@@ -247,10 +271,10 @@ class Draft:
         if fresh:
             self.gelu = int(self.rng.choice(GELU_SCALES))
             loads = self.tables(image.gelu_words(self.gelu, self.sizes), "gelu")
-        loads += self.weights(outputs, self.channels, "gelu")
-        more = {"wait": True, "fresh": fresh, "drained": fresh or self.flips()}
+        loads += self.weights(outputs, self.input[3], "gelu")
+        more = {"wait": True, "fresh": fresh, "drained": fresh or self.flips(), "pairs": self.sizes.pairs}
         hidden = self.product(loads, self.input, outputs, "gelu", **more)
-        loads = self.weights(self.channels, outputs, "residual")
+        loads = self.weights(self.channels, hidden[3], "residual")
         self.product(loads, hidden, self.channels, "residual", drained=True, signal=True)
         self.ends()
 
@@ -268,19 +292,20 @@ class Draft:
         if outputs > sizes.channels:
             raise NoRoom
         half = sizes.bank_b // 2
-        queries = self.product(self.weights(outputs, self.channels, "a"), self.input, outputs, "a", wait=True)
+        queries = self.product(self.weights(outputs, self.input[3], "a"), self.input, outputs, "a", wait=True)
         keys = "b", self.base((sizes.groups - 1) * outputs + outputs, half), outputs, outputs
-        loads = self.weights(outputs, self.channels, "b")
         bank, base, stride, steps = self.input
+        loads = self.weights(outputs, steps, "b")
         job = {"column_base": base, "column_stride": stride, "base": keys[1], "stride": outputs}
         self.work(loads, jobs.Product("weights", bank, steps, outputs // lanes, 0, "b", **job))
         values = self.base(outputs // lanes * sizes.tokens, sizes.bank_b, half)
-        loads = self.weights(outputs, self.channels, "b", by_row=False)
+        loads = self.weights(outputs, steps, "b", by_row=False)
         job = {"row_base": base, "row_stride": stride, "base": values, "stride": sizes.tokens, "outer": "columns"}
         self.work(loads, jobs.Product("a", "weights", steps, 0, outputs // lanes, "b", **job))
         self.heads(heads, width, queries, keys, values)
-        loads = self.weights(self.channels, outputs, "residual")
-        self.product(loads, queries, self.channels, "residual", drained=True, signal=True)
+        contexts = *queries[:3], outputs // sizes.packed
+        loads = self.weights(self.channels, contexts[3], "residual")
+        self.product(loads, contexts, self.channels, "residual", drained=True, signal=True)
         self.ends()
 
     def heads(self, heads, width, queries, keys, values):
@@ -297,16 +322,21 @@ class Draft:
                 words += tables[head + 1]
                 listed.append(self.logits(head + 1, width, queries, keys, scores))
             for _ in range(width // lanes):
-                words += image.entry_words(self.requantizer(lanes, 256.0, 1.0), sizes, spread=True)
+                words += image.entry_words(self.contexts(lanes), sizes, spread=True)
             listed.append(
                 jobs.Product(
                     *("b", "probabilities", 0, width // lanes, 0, "a"),
                     **{"row_base": values + head * width // lanes * sizes.tokens, "row_stride": sizes.tokens},
                     **{"column_base": at, "column_stride": sizes.tokens},
-                    **{"base": queries[1] + head * width, "stride": queries[2], "single": True, "wait": True},
+                    **{"base": queries[1] + head * width // sizes.packed, "stride": queries[2], "pairs": sizes.pairs},
+                    **{"single": True, "wait": True},
                 )
             )
         self.work(self.tables(words, each=True), *listed, jobs.Loop(len(listed)))
+
+    def contexts(self, count):
+        """Entries for products of probabilities and values."""
+        return self.inputs(count, 256.0 * _NARROW) if self.sizes.pairs else self.requantizer(count, 256.0, 1.0)
 
     def logits(self, head, width, queries, keys, scores, **more):
         return jobs.Product(

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...cores.generate import bare
 from ...cores.machine.machine import in_layout, out_layout
-from ...golden.machine import host, jobs
+from ...golden.machine import host, jobs, pairs
 from ...golden.machine.executor import Executor
 from ...hdl.stream import codec
 from ..drive import drive
@@ -220,7 +220,8 @@ class Mirror:
     Attributes
     ----------
     arrays : dict of str to ndarray
-        As of `Executor`; `up` and `up_gelu`, GELU's input and output, in the places that bank b has its codes at.
+        As of `Executor`; `up` and `up_gelu`, GELU's input and output, in the places that bank b has its codes at; where
+        it has pairs, in twice as many.
     sums : list of ndarray
         Of the pass.
     """
@@ -230,7 +231,7 @@ class Mirror:
         self._at = {}
         sizes = program.sizes
         words = {"a": sizes.bank_a, "b": sizes.bank_b, "logits": sizes.scores, "probabilities": sizes.scores}
-        words |= {"residual": sizes.residual, "up": sizes.bank_b, "up_gelu": sizes.bank_b}
+        words |= {"residual": sizes.residual} | dict.fromkeys(("up", "up_gelu"), sizes.bank_b * sizes.packed)
         self.arrays = {name: np.zeros((count, sizes.lanes), np.int64) for name, count in words.items()}
 
     def begin(self, sentences):
@@ -255,7 +256,9 @@ class Mirror:
             if job.to == "gelu":
                 for inner, stream in (("up", "up"), ("up_gelu", "gelu")):
                     codes = taken[stream]["payload"].reshape(-1, self._sizes.lanes)
-                    self.arrays[inner][fields["place"]] = codes
+                    packed = len(codes) // len(fields["place"])
+                    places = packed * fields["place"][:, None] + np.arange(packed)
+                    self.arrays[inner][places.ravel()] = codes
             return (name,)
         if isinstance(job, jobs.Sum):
             self.sums.append(taken["o"]["value"])
@@ -281,11 +284,12 @@ class Mirror:
                 groups = self._groups[sentence] if job.single else sum(self._groups)
                 words = (job.row_panels or groups) * lanes * (job.column_panels or groups)
                 codes = dict.fromkeys(("up", "gelu"), words * lanes) if job.to == "gelu" else {}
-                return {"products": words} | codes
+                return {"products": words // 2 if job.pairs else words} | codes
             case jobs.Embed():
                 return {"residual": 2 * total * job.channels}
             case jobs.Normalize():
-                return {"residual": total * job.channels} | ({"a": total * job.channels} if job.codes else {})
+                codes = {"a": total * job.channels // self._sizes.packed} if job.codes else {}
+                return {"residual": total * job.channels} | codes
             case jobs.Softmax():
                 return {"probabilities": tokens * tokens}
             case jobs.Sum():
@@ -326,7 +330,7 @@ class _Names:
         self._norms += 1
         if job.codes:
             side = ["feed_forward", "attention"][self._norms % 2]
-            codes = self._channels(mirror, "a", job.base, job.stride, job.channels)
+            codes = self._inputs(mirror, "a", job.base, job.stride, job.channels)
             yield f"layer.{self._layer}.{side}.input", codes
 
     def _product(self, job, mirror):
@@ -335,12 +339,14 @@ class _Names:
         if job.to == "logits":
             yield from self._collected("logits", self._scores(mirror, "logits", job.base))
         elif job.columns == "probabilities":
-            yield from self._collected("context", self._channels(mirror, "a", *place))
+            yield from self._collected("context", self._inputs(mirror, "a", *place))
         elif job.columns == "weights":
             yield name + "attention.value", self._values(mirror, job)
         elif job.to == "gelu":
-            for tensor, memory in (("up", "up"), ("gelu", "up_gelu"), ("hidden", "b")):
-                yield f"{name}feed_forward.{tensor}", self._channels(mirror, memory, *place)
+            whole = job.base * self._sizes.packed, job.stride * self._sizes.packed, channels
+            for tensor, memory in (("up", "up"), ("gelu", "up_gelu")):
+                yield f"{name}feed_forward.{tensor}", self._channels(mirror, memory, *whole)
+            yield f"{name}feed_forward.hidden", self._inputs(mirror, "b", *place)
         elif job.to == "residual":
             side = "attention" if job.columns == "a" else "feed_forward"
             yield f"{name}{side}.sum", self._channels(mirror, "residual", *place)
@@ -362,6 +368,11 @@ class _Names:
         return mirror.arrays[memory][
             base + token // self._sizes.lanes * stride + np.arange(channels), token % self._sizes.lanes
         ]
+
+    def _inputs(self, mirror, memory, base, stride, channels):
+        """The same, of inputs of a linear layer: codes, or the values of pairs."""
+        codes = self._channels(mirror, memory, base, stride, channels // self._sizes.packed)
+        return pairs.decoded(codes) if self._sizes.pairs else codes
 
     def _values(self, mirror, job):
         """The same, a word for a token of `lanes` channels."""

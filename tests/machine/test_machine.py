@@ -12,6 +12,7 @@ from bitloom.cores.machine.machine import Item
 from bitloom.cores.machine.operands import Source
 from bitloom.golden.machine import cycles, host, jobs
 from bitloom.golden.machine.executor import Executor
+from bitloom.golden.machine.sizes import FORMATS
 from bitloom.testbench.machine import simulated
 
 SMALL = MachineConfig(
@@ -32,7 +33,9 @@ def check(config, program, passes, **stalls):
     "config",
     [
         SMALL,
+        replace(SMALL, format="ovp-int4"),
         pytest.param(replace(SMALL, lanes=8, entries=16, panels=32), marks=pytest.mark.long),
+        pytest.param(replace(SMALL, lanes=8, panels=32, format="ovp-int4"), marks=pytest.mark.long),
         pytest.param(replace(SMALL, channels=8, hidden=8, tokens=12, panels=16), marks=pytest.mark.long),
     ],
 )
@@ -112,6 +115,8 @@ def drawn(rng):
         logit_scale=int(rng.integers(8)),
         entries=int(rng.choice([8, 16])),
         block=int(rng.integers(1, 5)),
+        # Of few channels a pair's step may be too large for a requantizer.
+        format=str(rng.choice(FORMATS)) if channels >= 32 else "int8",
     )
     heads = heads if channels % (heads * lanes) == 0 else 1
     return config, heads, int(rng.integers(1, 3))

@@ -21,6 +21,15 @@ FORMAT = "ovp-int4"
 SMALL = Sizes(lanes=4, tokens=16, channels=16, hidden=24, address_bits=12, entries=8, format=FORMAT)
 
 
+def outlying(made):
+    """Some weights, and some channels of each residual, far beyond the others."""
+    for name, values in made.items():
+        if name.endswith("weight") and values.ndim == 2 and "embeddings" not in name:
+            values.reshape(-1)[::11] *= 6
+        if name.endswith("LayerNorm.weight"):
+            values[::9] *= 8
+
+
 def quantized(folder, entries=16):
     encoder = Encoder.load(folder)
     steps = machine_steps.calibrate(encoder, CALIBRATION, FORMAT)
@@ -54,7 +63,7 @@ def test_an_array_of_8_bits_takes_every_byte():
     ("sizes", "entries"), [({}, 16), ({"layers": 1, "hidden": 24, "heads": 3, "up": 8}, 8)], ids=["toy", "small"]
 )
 def test_every_sum_is_that_of_plain_integers(tmp_path, sizes, entries):
-    _, model = quantized(toy_encoder.write(tmp_path, seed=entries, **sizes), entries)
+    _, model = quantized(toy_encoder.write(tmp_path, seed=entries, change=outlying, **sizes), entries)
     rng = np.random.default_rng(0)
     for length in (1, 2, 7):
         ids = rng.integers(0, len(model.words), length)
@@ -62,7 +71,7 @@ def test_every_sum_is_that_of_plain_integers(tmp_path, sizes, entries):
 
 
 def test_inputs_and_weights_of_linear_layers_are_values_of_pairs(tmp_path):
-    _, model = quantized(toy_encoder.write(tmp_path))
+    _, model = quantized(toy_encoder.write(tmp_path, change=outlying))
     legal, seen = {*range(8), *ovp.INT4.outlier_magnitudes.tolist()}, {}
     model([3, 9, 5, 11], seen.__setitem__)
     inputs = [seen[f"layer.1.{name}"] for name in ("attention.input", "attention.context", "feed_forward.hidden")]
@@ -71,9 +80,20 @@ def test_inputs_and_weights_of_linear_layers_are_values_of_pairs(tmp_path):
         assert set(np.abs(values.astype(int)).ravel().tolist()) <= legal
         partners = np.abs(values.astype(int)).reshape(-1, 2)
         assert (partners.min(axis=1)[partners.max(axis=1) > 7] == 0).all()
-    assert any((np.abs(values.astype(int)) > 7).any() for values in inputs)
+    assert all((np.abs(values.astype(int)) > 7).any() for values in (inputs[0], *weights))
     # Attention stays with 8 bits.
-    assert np.abs(seen["layer.0.attention.query"]).max() > 96
+    assert not set(np.abs(seen["layer.0.attention.query"]).ravel().tolist()) <= legal
+
+
+def test_a_toy_encoder_is_near_its_float_model(tmp_path):
+    """With the requantizers of pairs a factor of two off, the cosine is below 0.6."""
+    encoder, model = quantized(toy_encoder.write(tmp_path))
+    embeddings = []
+    for vectors in (machine_model.embed(model, encoder, SENTENCES), encoder.embed(SENTENCES)):
+        vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        # Without what all sentences share: that is most of a random encoder's.
+        embeddings.append(np.ravel(vectors - vectors.mean(axis=0)))
+    assert np.dot(*embeddings) > 0.9 * np.prod([np.linalg.norm(part) for part in embeddings])
 
 
 def test_rows_of_weights_that_are_0_keep_their_bias(tmp_path):
@@ -115,7 +135,8 @@ def test_minilm_is_as_near_as_the_same_scheme_in_floating_point():
     floating = mean_cosine(reference, encoder.embed(SENTENCES, replace(Ops(), linear=linear)))
     model = machine_program.integer_encoder(encoder, Sizes(format=FORMAT))
     cosine = mean_cosine(reference, machine_model.embed(model, encoder, SENTENCES))
-    assert cosine > 0.9 and cosine > floating - 0.005, (cosine, floating)
+    # 0.9182 and 0.9226 where they were measured.
+    assert cosine > 0.91 and cosine > floating - 0.0075, (cosine, floating)
 
 
 # -- jobs --------------------------------------------------------------------------------------------------------------
@@ -125,7 +146,7 @@ def test_minilm_is_as_near_as_the_same_scheme_in_floating_point():
     ("sizes", "shape"),
     [
         (replace(SMALL, lanes=8, tokens=32), {"layers": 1, "heads": 2}),
-        (replace(SMALL, channels=8, hidden=8, tokens=12, entries=16), {"layers": 1, "heads": 1}),
+        (replace(SMALL, hidden=16, tokens=12, entries=16), {"layers": 1, "heads": 1}),
         (replace(SMALL, channels=24, logit_scale=5), {"layers": 3, "heads": 3}),
     ],
 )
