@@ -142,13 +142,11 @@ def run_model(program, sentences, where, baud, check, batch, clock, json_file):
     """Embed sentences on the machine.
 
     PROGRAM is a file of `bitloom compile`. Token ids go in, embeddings come back; the model that was compiled tells the
-    ids, and what its embeddings are in float32.
+    ids, and what its embeddings are in float32. With `--check tensors` each sentence goes alone, behind a memory of a
+    word a cycle, and nothing but what was compared is told.
 
     On twin, a board with its serial pins, Verilated, and on the serial port of a board that `bitloom flash` programmed,
     the image is sent first, but for those blocks that the board's memory has already.
-
-    With `--check tensors` each sentence goes alone, behind a memory of a word a cycle, and nothing but what was
-    compared is told.
     """
     from ..golden.workloads import machine_program
 

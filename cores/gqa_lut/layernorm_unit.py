@@ -19,17 +19,17 @@ from ...hdl.integer.bits import resize
 from ...hdl.integer.leading_one import align_counted, count_leading
 from ...hdl.integer.rounding import saturate
 from ...hdl.stream.credit import CreditQueue
-from ...hdl.stream.pipeline import flowing, registered
+from ...hdl.stream.pipeline import free_registered, registered
 from ..config import Config, param
 from .fine_root import FineRoot
 from .pwl_datapath import PwlDatapath
-from .row_buffer import FlowingRowBuffer, RowBuffer
+from .row_buffer import FreeRowBuffer, RowBuffer
 
 __all__ = ["LayernormUnit", "LayernormUnitConfig"]
 
 #: Scale of the table: the leading pair of bits with a one, and six bits.
 _ROOT = 6
-#: Places behind registers that flow: those of the second pass, and four for the queue's own way.
+#: Places behind free-running registers: those of the second pass, and four for the queue's own way.
 _PLACES = 14
 #: Bits without sign that the lower of two multipliers takes of a wide operand.
 _LOW = 17
@@ -117,7 +117,7 @@ class LayernormUnit(wiring.Component):
     Parameters
     ----------
     config : LayernormUnitConfig
-    flows : bool
+    free_running : bool
         Not with 192 entries: registers that never hold, more of them, and queues with room for what is inside. Faster,
         with a longer latency.
 
@@ -131,8 +131,12 @@ class LayernormUnit(wiring.Component):
         High after a row that is too long, until reset.
     """
 
-    def __init__(self, config, flows=False):
-        self.config, self.flows, self.step = config, flows, flowing if flows else registered
+    def __init__(self, config, free_running=False):
+        self.config, self.free_running, self.step = (
+            config,
+            free_running,
+            free_registered if free_running else registered,
+        )
         super().__init__(
             {
                 "i": In(stream.Signature(config.in_layout)),
@@ -145,21 +149,21 @@ class LayernormUnit(wiring.Component):
         m = Module()
         config = self.config
         row = config.row_layout
-        kind = FlowingRowBuffer if self.flows else RowBuffer
+        kind = FreeRowBuffer if self.free_running else RowBuffer
         m.submodules.elements = elements = kind(signed(config.input_bits), row, config.max_length)
         tag = row.size - row["root"].width
         m.submodules.root = root = (
             FineRoot(tag)
             if config.fine
-            else PwlDatapath(config.table, _ROOT, unsigned_codes=True, tag=tag, flows=self.flows)
+            else PwlDatapath(config.table, _ROOT, unsigned_codes=True, tag=tag, free_running=self.free_running)
         )
         self._spread(m, self._elements(m, elements), root.i)
-        rows = elements.row if self.flows else elements.rows
+        rows = elements.row if self.free_running else elements.rows
         m.d.comb += [
             rows.valid.eq(root.o.valid),
             rows.payload.eq(Cat(root.o.payload.tag, root.o.payload.value[: row["root"].width])),
         ]
-        if not self.flows:
+        if not self.free_running:
             m.d.comb += root.o.ready.eq(rows.ready)
         self._normalize(m, elements.o)
         return m
@@ -170,18 +174,18 @@ class LayernormUnit(wiring.Component):
         place, last, taken = Signal(range(config.max_length)), Signal(), Signal()
         full = place == config.max_length - 1
         both = stream.Signature(1).create()
-        elements = buffer.element if self.flows else buffer.i
+        elements = buffer.element if self.free_running else buffer.i
         element = self.step(m, "element", both, element=coming.element, place=place, last=last)
         m.d.comb += [
             last.eq(coming.last | full),
-            self.i.ready.eq(buffer.room if self.flows else elements.ready & both.ready),
+            self.i.ready.eq(buffer.room if self.free_running else elements.ready & both.ready),
             taken.eq(self.i.valid & self.i.ready),
             elements.valid.eq(taken),
             elements.payload.element.eq(coming.element),
             elements.payload.last.eq(last),
             both.valid.eq(taken),
         ]
-        if self.flows:
+        if self.free_running:
             m.d.comb += [buffer.begin.eq(taken), buffer.begin_row.eq(taken & last)]
         with m.If(taken):
             m.d.sync += place.eq(Mux(last, 0, place + 1))
@@ -256,12 +260,12 @@ class LayernormUnit(wiring.Component):
         ]
 
     def _leading(self, m, spread):
-        """The bits of a row's spread from its leading pair on, and where that is; a register between if it flows."""
+        """A row's spread from its leading pair of bits on, and where it is; free-running, with a register between."""
         row, bits = self.config.row_layout, self.config.root_code_bits
         padded, zeros = count_leading(m, "spread", spread.payload.spread, bits, step=2)
-        if self.flows:
+        if self.free_running:
             known = _fields(spread.payload, "count", "sum")
-            spread = flowing(m, "counted_spread", spread, padded=padded, zeros=zeros, **known)
+            spread = free_registered(m, "counted_spread", spread, padded=padded, zeros=zeros, **known)
             padded, zeros = spread.payload.padded, spread.payload.zeros
         aligned, places = align_counted(m, "spread", padded, zeros, bits, step=2)
         fields = spread.payload
@@ -269,15 +273,15 @@ class LayernormUnit(wiring.Component):
         return self.step(m, "normalized", spread, code=aligned, tag=tag)
 
     def _product(self, m, name, source, wide, factor, **values):
-        """A product behind a register, with what goes along; where it flows, two halves, added behind one more."""
-        if not self.flows or len(wide) <= _LOW:
+        """A product behind a register, with what goes along; free-running, two halves, added behind one more."""
+        if not self.free_running or len(wide) <= _LOW:
             return self.step(m, name, source, product=wide * factor, **values)
-        halves = flowing(
+        halves = free_registered(
             m, f"{name}_halves", source, low=wide[:_LOW] * factor, high=wide[_LOW:].as_signed() * factor, **values
         )
         fields = halves.payload
         product = (fields.low + (fields.high << _LOW))[: len(wide) + len(factor)].as_signed()
-        return flowing(m, name, halves, product=product, **_fields(fields, *values))
+        return free_registered(m, name, halves, product=product, **_fields(fields, *values))
 
     def _running(self, m, name, source, first, value, shape):
         """Sum of the values of a row before the one that `source` shows."""
@@ -326,12 +330,12 @@ class LayernormUnit(wiring.Component):
             out.payload.element.eq(output.payload.element),
             out.payload.last.eq(output.payload.last),
         ]
-        if not self.flows:
+        if not self.free_running:
             m.d.comb += output.ready.eq(self.o.ready)
 
     def _out(self, m, elements):
-        """Where the second pass ends, and what enters it: where it flows, as many elements as a queue has room for."""
-        if not self.flows:
+        """Where the second pass ends, and what enters it: free-running, no more than a queue has room for."""
+        if not self.free_running:
             return self.o, elements
         m.submodules.out = out = CreditQueue(self.config.out_layout, _PLACES)
         connect(m, out.o, flipped(self.o))
@@ -356,8 +360,8 @@ class LayernormUnit(wiring.Component):
             shifted = stage(m, f"product_by_{1 << index}", None, value=value).value
         shifted = self.step(m, "shifted", product, value=shifted, last=last)
         rounded = stage(m, "rounded", None, value=(shifted.payload.value + 1).shift_right(1)).value
-        if self.flows:
-            shifted = flowing(m, "added", shifted, value=rounded, last=shifted.payload.last)
+        if self.free_running:
+            shifted = free_registered(m, "added", shifted, value=rounded, last=shifted.payload.last)
             rounded = shifted.payload.value
         element = saturate(rounded, signed(config.output_bits))
         return self.step(m, "output", shifted, element=element, last=shifted.payload.last)

@@ -3,7 +3,7 @@
 Each step ends in a register that holds when the next one does. The comparison and the selection share a cycle, so the
 table is looked at in the one cycle in which a code is taken, and may change in the next one.
 
-Where the registers flow, none of them ever holds, comparison and selection have a cycle each, the output's shift has
+In a free-running pipeline none of them ever holds; comparison and selection have a cycle each, the output's shift has
 two, and its rounding one: faster, and for who has room for all that is inside.
 """
 
@@ -18,7 +18,7 @@ from amaranth.lib.wiring import In, Out
 from ...hdl.floating.formats import stage
 from ...hdl.integer.bits import resize
 from ...hdl.integer.rounding import round_saturate, shift_noting
-from ...hdl.stream.pipeline import flowing, registered
+from ...hdl.stream.pipeline import free_registered, registered
 
 __all__ = ["PwlDatapath", "select"]
 
@@ -63,9 +63,10 @@ def _offset(code):
 class PwlDatapath(wiring.Component):
     """Piecewise-linear function of a stream of codes, with tags that go along.
 
-    Latency 3 cycles, one more with an output scale; one code per cycle. `o.ready` has a path to `i.ready`. Where it
-    flows, latency 4 cycles, three more with an output scale; `i.ready` is always high, `o.ready` has no effect, and the
-    table must hold while `busy`.
+    Latency 3 cycles, one more with an output scale; one code per cycle. `o.ready` has a path to `i.ready`.
+
+    Free-running, latency 4 cycles, three more with an output scale; `i.ready` is always high, `o.ready` has no effect,
+    and the table must hold while `busy`.
 
     Parameters
     ----------
@@ -87,7 +88,7 @@ class PwlDatapath(wiring.Component):
         Of the output; None gives the sum itself, exact.
     tag : int
         Bits that go along.
-    flows : bool
+    free_running : bool
         Whether the registers never hold.
 
     Attributes
@@ -119,9 +120,9 @@ class PwlDatapath(wiring.Component):
         left=0,
         out=None,
         tag=0,
-        flows=False,
+        free_running=False,
     ):
-        self.flows, self.step = flows, flowing if flows else registered
+        self.free_running, self.step = free_running, free_registered if free_running else registered
         self.table, self.s, self.width, self.shift_bits, self.left = table, s, width, shift, left
         self.negate, self.out, self.entries = negate, out, entries if table is None else len(table.slopes)
         self.code = unsigned(width) if unsigned_codes else signed(width)
@@ -188,9 +189,9 @@ class PwlDatapath(wiring.Component):
     def _compared(self, m, passed, factor):
         """Codes, and which thresholds they pass, for the selection: of the same cycle, or through a register."""
         tag = self.i.payload.tag
-        if not self.flows:
+        if not self.free_running:
             return SimpleNamespace(stream=self.i, passed=passed, factor=factor, tag=tag, busy=0)
-        compared = flowing(m, "compared", self.i, passed=passed, factor=factor, tag=tag)
+        compared = free_registered(m, "compared", self.i, passed=passed, factor=factor, tag=tag)
         fields = compared.payload
         return SimpleNamespace(stream=compared, busy=compared.valid, **_fields(fields, "passed", "factor", "tag"))
 
@@ -198,7 +199,7 @@ class PwlDatapath(wiring.Component):
         """The product and the shifted intercept, added."""
         intercept = chosen.payload.intercept
         # The shift goes on while the product is made, or only when the product is there, which takes fewer registers.
-        if self.flows:
+        if self.free_running:
             intercept = self._shifted(m, intercept, scale)
         product = self.step(
             m,
@@ -209,7 +210,7 @@ class PwlDatapath(wiring.Component):
             tag=chosen.payload.tag,
         )
         intercept = product.payload.intercept
-        if not self.flows:
+        if not self.free_running:
             intercept = self._shifted(m, intercept, scale)
         total = self.step(
             m,
@@ -241,14 +242,14 @@ class PwlDatapath(wiring.Component):
         def through(name, **values):
             """What is known, through a register; that is where the next step takes it from."""
             known = streams[-1]
-            after = flowing(m, name, known.stream, sign=known.sign, tag=known.tag, **values)
+            after = free_registered(m, name, known.stream, sign=known.sign, tag=known.tag, **values)
             streams.append(SimpleNamespace(stream=after, **_fields(after.payload, "sign", "tag")))
             return after.payload
 
-        between = functools.partial(through, "half") if self.flows else None
+        between = functools.partial(through, "half") if self.free_running else None
         bits = self.out.width + (not self.out.signed)
         moved, beyond = shift_noting(m, "output", halves, shift, bits, between=between)
-        if self.flows:
+        if self.free_running:
             fields = through("moved", moved=moved.as_signed(), beyond=beyond)
             moved, beyond = fields.moved, fields.beyond
         known = streams[-1]

@@ -31,7 +31,7 @@ from .pwl_ranges import largest_range, scaled
 
 __all__ = ["KINDS", "PwlUnit", "PwlUnitConfig"]
 
-#: Places behind registers that flow: those of the registers, and four for the queue's own way.
+#: Places behind free-running registers: those of the registers, and four for the queue's own way.
 _PLACES = 11
 
 #: Kind: bits of a number.
@@ -167,7 +167,7 @@ class PwlUnit(wiring.Component):
     Parameters
     ----------
     config : PwlUnitConfig
-    flows : bool
+    free_running : bool
         Only of integer units with a loaded table: registers that never hold, and a queue with room for what is inside.
         Latency 9 cycles; faster, above all with 16 bits.
 
@@ -185,8 +185,8 @@ class PwlUnit(wiring.Component):
         until reset. Only with a loaded table or a wide input.
     """
 
-    def __init__(self, config, flows=False):
-        self.config, self.flows = config, flows
+    def __init__(self, config, free_running=False):
+        self.config, self.free_running = config, free_running
         ports = {"error": Out(1)} if config.loaded or config.wide else {}
         super().__init__(
             {"i": In(stream.Signature(config.in_layout)), "o": Out(stream.Signature(config.out_layout)), **ports}
@@ -234,10 +234,10 @@ class PwlUnit(wiring.Component):
             left=config.left,
             out=None if config.wide else config.out_shape,
             tag=tag,
-            flows=self.flows,
+            free_running=self.free_running,
         )
-        link = self._queue(m, datapath) if self.flows else datapath.i
-        if not self.flows:
+        link = self._queue(m, datapath) if self.free_running else datapath.i
+        if not self.free_running:
             m.d.comb += [
                 self.o.valid.eq(datapath.o.valid),
                 datapath.o.ready.eq(self.o.ready),
@@ -272,7 +272,7 @@ class PwlUnit(wiring.Component):
             ]
 
     def _queue(self, m, datapath):
-        """Where registers flow: results into a queue; valid and ready of the codes that have room there."""
+        """Free-running: results into a queue; valid and ready of the codes that have room there."""
         m.submodules.results = results = CreditQueue(self.config.out_layout, _PLACES)
         link = stream.Signature(self.config.in_layout).create()
         begins = link.valid & link.ready

@@ -13,9 +13,9 @@ from ...golden.gqa_lut.row_cycles import ROWS, SPARE
 from ...hdl.stream.credit import CreditQueue
 from ...hdl.stream.stages import Stage
 
-__all__ = ["FlowingRowBuffer", "RowBuffer"]
+__all__ = ["FreeRowBuffer", "RowBuffer"]
 
-#: Of a row buffer that registers flow into: words beyond the longest row, for more of them; rows on their way.
+#: Of a row buffer behind free-running registers: words beyond the longest row, for more of them; rows on their way.
 _SPARE, _ROWS = 32, 8
 
 
@@ -77,7 +77,7 @@ class RowBuffer(wiring.Component):
         return m
 
 
-class FlowingRowBuffer(wiring.Component):
+class FreeRowBuffer(wiring.Component):
     """`RowBuffer` behind registers that never hold: who begins an element or a row's value has a place for it here.
 
     Parameters

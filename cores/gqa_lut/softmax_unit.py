@@ -18,10 +18,10 @@ from ...hdl.integer.bits import resize
 from ...hdl.integer.leading_one import align_counted, count_leading
 from ...hdl.integer.rounding import saturate
 from ...hdl.stream.credit import CreditQueue
-from ...hdl.stream.pipeline import flowing, registered
+from ...hdl.stream.pipeline import free_registered, registered
 from ..config import Config, param
 from .pwl_datapath import PwlDatapath
-from .row_buffer import FlowingRowBuffer, RowBuffer
+from .row_buffer import FreeRowBuffer, RowBuffer
 
 __all__ = ["SoftmaxUnit", "SoftmaxUnitConfig", "sum_width"]
 
@@ -29,7 +29,7 @@ __all__ = ["SoftmaxUnit", "SoftmaxUnitConfig", "sum_width"]
 _EXPONENTIAL = 8
 #: Scale of the reciprocal's table: the sum's leading one and seven bits.
 _RECIPROCAL = 7
-#: Places behind registers that flow: those of the third pass, and four for the queue's own way.
+#: Places behind free-running registers: those of the third pass, and four for the queue's own way.
 _PLACES = 8
 
 
@@ -76,7 +76,7 @@ class SoftmaxUnit(wiring.Component):
     Parameters
     ----------
     config : SoftmaxUnitConfig
-    flows : bool
+    free_running : bool
         Registers that never hold, and queues with room for what is inside: faster, with a longer latency.
 
     Attributes
@@ -92,8 +92,12 @@ class SoftmaxUnit(wiring.Component):
         High after a row that is too long, until reset.
     """
 
-    def __init__(self, config, flows=False):
-        self.config, self.flows, self.step = config, flows, flowing if flows else registered
+    def __init__(self, config, free_running=False):
+        self.config, self.free_running, self.step = (
+            config,
+            free_running,
+            free_registered if free_running else registered,
+        )
         super().__init__(
             {
                 "i": In(stream.Signature(config.in_layout)),
@@ -108,7 +112,7 @@ class SoftmaxUnit(wiring.Component):
         exponential, reciprocal = config.tables
         sums = data.StructLayout({"reciprocal": _bits(reciprocal), "places": _places(config)})
         logit = data.StructLayout({"logit": signed(8), **({"masked": 1} if config.mask else {})})
-        kind = FlowingRowBuffer if self.flows else RowBuffer
+        kind = FreeRowBuffer if self.free_running else RowBuffer
         m.submodules.logits = logits = kind(logit, signed(8), config.max_length)
         m.submodules.exponentials = exponentials = kind(8, sums, config.max_length)
         m.submodules.exp = exp = PwlDatapath(
@@ -119,21 +123,21 @@ class SoftmaxUnit(wiring.Component):
             shift=exponential.fraction_bits + config.scale - _EXPONENTIAL,
             out=unsigned(8),
             tag=2,
-            flows=self.flows,
+            free_running=self.free_running,
         )
         m.submodules.reciprocal = inverse = PwlDatapath(
-            reciprocal, _RECIPROCAL, unsigned_codes=True, tag=_places(config), flows=self.flows
+            reciprocal, _RECIPROCAL, unsigned_codes=True, tag=_places(config), free_running=self.free_running
         )
         self._maximum(m, logits)
         self._distances(m, self._admitted(m, logits.o, exponentials), exp.i)
         self._sums(m, exp.o, exponentials, inverse.i)
-        rows = exponentials.row if self.flows else exponentials.rows
+        rows = exponentials.row if self.free_running else exponentials.rows
         m.d.comb += [
             rows.valid.eq(inverse.o.valid),
             rows.payload.reciprocal.eq(inverse.o.payload.value),
             rows.payload.places.eq(inverse.o.payload.tag),
         ]
-        if not self.flows:
+        if not self.free_running:
             m.d.comb += inverse.o.ready.eq(rows.ready)
         self._products(m, exponentials.o, reciprocal.fraction_bits + _RECIPROCAL)
         return m
@@ -147,10 +151,10 @@ class SoftmaxUnit(wiring.Component):
         logit = stage(m, "counted", None, logit=Mux(masked, -128, coming.logit)).logit.as_signed()
         largest = stage(m, "largest", None, top=Mux((place == 0) | (logit > top), logit, top)).top.as_signed()
         taken, last = Signal(), Signal()
-        elements, rows = (logits.element, logits.row) if self.flows else (logits.i, logits.rows)
+        elements, rows = (logits.element, logits.row) if self.free_running else (logits.i, logits.rows)
         m.d.comb += [
             last.eq(coming.last | full),
-            self.i.ready.eq(logits.room if self.flows else elements.ready & rows.ready),
+            self.i.ready.eq(logits.room if self.free_running else elements.ready & rows.ready),
             taken.eq(self.i.valid & self.i.ready),
             elements.valid.eq(taken),
             elements.payload.element.logit.eq(coming.logit),
@@ -158,7 +162,7 @@ class SoftmaxUnit(wiring.Component):
             rows.valid.eq(taken & last),
             rows.payload.eq(largest),
         ]
-        if self.flows:
+        if self.free_running:
             m.d.comb += [logits.begin.eq(taken), logits.begin_row.eq(taken & last)]
         if self.config.mask:
             m.d.comb += elements.payload.element.masked.eq(masked)
@@ -168,8 +172,8 @@ class SoftmaxUnit(wiring.Component):
                 m.d.sync += self.error.eq(1)
 
     def _admitted(self, m, logits, exponentials):
-        """Logits for the second pass: where it flows, only while there is room behind it."""
-        if not self.flows:
+        """Logits for the second pass: free-running, only while there is room behind it."""
+        if not self.free_running:
             return logits
         admitted = stream.Signature(logits.payload.shape()).create(path=("admitted",))
         m.d.comb += [
@@ -200,14 +204,14 @@ class SoftmaxUnit(wiring.Component):
 
     def _sums(self, m, results, exponentials, codes):
         """Still the second pass: keep the exponentials, add them up, give the sum to the table of 1/x."""
-        elements = exponentials.element if self.flows else exponentials.i
+        elements = exponentials.element if self.free_running else exponentials.i
         masked, last = results.payload.tag
         exponential = stage(m, "kept", None, value=results.payload.value & ~masked.replicate(8)).value
         total, begins = Signal(sum_width(self.config), reset_less=True), Signal(init=1)
         whole = stage(m, "whole", None, total=(Mux(begins, 0, total) + exponential)[: len(total)]).total
         whole_row = stream.Signature(1).create()
         normalized = self._leading(m, self.step(m, "sum", whole_row, total=whole))
-        taken, room = Signal(), Const(1, 1) if self.flows else elements.ready
+        taken, room = Signal(), Const(1, 1) if self.free_running else elements.ready
         m.d.comb += [
             taken.eq(results.valid & room & (~last | whole_row.ready)),
             results.ready.eq(room & (~last | whole_row.ready)),
@@ -224,11 +228,11 @@ class SoftmaxUnit(wiring.Component):
             m.d.sync += [total.eq(whole), begins.eq(last)]
 
     def _leading(self, m, whole):
-        """The bits of a row's sum from its leading one on, and where that is; with a register between if it flows."""
+        """The bits of a row's sum from its leading one on, and where that is; free-running, with a register between."""
         width = _RECIPROCAL + 1
         padded, zeros = count_leading(m, "sum", whole.payload.total, width)
-        if self.flows:
-            whole = flowing(m, "counted_sum", whole, padded=padded, zeros=zeros)
+        if self.free_running:
+            whole = free_registered(m, "counted_sum", whole, padded=padded, zeros=zeros)
             padded, zeros = whole.payload.padded, whole.payload.zeros
         aligned, position = align_counted(m, "sum", padded, zeros, width)
         # A sum of any logits has 255 in it; of none, the product with the reciprocal is 0.
@@ -271,12 +275,12 @@ class SoftmaxUnit(wiring.Component):
             out.payload.probability.eq(resize(output.payload.probability, bits)),
             out.payload.last.eq(output.payload.last),
         ]
-        if not self.flows:
+        if not self.free_running:
             m.d.comb += output.ready.eq(self.o.ready)
 
     def _out(self, m, elements):
-        """Where the third pass ends, and what enters it: where it flows, as many elements as a queue has room for."""
-        if not self.flows:
+        """Where the third pass ends, and what enters it: free-running, no more than a queue has room for."""
+        if not self.free_running:
             return self.o, elements
         m.submodules.out = out = CreditQueue(self.config.out_layout, _PLACES)
         connect(m, out.o, flipped(self.o))

@@ -12,7 +12,7 @@ from ...hdl.stream.credit import CreditQueue
 from ...hdl.stream.pipeline import delayed, registered
 from ..gqa_lut.pwl_unit import PwlUnit
 from .pair_words import PairWords
-from .requantizer import FlowingRequantizer, Requantizer
+from .requantizer import FreeRequantizer, Requantizer
 
 __all__ = ["Destination", "Drain", "code_layout", "write_layout"]
 
@@ -114,7 +114,7 @@ class Drain(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        m.submodules.requantizer = requantizer = FlowingRequantizer(config.requantizer)
+        m.submodules.requantizer = requantizer = FreeRequantizer(config.requantizer)
         waiting = data.StructLayout({"word": self._word, "codes": config.requantizer.out_layout["codes"].shape})
         m.submodules.waiting = queue = CreditQueue(waiting, _WAITING)
         # What is known of a word goes along, a register for each of the requantizer's.
@@ -218,7 +218,7 @@ class Drain(wiring.Component):
         following : Requantizer
         """
         config, lanes = self.config, self.config.lanes
-        m.submodules.unit = unit = PwlUnit(config.gelu, flows=True)
+        m.submodules.unit = unit = PwlUnit(config.gelu, free_running=True)
         m.submodules.following = following = Requantizer(config.hidden_requantizer, halved=True)
         m.submodules.before = before = fifo.SyncFIFOBuffered(width=self._word.size, depth=_GELU)
         m.submodules.behind = behind = fifo.SyncFIFOBuffered(width=self._word.size, depth=_GELU)

@@ -5,7 +5,8 @@ from amaranth.lib import crc, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ...hdl.memory_port.port import LONGEST, MemoryPort
-from .machine import Item, in_layout, out_layout
+from .entry import Item, in_layout
+from .machine import out_layout
 
 __all__ = ["MemoryCheck"]
 
@@ -108,7 +109,7 @@ class MemoryCheck(wiring.Component):
             check.valid.eq(read.valid),
             check.data.eq(read.payload.word_select(place, 8)),
             last.eq(read.valid & (place == count - 1)),
-            read.ready.eq(last),
+            read.ready.eq(place == count - 1),
         ]
         with m.If(read.valid):
             m.d.sync += place.eq(place + 1)

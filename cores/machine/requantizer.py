@@ -20,7 +20,7 @@ from ...hdl.stream.stages import SkidBuffer, Stage
 from ..config import Config, param
 from .requantizer_lane import ENTRY, RequantizerLane
 
-__all__ = ["FlowingRequantizer", "Requantizer", "RequantizerConfig"]
+__all__ = ["FreeRequantizer", "Requantizer", "RequantizerConfig"]
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class Requantizer(wiring.Component):
         return m
 
 
-class FlowingRequantizer(wiring.Component):
+class FreeRequantizer(wiring.Component):
     """`Requantizer` whose registers never hold: its codes are taken when they come, and the residual's are there.
 
     Latency 8 cycles, as the lanes have a register in the middle of their shifters; no enable goes to all of them. Our

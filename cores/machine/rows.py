@@ -80,7 +80,7 @@ class RowUnit(wiring.Component):
         m.submodules.embedding = embedding = Embedding(config)
         m.submodules.norm = norm = NormRows(config)
         m.submodules.sum = total = TokenSum(config)
-        m.submodules.softmax = softmax = SoftmaxUnit(config.softmax, flows=True)
+        m.submodules.softmax = softmax = SoftmaxUnit(config.softmax, free_running=True)
         connect(m, staged(m, "row_words", flipped(self.rows)), embedding.rows)
         connect(m, staged(m, "norm_entries", flipped(self.entries)), norm.entries)
         connect(m, staged(m, "codes", norm.codes), flipped(self.to_a))

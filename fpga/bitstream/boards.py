@@ -283,8 +283,10 @@ BOARDS = {
             adapt=with_himbaechel,
             parameters=_GW1NR_9,
             unfit={
+                "machine": "the smallest one takes 11,112 LUT4 of 8,640 and 8,270 flip-flops of 6,480, host link not "
+                "included",
                 "sevedo-core": "a 1 x 1 tile beside 2 lanes by 2 columns, rank 4 at most, takes 7,889 of 8,640 LUT4 "
-                "and ALU, host link included, and nextpnr does not end with it"
+                "and ALU, host link included, and nextpnr does not end with it",
             },
         ),
         Board(
@@ -301,7 +303,7 @@ BOARDS = {
             usb=("0403", "6010"),
             volatile=True,
             adapt=with_himbaechel,
-            parameters=_GW1NR_9,
+            parameters=_GW1NR_9 | {"machine": ("target=gowin",)},
             unfit={
                 "sevedo-core": "a 1 x 1 tile beside 2 lanes by 2 columns, rank 4 at most, takes 11,368 of 20,736 LUT4 "
                 "and ALU, host link included, and nextpnr had not placed it after 16 minutes"

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import connect
 
 from .stages import PipelineRegister, Stage
 
-__all__ = ["delayed", "flowing", "queued", "registered", "staged"]
+__all__ = ["delayed", "free_registered", "queued", "registered", "staged"]
 
 
 def registered(m, name, source, **values):
@@ -37,7 +37,7 @@ def registered(m, name, source, **values):
     return register.o
 
 
-def flowing(m, name, source, **values):
+def free_registered(m, name, source, **values):
     """Put registers behind a stream that never hold: their output is taken in the cycle in which it is offered.
 
     Parameters and result as of `registered`; the output's ready has no effect. What is behind such registers must have

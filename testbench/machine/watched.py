@@ -119,8 +119,8 @@ class WatchedMachine(wiring.Component):
         connect(m, flipped(self.i), engine.i)
         connect(m, engine.o, flipped(self.o))
         m.d.comb += [self.job.eq(engine.job), self.error.eq(engine.error)]
-        words = engine.multiplier
-        m.d.comb += [self.products.payload.eq(words.o), self.products.valid.eq(words.valid)]
+        multiplier, products = engine.multiplier, self.products
+        m.d.comb += [products.payload.eq(multiplier.o), products.valid.eq(multiplier.valid)]
         for name in _ELEMENTS:
             mine, source = getattr(self, name), getattr(engine.rows, f"to_{name}")
             m.d.comb += [mine.payload.eq(source.payload), mine.valid.eq(source.valid & source.ready)]

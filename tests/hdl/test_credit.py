@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.sim import Simulator
 
 from bitloom.hdl.stream.credit import CreditQueue
-from bitloom.hdl.stream.pipeline import flowing
+from bitloom.hdl.stream.pipeline import free_registered
 
 
 class Pipeline(wiring.Component):
@@ -31,9 +31,9 @@ class Pipeline(wiring.Component):
             entering.valid.eq(begins),
             self.idle.eq(queue.idle),
         ]
-        source = flowing(m, "step_0", entering, value=self.i.payload)
+        source = free_registered(m, "step_0", entering, value=self.i.payload)
         for step in range(1, self.steps):
-            source = flowing(m, f"step_{step}", source, value=source.payload.value)
+            source = free_registered(m, f"step_{step}", source, value=source.payload.value)
         m.d.comb += [queue.valid.eq(source.valid), queue.payload.eq(source.payload.value)]
         return m
 

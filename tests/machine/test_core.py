@@ -64,12 +64,15 @@ DEPTH = 10
 PROVED = MachineCoreConfig(tokens=4, channels=4, hidden=4, panels=16, jobs=16, address_bits=8, id_bits=1, memory="port")
 
 
-@pytest.mark.parametrize("source", ["o__ready", "request__ready", "write__ready"])
+@pytest.mark.parametrize(
+    "source", ["o__ready", *(pytest.param(f"{name}__ready", marks=pytest.mark.long) for name in ("request", "write"))]
+)
 def test_no_path_from_a_ready_to_any_valid_or_ready(source):
     sinks = ["i__ready", "read__ready", "o__valid", "request__valid", "write__valid", "error"]
     prove_no_path(MachineCore(PROVED), source, sinks, f"machine-{source}")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("source", ["i__valid", "read__valid"])
 def test_no_path_from_a_valid_to_any_ready(source):
     sinks = ["i__ready", "read__ready", "o__valid", "request__valid", "write__valid"]

@@ -61,7 +61,7 @@ def test_layernorm(stalls, wide):
     config = LayernormUnitConfig(max_length=20, entries=16 if wide else 8, out_shift=11 if wide else 5, **bits)
     drawn = rows(np.random.default_rng(1), 20, config.input_bits)
     sent = [{"element": int(q), "last": int(n == len(row) - 1)} for row in drawn for n, q in enumerate(row)]
-    made = through(LayernormUnit(config, flows=True), sent, len(sent), seeds(2), stalls)
+    made = through(LayernormUnit(config, free_running=True), sent, len(sent), seeds(2), stalls)
     expected = np.concatenate(
         [integer_ops.layernorm(row, config.out_shift, epsilon=1, table=config.table, **bits) for row in drawn]
     )
@@ -74,7 +74,7 @@ def test_softmax(stalls, entries):
     config = SoftmaxUnitConfig(max_length=20, scale=3, entries=entries)
     drawn = rows(np.random.default_rng(1), 20, 8)
     sent = [{"logit": int(q), "last": int(n == len(row) - 1)} for row in drawn for n, q in enumerate(row)]
-    made = through(SoftmaxUnit(config, flows=True), sent, len(sent), seeds(3), stalls)
+    made = through(SoftmaxUnit(config, free_running=True), sent, len(sent), seeds(3), stalls)
     exponential, reciprocal = config.tables
     expected = [integer_ops.softmax(row, 3, table=exponential, reciprocals=reciprocal) for row in drawn]
     assert [int(p.probability) for p in made] == np.concatenate(expected).tolist()
@@ -96,6 +96,6 @@ def test_tables_of_the_piecewise_linear_unit_follow_each_other(stalls):
         codes = np.concatenate([rng.integers(-(1 << 15), 1 << 15, 20), thresholds, [-(1 << 15), (1 << 15) - 1]])
         sent += [{"data": int(code), "load": 0, "last": 0} for code in codes]
         expected += pwl_unit.outputs(codes, config, table, s, shift).tolist()
-    unit = PwlUnit(config, flows=True)
+    unit = PwlUnit(config, free_running=True)
     made = through(unit, sent, len(expected), seeds(5), stalls)
     assert [int(p.data) for p in made] == expected
