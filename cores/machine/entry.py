@@ -12,7 +12,8 @@ __all__ = ["Entry", "Item", "in_layout"]
 
 class Item(enum.Enum, shape=3):
     """What comes in: the address of the words that follow; such a word; a token's id; that of a sentence's last token;
-    that of a pass' last token; the same, of a pass whose counters are not told; a question for the state."""
+    that of a pass' last token; the same, of a pass whose counters are not told; a question for the state; what is taken
+    and forgotten."""
 
     ADDRESS = 0
     WORD = 1
@@ -21,6 +22,7 @@ class Item(enum.Enum, shape=3):
     PASS = 4
     QUIET = 5
     ASK = 6
+    NOTHING = 7
 
 
 def in_layout(config):

@@ -9,9 +9,10 @@ from .jobs import COUNTERS
 __all__ = ["ITEMS", "Outcome", "ask", "image", "outcomes", "passes", "result_count", "state"]
 
 #: What comes in: the address of the words that follow; such a word; a token's id; that of a sentence's last token; that
-#: of a pass' last token; the same, of a pass that does not tell its counters; a question for errors and job.
-ITEMS = ("address", "word", "token", "sentence", "pass", "quiet", "ask")
-_ADDRESS, _WORD, _TOKEN, _SENTENCE, _PASS, _QUIET, _ASK = range(len(ITEMS))
+#: of a pass' last token; the same, of a pass that does not tell its counters; a question for errors and job;
+#: what is taken and forgotten.
+ITEMS = ("address", "word", "token", "sentence", "pass", "quiet", "ask", "nothing")
+_ADDRESS, _WORD, _TOKEN, _SENTENCE, _PASS, _QUIET, _ASK, _NOTHING = range(len(ITEMS))
 
 
 def image(words, address=0):
