@@ -6,12 +6,17 @@ from amaranth.lib.wiring import In, Out
 
 from .loader import token_layout
 
-__all__ = ["Intake", "sentence_layout"]
+__all__ = ["Intake", "coming_layout", "sentence_layout"]
 
 
 def sentence_layout(config):
     """What is kept of a sentence: `first`, its first group of lanes; `tokens`."""
     return data.StructLayout({"first": range(config.sizes.groups), "tokens": range(config.tokens + 1)})
+
+
+def coming_layout(config):
+    """A token that comes: its `id`; it is the `last` one of its sentence; `run`: and of the pass."""
+    return data.StructLayout({"id": config.id_bits, "last": 1, "run": 1})
 
 
 class Intake(wiring.Component):
@@ -23,9 +28,8 @@ class Intake(wiring.Component):
 
     Attributes
     ----------
-    i : in stream
-        `id` of a token; `last` of its sentence; `run`: with `last`, of the pass. Tokens for which there is no place are
-        left out.
+    i : in stream of `coming_layout`
+        Tokens for which there is no place are left out.
     running : out 1
         A pass is under way.
     over : in 1
@@ -49,7 +53,7 @@ class Intake(wiring.Component):
         tokens, groups = range(config.tokens + 1), config.sizes.groups
         super().__init__(
             {
-                "i": In(stream.Signature(data.StructLayout({"id": config.id_bits, "last": 1, "run": 1}))),
+                "i": In(stream.Signature(coming_layout(config))),
                 "running": Out(1),
                 "over": In(1),
                 "sentences": Out(range(groups + 1)),

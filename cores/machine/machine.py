@@ -6,8 +6,8 @@ one multiplies, one works on rows. No host is in between. All of it is our choic
 """
 
 from amaranth import Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import data, enum, memory, stream, wiring
-from amaranth.lib.wiring import In, Out, connect
+from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ...golden.machine import jobs
 from ...golden.machine.parts import WIDE
@@ -16,6 +16,7 @@ from ...hdl.stream.pipeline import queued
 from ...hdl.stream.stages import PipelineRegister
 from .counters import Counters
 from .drain import Destination
+from .entry import Entry, Item, in_layout
 from .intake import Intake
 from .loader import Loader
 from .multiplier import Multiplier
@@ -34,26 +35,6 @@ ERRORS, STUCK = 6, 4
 _WAITING, _GELU = 4, 64
 #: Bits of a count of cycles without any movement, after which there will be none.
 _QUIET = 16
-
-
-class Item(enum.Enum, shape=3):
-    """What comes in: the address of the words that follow; such a word; a token's id; that of a sentence's last token;
-    that of a pass' last token; the same, of a pass whose counters are not told; a question for the state; one for the
-    CRC-32 of so many words of the memory, which `MemoryCheck` answers and the machine passes over."""
-
-    ADDRESS = 0
-    WORD = 1
-    TOKEN = 2
-    SENTENCE = 3
-    PASS = 4
-    QUIET = 5
-    ASK = 6
-    CHECK = 7
-
-
-def in_layout(config):
-    """What comes in: `data`, an address, a word or a token's id; `item`, which of them, an `Item`."""
-    return data.StructLayout({"data": config.word, "item": Item})
 
 
 def out_layout():
@@ -105,6 +86,7 @@ class Engine(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
+        m.submodules.entry = entry = Entry(config)
         m.submodules.intake = intake = Intake(config)
         m.submodules.sequencer = sequencer = Sequencer(config)
         m.submodules.loader = loader = Loader(config)
@@ -118,9 +100,12 @@ class Engine(wiring.Component):
         connect(m, queued(m, "gelu", loader.gelu, _GELU), multiplier.gelu)
         idle = self._jobs(m, sequencer, loader, multiplier, rows)
         self._pass(m, intake, sequencer, loader, rows, idle)
-        stuck, answers = self._stuck(m, intake, rows, multiplier), Signal()
-        beyond = self._port(m, intake, sequencer, loader, stuck, answers)
-        self._out(m, intake, sequencer, loader, multiplier, rows, stuck, answers)
+        stuck = self._stuck(m, intake, rows, multiplier)
+        connect(m, flipped(self.i), entry.i)
+        connect(m, entry.tokens, intake.i)
+        m.d.comb += [entry.running.eq(intake.running), entry.stands.eq(stuck)]
+        beyond = self._port(m, entry, sequencer, loader, intake.running)
+        self._out(m, entry, intake, sequencer, loader, multiplier, rows)
         self._banks(m, multiplier, rows, ring)
         errors = intake.overrun, sequencer.illegal, rows.error, multiplier.error, stuck, beyond
         m.d.comb += self.error.eq(Cat(errors))
@@ -182,11 +167,10 @@ class Engine(wiring.Component):
             rows.record.eq(intake.record),
         ]
 
-    def _port(self, m, intake, sequencer, loader, stuck, answers):
+    def _port(self, m, entry, sequencer, loader, running):
         """Words are stored between passes; in a pass the jobs are read first. Whether some lie beyond the memory."""
         port, beyond = self.memory, Signal()
-        held, asked, address, word = self._items(m, intake, stuck, answers, beyond)
-        with m.If(intake.running):
+        with m.If(running):
             asker = Mux(sequencer.copying, sequencer.request.payload, loader.request.payload)
             m.d.comb += [
                 port.request.payload.eq(asker),
@@ -195,63 +179,25 @@ class Engine(wiring.Component):
                 loader.request.ready.eq(port.request.ready & ~sequencer.copying),
             ]
         with m.Else():
-            m.d.comb += [
-                port.request.payload.address.eq(address),
-                port.request.payload.write.eq(1),
-                port.request.valid.eq(held & ~asked),
-            ]
-        # A request, then its word.
+            connect(m, entry.request, flipped(port.request))
+        connect(m, entry.write, flipped(port.write))
         m.d.comb += [
-            port.write.payload.eq(word),
-            port.write.valid.eq(asked),
-            sequencer.changed.eq(held),
+            sequencer.changed.eq(entry.changed),
             sequencer.read.payload.eq(port.read.payload),
             loader.read.payload.eq(port.read.payload),
             sequencer.read.valid.eq(port.read.valid & sequencer.copying),
             loader.read.valid.eq(port.read.valid & ~sequencer.copying),
             port.read.ready.eq(Mux(sequencer.copying, sequencer.read.ready, loader.read.ready)),
         ]
-        with m.If(asked & port.write.ready):
-            m.d.sync += [asked.eq(0), held.eq(0), address.eq(address + 1)]
-        with m.If(~asked & ~intake.running):
-            m.d.sync += asked.eq(held & port.request.ready)
         request = port.request.payload
         with m.If(port.request.valid & ((request.address + request.words) >> len(request.address)).any()):
             m.d.sync += beyond.eq(1)
-        return beyond
+        return beyond | entry.beyond
 
-    def _items(self, m, intake, stuck, answers, beyond):
-        """Take what comes in: a word is held until it is in the memory, and all else waits for that meanwhile."""
-        config, coming = self.config, self.i.payload
-        held, asked, word = Signal(), Signal(), Signal(config.word, reset_less=True)
-        # One bit more: behind the last address there is none.
-        address = Signal(config.address_bits + 1)
-        m.d.comb += self.i.ready.eq((stuck | ~(intake.running | held)) & ~answers)
-        taken = self.i.valid & self.i.ready
-        with m.If(taken & (coming.item == Item.ASK)):
-            m.d.sync += answers.eq(1)
-        with m.If(taken & ~stuck), m.Switch(coming.item):
-            with m.Case(Item.ADDRESS):
-                m.d.sync += address.eq(coming.data[: config.address_bits])
-                with m.If(coming.data[config.address_bits :].any()):
-                    m.d.sync += beyond.eq(1)
-            with m.Case(Item.WORD):
-                m.d.sync += [held.eq(1), word.eq(coming.data), beyond.eq(beyond | address[-1])]
-            with m.Case(Item.TOKEN, Item.SENTENCE, Item.PASS, Item.QUIET):
-                m.d.comb += intake.i.valid.eq(1)
-        m.d.comb += [
-            intake.i.payload.id.eq(coming.data),
-            intake.i.payload.last.eq(coming.item != Item.TOKEN),
-            intake.i.payload.run.eq((coming.item == Item.PASS) | (coming.item == Item.QUIET)),
-        ]
-        return held, asked, address, word
-
-    def _out(self, m, intake, sequencer, loader, multiplier, rows, stuck, answers):
+    def _out(self, m, entry, intake, sequencer, loader, multiplier, rows):
         """Sums; behind them what was counted. Between passes, and when nothing goes on, the state."""
         m.submodules.counters = counters = Counters()
-        read, out, quiet = self.memory.read, self.o, Signal()
-        with m.If(intake.i.valid):
-            m.d.sync += quiet.eq(self.i.payload.item == Item.QUIET)
+        read, out = self.memory.read, self.o
         events = {
             "cycles": 1,
             "steps": multiplier.read,
@@ -263,18 +209,18 @@ class Engine(wiring.Component):
             counters.running.eq(intake.running),
             counters.ended.eq(sequencer.ended),
             counters.events.eq(Cat(events[name] for name in jobs.COUNTERS)),
-            counters.quiet.eq(quiet),
+            counters.quiet.eq(entry.quiet),
             sequencer.told.eq(counters.told),
         ]
-        with m.If(answers):
+        with m.If(entry.asked):
             m.d.comb += [
                 out.valid.eq(1),
                 out.payload.value.eq(Cat(self.error, Const(0, 8 - ERRORS), self.job)),
                 out.payload.last.eq(1),
                 out.payload.counter.eq(1),
+                entry.told.eq(out.ready),
             ]
-            m.d.sync += answers.eq(~out.ready)
-        with m.Elif(~stuck):
+        with m.Elif(~entry.stands):
             m.d.comb += [
                 out.valid.eq(rows.o.valid | counters.o.valid),
                 out.payload.value.eq(Mux(sequencer.ended, counters.o.payload, rows.o.payload.value)),

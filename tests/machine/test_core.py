@@ -58,18 +58,21 @@ def test_any_memory_gives_the_same(memory):
     assert result.latency == CORE.latency(config)
 
 
-#: Cycles of the proof that ends.
-DEPTH = 10
+#: Cycles from reset on of the proof of the whole core: minutes. Of all times, `test_entry` proves a part.
+DEPTH = 6
 #: As small as can be, its memory outside.
 PROVED = MachineCoreConfig(tokens=4, channels=4, hidden=4, panels=16, jobs=16, address_bits=8, id_bits=1, memory="port")
 
 
-@pytest.mark.parametrize("source", ["o__ready", "request__ready", "write__ready"])
+@pytest.mark.parametrize(
+    "source", ["o__ready", *(pytest.param(f"{name}__ready", marks=pytest.mark.long) for name in ("request", "write"))]
+)
 def test_no_path_from_a_ready_to_any_valid_or_ready(source):
     sinks = ["i__ready", "read__ready", "o__valid", "request__valid", "write__valid", "error"]
     prove_no_path(MachineCore(PROVED), source, sinks, f"machine-{source}")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("source", ["i__valid", "read__valid"])
 def test_no_path_from_a_valid_to_any_ready(source):
     sinks = ["i__ready", "read__ready", "o__valid", "request__valid", "write__valid"]
@@ -115,6 +118,7 @@ class Holds(wiring.Component):
         return m
 
 
+@pytest.mark.long
 def test_streams_hold_until_ready_for_the_first_cycles():
-    """From the initial state on, whatever comes: words are written in it, and a pass begins."""
+    """From the initial state on, whatever comes."""
     prove(Holds(PROVED), "machine-holds", mode="bmc", depth=DEPTH, timeout=3000)
