@@ -78,8 +78,8 @@ class MachineCoreConfig(MachineConfig):
     def i_layout(self):
         """What comes in: `data`, an address, a word for the memory or a token's id; `item`, which of them it is. TOKEN:
         a token's id; SENTENCE: that of a sentence's last token; PASS: that of a pass' last token; QUIET: the same, of a
-        pass that does not tell its counters. ASK: for the state, `data` means nothing. CHECK: for the CRC-32 of `data`
-        words from the address given last on."""
+        pass that does not tell its counters. ASK: for the state. CHECK: for the CRC-32 of `data` words from the address
+        given last on."""
         return in_layout(self)
 
     @property
