@@ -6,7 +6,7 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
 from ...golden.machine.parts import WIDE
-from ...hdl.stream.pipeline import queued, registered
+from ...hdl.stream.pipeline import queued, registered, staged
 from ..gqa_lut.layernorm_unit import LayernormUnit
 from .requantizer import Requantizer
 from .row_work import element_layout, residual_layout, row_layout, work_layout
@@ -72,7 +72,7 @@ class NormRows(wiring.Component):
         channel = self._channel(m, "unit", unit.o)
         negative = self._signs(m, scale, channel, unit.o.valid & unit.o.ready & unit.o.payload.last & ends)
         last = unit.o.payload.last
-        signed_element = registered(
+        sign_known = registered(
             m,
             "signed",
             unit.o,
@@ -82,6 +82,7 @@ class NormRows(wiring.Component):
             release=last & ends,
             last=last,
         )
+        signed_element = staged(m, "to_scale", sign_known)
         fields = signed_element.payload
         m.d.comb += [
             scale.i.valid.eq(signed_element.valid),
