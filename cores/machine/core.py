@@ -72,7 +72,9 @@ class MachineCoreConfig(MachineConfig):
     def timing(self):
         """The ULX3S' SDRAM at this clock, with as many rows as there are addresses for."""
         rows = (self.word << self.address_bits) * ULX3S.rows // ULX3S.bits
-        return replace(ULX3S, clock=self.clock, cas_latency=2 if self.clock <= _SLOW else 3, rows=rows)
+        return replace(
+            ULX3S, clock=self.clock, cas_latency=2 if self.clock <= _SLOW else 3, rows=min(max(rows, 2), ULX3S.rows)
+        )
 
     @property
     def i_layout(self):
@@ -98,6 +100,9 @@ class MachineCoreConfig(MachineConfig):
 
 class MachineCore(wiring.Component):
     """The machine with its memory.
+
+    Latency: a pass takes the cycles of its jobs (`golden.machine.cycles`); the shortest one that gives something, a token
+    and no job but the sum, has its first sum 19 cycles behind the token.
 
     Parameters
     ----------
