@@ -251,6 +251,9 @@ class OvpEncoder(wiring.Component):
     ----------
     config : OvpEncoderConfig
         Format, pairs per transfer, bias, input width and fraction bits.
+    compares : bool
+        An outlier is compared with what lies between two magnitudes, not normalized: of the few magnitudes of 4 bits that
+        is the shorter path. The codes are the same.
 
     Attributes
     ----------
@@ -261,8 +264,8 @@ class OvpEncoder(wiring.Component):
         Packed pairs, one transfer for each of `i`, in order; equal to `golden.olive.ovp.encode` for every input.
     """
 
-    def __init__(self, config):
-        self.config = config
+    def __init__(self, config, compares=False):
+        self.config, self.compares = config, compares
         super().__init__(
             {"i": In(stream.Signature(config.value_layout)), "o": Out(stream.Signature(config.packed_layout))}
         )
@@ -316,17 +319,20 @@ class OvpEncoder(wiring.Component):
                     target.values[side].negative.eq(source.negative),
                     target.values[side].doubled.eq(saturate(doubled, doubled_bits)),
                 ]
-            m.d.comb += skid.i.payload.codes[pair].eq(_encode_pair(m, fmt, selected.o.payload.pairs[pair]))
+            m.d.comb += skid.i.payload.codes[pair].eq(
+                _encode_pair(m, fmt, selected.o.payload.pairs[pair], self.compares)
+            )
         return m
 
 
-def _encode_pair(m, fmt, pair):
+def _encode_pair(m, fmt, pair, compares):
     """Packed code of one pair of doubled magnitudes."""
+    encode = _compare_outlier if compares else _encode_outlier
     outlier = Signal(fmt.bits)
     kept = Signal(pair.values[0].shape())
     m.d.comb += [
         kept.eq(Mux(pair.keep[1], pair.values[1], pair.values[0])),
-        outlier.eq(Cat(_encode_outlier(m, fmt, kept.doubled), kept.negative)),
+        outlier.eq(Cat(encode(m, fmt, kept.doubled), kept.negative)),
     ]
     codes = [
         Mux(pair.keep[side], outlier, Mux(pair.keep[1 - side], fmt.identifier, _encode_normal(fmt, pair.values[side])))
@@ -346,6 +352,14 @@ def _encode_normal(fmt, value):
         reached = value.doubled >= int(grid[index - 1] + grid[index])
         code = Mux(reached, Const(int(fmt.normal_code(index, False)), fmt.bits - 1), code)
     return Cat(code, value.negative & code.any())
+
+
+def _compare_outlier(m, fmt, doubled):
+    """`_encode_outlier` without a shifter."""
+    grid, code = fmt.outlier_magnitudes, Const(1, fmt.bits - 1)
+    for index in range(1, len(grid)):
+        code = Mux(doubled >= int(grid[index - 1] + grid[index]), Const(index + 1, fmt.bits - 1), code)
+    return code
 
 
 def _encode_outlier(m, fmt, doubled):

@@ -14,8 +14,9 @@ LANES = 3
 
 
 def fixed(rng, shape):
-    """Numbers of all magnitudes, outliers next to each other among them."""
-    return np.clip(np.rint(rng.normal(0, rng.choice([60, 400, 4000], shape))), -32768, 32767).astype(int)
+    """Numbers of all magnitudes, outliers next to each other and ties among them."""
+    unit = rng.choice([1, 32], shape)
+    return np.clip(np.rint(rng.normal(0, rng.choice([60, 400, 4000], shape)) / unit) * unit, -32768, 32767).astype(int)
 
 
 class Value(wiring.Component):
