@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ...golden.gqa_lut.row_cycles import ROWS, SPARE
 from ...hdl.stream.credit import CreditQueue
+from ...hdl.stream.pipeline import staged
 from ...hdl.stream.stages import Stage
 
 __all__ = ["FreeRowBuffer", "RowBuffer"]
@@ -122,14 +123,16 @@ class FreeRowBuffer(wiring.Component):
         m.submodules.rows = rows = CreditQueue(self._row, _ROWS)
         for queue, source, begin in ((elements, self.element, self.begin), (rows, self.row, self.begin_row)):
             m.d.comb += [queue.begin.eq(begin), queue.valid.eq(source.valid), queue.payload.eq(source.payload)]
-        first, taken = elements.o.payload, self.o.valid & self.o.ready
+        # A block RAM is slow: nothing looks at an element in the cycle in which it comes out.
+        shown = staged(m, "shown", elements.o)
+        first, taken = shown.payload, self.o.valid & self.o.ready
         m.d.comb += [
             self.room.eq(elements.room & rows.room),
-            self.o.valid.eq(elements.o.valid & rows.o.valid),
+            self.o.valid.eq(shown.valid & rows.o.valid),
             self.o.payload.element.eq(first.element),
             self.o.payload.last.eq(first.last),
             self.o.payload.row.eq(rows.o.payload),
-            elements.o.ready.eq(taken),
+            shown.ready.eq(taken),
             rows.o.ready.eq(taken & first.last),
         ]
         return m

@@ -72,14 +72,16 @@ class MachineCoreConfig(MachineConfig):
     def timing(self):
         """The ULX3S' SDRAM at this clock, with as many rows as there are addresses for."""
         rows = (self.word << self.address_bits) * ULX3S.rows // ULX3S.bits
-        return replace(ULX3S, clock=self.clock, cas_latency=2 if self.clock <= _SLOW else 3, rows=rows)
+        return replace(
+            ULX3S, clock=self.clock, cas_latency=2 if self.clock <= _SLOW else 3, rows=min(max(rows, 2), ULX3S.rows)
+        )
 
     @property
     def i_layout(self):
         """What comes in: `data`, an address, a word for the memory or a token's id; `item`, which of them it is. TOKEN:
         a token's id; SENTENCE: that of a sentence's last token; PASS: that of a pass' last token; QUIET: the same, of a
-        pass that does not tell its counters. ASK: for the state, `data` means nothing. CHECK: for the CRC-32 of `data`
-        words from the address given last on."""
+        pass that does not tell its counters. ASK: for the state. CHECK: for the CRC-32 of `data` words from the address
+        given last on."""
         return in_layout(self)
 
     @property
@@ -98,6 +100,9 @@ class MachineCoreConfig(MachineConfig):
 
 class MachineCore(wiring.Component):
     """The machine with its memory.
+
+    Latency: a pass takes the cycles of its jobs (`golden.machine.cycles`); the shortest one that gives something, a token
+    and no job but the sum, has its first sum 19 cycles behind the token.
 
     Parameters
     ----------

@@ -16,8 +16,8 @@ from .requantizer import FreeRequantizer, Requantizer
 
 __all__ = ["Destination", "Drain", "code_layout", "write_layout"]
 
-# Cycles of a word of results in the requantizer; in front of the last two of them its residual is read.
-_STEPS, _READ = LATENCY, LATENCY - 3
+# Cycles of a word of results in the requantizer; in front of the last three of them its residual is read.
+_STEPS, _READ = LATENCY, LATENCY - 4
 # Words of GELU in the requantizer and behind it; on their way through GELU, of `lanes` codes each.
 _WAITING, _GELU = 16, 4
 
@@ -66,7 +66,7 @@ class Drain(wiring.Component):
     place : out
         Of the residual; from a register.
     residual : in, codes of all lanes
-        What is there, in the next cycle; of use where results go to the residual.
+        What is there, two cycles later; of use where results go to the residual.
     valid : out 1
     o : out of `write_layout`
         A word, from registers.
@@ -144,10 +144,10 @@ class Drain(wiring.Component):
         inner_step = Mux(columns_outer, panel, work.stride)
         outer_step = Mux(columns_outer, work.stride, panel)
         row_last, inner_last, outer_last = row == lanes - 1, inner == 1, outer == 1
-        whole = work.to == Destination.LOGITS.value
+        whole = Signal()
         table_ends = row_last & inner_last & (outer_last | ~whole)
         following, outer_following = (start + inner_step)[: len(place)], (outer_start + outer_step)[: len(place)]
-        gelu, room = work.to == Destination.GELU.value, Signal()
+        gelu, room = Signal(), Signal()
         enters = takes & gelu
         inside, clear = Signal(range(2 * _WAITING)), Signal(init=1)
         m.d.comb += [
@@ -173,6 +173,7 @@ class Drain(wiring.Component):
         m.d.sync += [inside.eq(inside + enters - written), clear.eq((inside == 0) & ~enters)]
         with m.If(~busy & self.work.valid):
             m.d.sync += [busy.eq(1), inner.eq(inner_panels), outer.eq(outer_panels)]
+            m.d.sync += [whole.eq(work.to == Destination.LOGITS.value), gelu.eq(work.to == Destination.GELU.value)]
             m.d.sync += [signal.eq(work.base) for signal in (place, start, outer_start)]
         with m.Elif(takes):
             m.d.sync += [row.eq(Mux(row_last, 0, row + 1)), place.eq(place + (row[0] | ~pairs))]
@@ -184,7 +185,7 @@ class Drain(wiring.Component):
 
     def _residual(self, m, requantizer, along):
         """The codes that are added: those of the residual, or zeros."""
-        asked, shown = along[_READ], along[_READ + 1]
+        asked, shown = along[_READ], along[_READ + 2]
         added = Signal(requantizer.residual.shape(), reset_less=True)
         adds = shown.to == Destination.RESIDUAL
         m.d.comb += [

@@ -73,6 +73,8 @@ class Embedding(wiring.Component):
                 with m.If(self.start):
                     m.next = "RECORD"
             with m.State("RECORD"):
+                m.next = "SHOWN"
+            with m.State("SHOWN"):
                 m.next = "PLACE"
             with m.State("PLACE"):
                 m.d.sync += [token.eq(token + 1), own.eq(self.record.lane)]

@@ -13,7 +13,7 @@ __all__ = ["Entry", "Item", "in_layout"]
 class Item(enum.Enum, shape=3):
     """What comes in: the address of the words that follow; such a word; a token's id; that of a sentence's last token;
     that of a pass' last token; the same, of a pass whose counters are not told; a question for the state; one for the
-    CRC-32 of so many words of the memory, which `MemoryCheck` answers and the machine passes over."""
+    CRC-32 of so many words of the memory, which `MemoryCheck` answers and the machine takes and forgets."""
 
     ADDRESS = 0
     WORD = 1

@@ -39,7 +39,7 @@ class Intake(wiring.Component):
     loading, reading : in
         Tokens that are asked for, by two who read.
     loaded, record : out of `token_layout`
-        These tokens, a cycle later.
+        These tokens, two cycles later.
     sentence : in
         Which sentence is asked for.
     place : out of `sentence_layout`
@@ -77,7 +77,8 @@ class Intake(wiring.Component):
         write, note = tokens.write_port(), kept.write_port()
         for place, record in ((self.loading, self.loaded), (self.reading, self.record)):
             port = tokens.read_port()
-            m.d.comb += [port.addr.eq(place), record.eq(port.data)]
+            m.d.comb += port.addr.eq(place)
+            m.d.sync += record.eq(port.data)
         port = kept.read_port()
         m.d.comb += [port.addr.eq(self.sentence), self.place.eq(port.data)]
 

@@ -50,7 +50,7 @@ class Loader(wiring.Component):
     token : out
         Which token is asked for.
     record : in of `token_layout`
-        Of that token, a cycle later.
+        Of that token, two cycles later.
     request : out stream
         As of the memory's port.
     read : in stream of words
@@ -140,6 +140,8 @@ class Loader(wiring.Component):
                     m.next = "IDLE"
             with m.State("TOKEN"):
                 # The record comes, then the place of its word.
+                m.next = "RECORD"
+            with m.State("RECORD"):
                 m.next = "PRODUCT"
             with m.State("PRODUCT"):
                 m.d.sync += product.eq(self.record.id * channels)

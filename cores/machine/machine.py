@@ -13,7 +13,7 @@ from ...golden.machine import jobs
 from ...golden.machine.parts import WIDE
 from ...hdl.memory_port.port import MemoryPort
 from ...hdl.stream.pipeline import queued, staged
-from ...hdl.stream.stages import PipelineRegister
+from ...hdl.stream.stages import Stage
 from .counters import Counters
 from .drain import Destination
 from .entry import Entry, Item, in_layout
@@ -136,7 +136,7 @@ class Engine(wiring.Component):
         connect(m, given["load"], loader.job)
         connect(m, given["product"], multiplier.work)
         # A job of rows that waits for a signal of the multiplying unit.
-        m.submodules.row_work = work = PipelineRegister(work_layout(config))
+        m.submodules.row_work = work = Stage(work_layout(config))
         connect(m, work.o, rows.work)
         row, signals = given["row"], Signal(8)
         job = row.payload
@@ -251,6 +251,8 @@ class Engine(wiring.Component):
             m.d.sync += read[name].addr.eq(Mux(in_rows, multiplier.row, multiplier.column))
             m.d.comb += getattr(multiplier, name).eq(read[name].data)
         residual, logits = read["residual"], read["logits"]
+        shown = {name: Signal(len(read[name].data), name=f"{name}_shown") for name in ("residual", "logits")}
+        m.d.sync += [word.eq(read[name].data) for name, word in shown.items()]
         m.d.comb += [
             ring.read.eq(multiplier.read & multiplier.ring),
             ring.again.eq(multiplier.again),
@@ -258,10 +260,10 @@ class Engine(wiring.Component):
             multiplier.available.eq(ring.available),
             multiplier.weights.eq(ring.o),
             logits.addr.eq(rows.place),
-            rows.logits.eq(logits.data),
+            rows.logits.eq(shown["logits"]),
             residual.addr.eq(Mux(rows.read, rows.place, multiplier.residual_place)),
-            multiplier.residual.eq(residual.data),
-            rows.residual.eq(residual.data),
+            multiplier.residual.eq(shown["residual"]),
+            rows.residual.eq(shown["residual"]),
         ]
 
     def _bank(self, m, name, multiplier, bits, depth, destination, element):

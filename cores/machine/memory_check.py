@@ -108,8 +108,8 @@ class MemoryCheck(wiring.Component):
         m.d.comb += [
             check.valid.eq(read.valid),
             check.data.eq(read.payload.word_select(place, 8)),
-            last.eq(read.valid & (place == count - 1)),
             read.ready.eq(place == count - 1),
+            last.eq(read.valid & read.ready),
         ]
         with m.If(read.valid):
             m.d.sync += place.eq(place + 1)

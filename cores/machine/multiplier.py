@@ -127,13 +127,13 @@ class Multiplier(wiring.Component):
         work = self.work.payload
         outstanding, signals = Signal(range(_JOBS + 2)), Signal(8)
         # GELU's next table goes into its unit, before the job that needs it begins.
-        loaded, loading = Signal(), Signal()
+        loaded, loading, waited = Signal(), Signal(), Signal()
         free = (outstanding == 0) | ~work.drained
         room = started.w_rdy & (outstanding != _JOBS)
         waits = work.wait & (signals == 0)
         begins, done = Signal(), Signal()
         m.d.comb += [
-            loading.eq(self.work.valid & work.fresh & ~loaded & (outstanding == 0)),
+            loading.eq(waited & ~loaded),
             drain.gelu.valid.eq(self.gelu.valid & loading),
             drain.gelu.payload.eq(self.gelu.payload),
             self.gelu.ready.eq(drain.gelu.ready & loading),
@@ -151,6 +151,7 @@ class Multiplier(wiring.Component):
         ]
         m.d.sync += [
             outstanding.eq(outstanding + begins - done),
+            waited.eq(self.work.valid & work.fresh & (outstanding == 0) & ~begins),
             signals.eq(signals + self.signal - (begins & work.wait)),
         ]
         with m.If(begins):

@@ -6,7 +6,7 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ...golden.machine.parts import WIDE
-from ...hdl.stream.pipeline import queued, registered
+from ...hdl.stream.pipeline import queued, registered, staged
 from ..gqa_lut.layernorm_unit import LayernormUnit
 from .pair_words import PairElements
 from .requantizer import Requantizer
@@ -73,7 +73,7 @@ class NormRows(wiring.Component):
         channel = self._channel(m, "unit", unit.o)
         negative = self._signs(m, scale, channel, unit.o.valid & unit.o.ready & unit.o.payload.last & ends)
         last = unit.o.payload.last
-        signed_element = registered(
+        sign_known = registered(
             m,
             "signed",
             unit.o,
@@ -83,6 +83,7 @@ class NormRows(wiring.Component):
             release=last & ends,
             last=last,
         )
+        signed_element = staged(m, "to_scale", sign_known)
         fields = signed_element.payload
         m.d.comb += [
             scale.i.valid.eq(signed_element.valid),

@@ -153,7 +153,7 @@ class FreeRequantizer(wiring.Component):
     Attributes
     ----------
     i, table : in streams
-        As of `Requantizer`; `i` is ready where there is a table.
+        As of `Requantizer`; `i` is ready where there is a table, from a register.
     residual : in of `config.residual_layout`
         For the transfer of 7 cycles before. Only with `residual`.
     valid : out 1
@@ -175,11 +175,14 @@ class FreeRequantizer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         steps = golden.LATENCY
-        valid, last, known = Signal(steps), Signal(steps, reset_less=True), Signal()
-        taken = self.i.valid & known
-        m.d.comb += [self.i.ready.eq(known), self.valid.eq(valid[-1]), self.o.last.eq(last[-1])]
+        valid, last, known, ready = Signal(steps), Signal(steps, reset_less=True), Signal(), Signal()
+        taken = self.i.valid & ready
+        released = taken & self.i.payload.release
+        # From a register; so there is a cycle without sums behind the last one of each table.
+        m.d.sync += ready.eq(known & ~released)
+        m.d.comb += [self.i.ready.eq(ready), self.valid.eq(valid[-1]), self.o.last.eq(last[-1])]
         m.d.sync += [valid.eq(Cat(taken, valid)), last.eq(Cat(self.i.payload.last, last))]
-        for index, lane in enumerate(_lanes(m, self, Const(1, 1), taken & self.i.payload.release, known)):
+        for index, lane in enumerate(_lanes(m, self, Const(1, 1), released, known)):
             m.d.comb += self.o.codes[index].eq(lane.code)
             if self.config.residual:
                 m.d.comb += lane.residual.eq(self.residual[index])

@@ -32,7 +32,7 @@ class RowReader(wiring.Component):
     token : out
         Which token is asked for.
     record : in of `token_layout`
-        Of that token, a cycle later.
+        Of that token, two cycles later.
     read : out 1
         Read residual and logits at `place`.
     place : out
@@ -86,6 +86,8 @@ class RowReader(wiring.Component):
                 with m.If(self.start):
                     m.next = "RECORD"
             with m.State("RECORD"):
+                m.next = "SHOWN"
+            with m.State("SHOWN"):
                 m.next = "PLACE"
             with m.State("PLACE"):
                 # A group's tokens lie side by side; the next group's words lie behind theirs.

@@ -9,8 +9,9 @@ from ...golden.machine.parts import WIDE
 __all__ = ["READ", "RowOperation", "element_layout", "place_shape", "residual_layout", "row_layout", "work_layout"]
 
 
-#: Cycles from the request of a word of the residual or of the logits to the cycle in which the memory shows it.
-READ = 2
+#: Cycles from the request of a word of the residual or of the logits to the cycle in which it is there: a register in
+#: front of the memory, the memory, a register behind it.
+READ = 3
 
 
 class RowOperation(enum.Enum, shape=2):

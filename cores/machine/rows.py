@@ -36,7 +36,7 @@ class RowUnit(wiring.Component):
         Read residual and logits at `place`; from registers.
     place : out
     residual, logits : in, words
-        What was read, in the next cycle.
+        What was read, two cycles later.
     entries : in stream of `config.entry`
         As of `NormRows`.
     to_residual, to_a, to_probabilities : out stream

@@ -16,9 +16,9 @@ _DRAIN, _GELU = 27, 27
 #: Between two jobs of the multiplying unit; of the unit of rows.
 _BETWEEN, _ROW_JOB = 3, 5
 #: Of a row beside its elements; from its last element to the first one that is written.
-_ROW, _NORM, _SOFTMAX = 3, 57, 41
+_ROW, _NORM, _SOFTMAX = 4, 60, 43
 #: Of a token's two rows of embeddings beside their elements: the second one begins when the first one is written.
-_TOKEN = 18
+_TOKEN = 21
 
 
 @dataclass(frozen=True)

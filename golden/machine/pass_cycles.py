@@ -8,7 +8,7 @@ from .jobs import COUNTERS
 __all__ = ["counters", "interval", "latency"]
 
 #: Cycles of such a pass beside the sums themselves, before the first one and behind the last one.
-_BEFORE, _BEHIND = 18, 2
+_BEFORE, _BEHIND = 19, 2
 
 
 def latency(config):
@@ -24,4 +24,4 @@ def interval(config):
 def counters(config):
     """What the counters tell of such a pass."""
     told = dict.fromkeys(COUNTERS, 0)
-    return told | {"cycles": interval(config) - 2, "rows": config.lanes + 9}
+    return told | {"cycles": interval(config) - 2, "rows": config.lanes + 10}

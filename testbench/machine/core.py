@@ -228,7 +228,8 @@ class _Script:
         """Programs one after the other, until so many sums have come."""
         parts, count = [], 0
         while count < least:
-            program = drawn.draw(self.rng, self.config, stages=_STAGES)
+            # What has most kinds of jobs comes in each.
+            program = drawn.draw(self.rng, self.config, ("attention",), stages=_STAGES)
             given = self.passes(Executor(program), int(self.rng.integers(1, _PASSES)))
             parts += [*((items, []) for items in self.loading(program)), *given]
             count += sum(len(outputs) for _, outputs in given)

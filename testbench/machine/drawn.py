@@ -132,8 +132,9 @@ class Draft:
         return int(self.rng.integers(least, most - words, endpoint=True))
 
     def requantizer(self, count, spread, wanted, bits=8):
-        """Entries for sums of some spread to codes of another one."""
-        scale = wanted / spread * 2.0 ** self.rng.uniform(-1, 1, count)
+        """Entries for sums of some spread to codes of another one; of some, the bias is large and counts more."""
+        less = self.rng.choice([0, 0, 0, 0, 0, 4, 8, 12], count)
+        scale = wanted / spread * 2.0 ** (self.rng.uniform(-1, 1, count) - less)
         return Requantizer.of(np.minimum(scale, 255), self.rng.normal(0, wanted / 2, count), bits)
 
     def inputs(self, count, spread, pairs=True):
@@ -229,8 +230,11 @@ class Draft:
 
     def embed(self, norm=True):
         rng, sizes = self.rng, self.sizes
+        # Of some rows all channels are near each other, or the same: LayerNorm divides by how far they are apart.
         words = rng.integers(-128, 128, (self.vocabulary, self.channels)).astype(np.int8)
-        positions = np.clip(rng.normal(0, _WIDE, (self.positions, self.channels)), -32768, 32767).astype(np.int16)
+        words >>= rng.choice([0, 0, 0, 6, 7], (self.vocabulary, 1)).astype(np.int8)
+        spread = _WIDE * 2.0 ** -rng.integers(0, 13, (self.positions, 1))
+        positions = np.clip(rng.normal(0, spread, (self.positions, self.channels)), -32768, 32767).astype(np.int16)
         tables = [self.place(image.rows(table, sizes)) for table in (words, positions)]
         embed = jobs.Embed(self.channels, int(rng.integers(0, 9)))
         self.work([jobs.Fetch(*tables, self.channels)], embed, jobs.Sum(self.channels), jobs.Loop(1))

@@ -21,6 +21,7 @@ STATED_MODELS = {
     "anda/buffer": "planes",
     "anda/compressor": "planes",
     "anda/decompressor": "planes",
+    "machine/core": "executor",
     "sevedo/hgq_dequantizer": "hgq",
     "sevedo/hgq_quantizer": "hgq",
 }

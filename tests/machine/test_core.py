@@ -58,8 +58,8 @@ def test_any_memory_gives_the_same(memory):
     assert result.latency == CORE.latency(config)
 
 
-#: Cycles of the proof that ends.
-DEPTH = 10
+#: Cycles from reset on of the proof of the whole core: minutes. Of all times, `test_entry` proves a part.
+DEPTH = 6
 #: As small as can be, its memory outside.
 PROVED = MachineCoreConfig(tokens=4, channels=4, hidden=4, panels=16, jobs=16, address_bits=8, id_bits=1, memory="port")
 
@@ -118,6 +118,7 @@ class Holds(wiring.Component):
         return m
 
 
+@pytest.mark.long
 def test_streams_hold_until_ready_for_the_first_cycles():
-    """From the initial state on, whatever comes: words are written in it, and a pass begins."""
+    """From the initial state on, whatever comes."""
     prove(Holds(PROVED), "machine-holds", mode="bmc", depth=DEPTH, timeout=3000)
