@@ -13,6 +13,8 @@ __all__ = ["Step", "Timeline", "parts", "timeline"]
 #: Cycles from the last operands of a product to its results in the memories, beside `lanes` for skew and drain; of
 #: GELU's way, beside `lanes` for those of the last word, one after the other.
 _DRAIN, _GELU = 27, 27
+#: Of a machine of pairs beside that: behind the decoders, and in the encoders.
+_PAIRS = 4
 #: Between two jobs of the multiplying unit; of the unit of rows.
 _BETWEEN, _ROW_JOB = 3, 5
 #: Of a row beside its elements; from its last element to the first one that is written.
@@ -210,7 +212,8 @@ class _Pass:
             else:
                 time += max(least, entries) if job.per_panel else least
         self.product = time
-        latency = _DRAIN + self.lanes + (_GELU + 2 * self.lanes if job.to == "gelu" else 0)
+        latency = _DRAIN + self.lanes + (_PAIRS if self.sizes.pairs else 0)
+        latency += _GELU + 2 * self.lanes if job.to == "gelu" else 0
         self.drained = max(self.drained, time) + latency
         if job.signal:
             self.to_row.append(self.drained)
