@@ -252,8 +252,8 @@ class OvpEncoder(wiring.Component):
     config : OvpEncoderConfig
         Format, pairs per transfer, bias, input width and fraction bits.
     compares : bool
-        An outlier is compared with what lies between two magnitudes, not normalized: of the few magnitudes of 4 bits that
-        is the shorter path. The codes are the same.
+        An outlier is compared with what lies between two magnitudes, not normalized: of the few magnitudes of 4 bits
+        that is the shorter path. The codes are the same.
 
     Attributes
     ----------
