@@ -56,6 +56,8 @@ class Phase:
         Profiles of `stream.PROFILES`, that of the source for each input stream by itself.
     measured : bool
         Whether latency and interval must be those that the catalogue states; both sides must be eager.
+    timed : bool
+        Whether outputs tell cycles, so that they hold only where both sides are eager.
     warm_up : int
         Outputs and intervals, from the first one on, that are not measured.
     cycles : int or None
@@ -89,6 +91,7 @@ class Phase:
     source: str = "eager"
     sink: str = "eager"
     measured: bool = False
+    timed: bool = False
     warm_up: int = 0
     cycles: int | None = None
     reset: bool = False

@@ -101,8 +101,8 @@ class MachineCoreConfig(MachineConfig):
 class MachineCore(wiring.Component):
     """The machine with its memory.
 
-    Latency: a pass takes the cycles of its jobs (`golden.machine.cycles`); the shortest one that gives something, a token
-    and no job but the sum, has its first sum 19 cycles behind the token.
+    Latency: a pass takes the cycles of its jobs (`golden.machine.cycles`); the shortest one that gives something, a
+    token and no job but the sum, has its first sum 19 cycles behind the token.
 
     Parameters
     ----------

@@ -232,7 +232,7 @@ FORMULAE = {
         _TRANSFERS,
     ),
     "machine": Formulae(
-        Cycles("from the token of a pass with one job, the sum of `lanes` channels, to its first sum", _always(12)),
-        Cycles("from such a token to the next one; real passes take thousands", _always("13 + lanes")),
+        Cycles("from the token of a pass with one job, the sum of `lanes` channels, to its first sum", _always(19)),
+        Cycles("from such a token to the next one; real passes take thousands", _always("21 + lanes")),
     ),
 }

@@ -182,7 +182,8 @@ class _Script:
         yield self.phase("measured", *parts, delay=delay, measured=True)
         items, sums = alone()
         exact = pass_cycles.counters(self.config)
-        yield self.phase("exact counters", (items, sums + self.told(*(exact[name] for name in jobs.COUNTERS))))
+        told = self.told(*(exact[name] for name in jobs.COUNTERS))
+        yield self.phase("exact counters", (items, sums + told), timed=True)
 
     def counted(self, name, first):
         """A program with most kinds of jobs, and its counters."""

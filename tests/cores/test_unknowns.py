@@ -97,7 +97,7 @@ def chosen(phases):
     for phase in phases:
         settings |= phase.ports
         size = max(map(len, (phase.outputs, *phase.inputs.values())))
-        follows = phase.cut is None and size <= SHORT and (follows or phase.reset)
+        follows = phase.cut is None and not phase.timed and size <= SHORT and (follows or phase.reset)
         if follows and total < TOTAL:
             found.append(dataclasses.replace(phase, ports=dict(settings)))
             total += size
