@@ -33,7 +33,7 @@ def check(config, program, passes, **stalls):
     "config",
     [
         SMALL,
-        replace(SMALL, format="ovp-int4"),
+        pytest.param(replace(SMALL, format="ovp-int4"), marks=pytest.mark.long),
         pytest.param(replace(SMALL, lanes=8, entries=16, panels=32), marks=pytest.mark.long),
         pytest.param(replace(SMALL, lanes=8, panels=32, format="ovp-int4"), marks=pytest.mark.long),
         pytest.param(replace(SMALL, channels=8, hidden=8, tokens=12, panels=16), marks=pytest.mark.long),
