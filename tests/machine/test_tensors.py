@@ -10,6 +10,7 @@ from machine_toys import SENTENCES, toy
 from bitloom.cores.machine.config import MachineConfig
 from bitloom.cores.machine.core import MachineCoreConfig
 from bitloom.golden.machine.compiler import compile_encoder
+from bitloom.golden.machine.sizes import FORMATS
 from bitloom.golden.workloads import machine_program, sentences
 from bitloom.testbench.machine import drawn, tensors
 
@@ -81,9 +82,10 @@ def test_memories_behind_each_job_of_many_drawn_lists(made, first):
 
 
 @pytest.mark.long
-def test_every_tensor_of_minilm_is_the_encoders():
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_tensor_of_minilm_is_the_encoders(name):
     """Of 24 sentences, the longest of 70 tokens: some minutes on two cores."""
-    config = MachineConfig(tokens=72)
+    config = MachineConfig(tokens=72, format=name)
     model = machine_program.load("minilm")
     encoder = machine_program.integer_encoder(model, config.sizes)
     ids, mask = model.tokenizer.encode(list(sentences.SENTENCES), model.max_length)
