@@ -19,6 +19,10 @@ from .requantizer import RequantizerConfig
 __all__ = ["MachineConfig"]
 
 
+#: Of an operand of the array: probabilities have 8 without sign.
+_BITS = 9
+
+
 @dataclass(frozen=True)
 class ArrayConfig(SystolicConfig):
     """The machine's systolic tile: its columns may be probabilities, which have 8 bits without sign."""
@@ -49,7 +53,7 @@ class MachineConfig(Config):
     target: str = param(
         FAMILIES["generic"].name,
         "FPGA family whose primitives are named; generic: none. A half of a DSP of iCE40 has no 9 bits",
-        choices=tuple(name for name in FAMILIES if name != "ice40"),
+        choices=tuple(name for name, family in FAMILIES.items() if (family.operand_bits or _BITS) >= _BITS),
     )
 
     def __post_init__(self):

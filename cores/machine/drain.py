@@ -116,7 +116,7 @@ class Drain(wiring.Component):
         config = self.config
         m.submodules.requantizer = requantizer = FreeRequantizer(config.requantizer)
         waiting = data.StructLayout({"word": self._word, "codes": config.requantizer.out_layout["codes"].shape})
-        m.submodules.waiting = queue = CreditQueue(waiting, _WAITING)
+        m.submodules.waiting_words = queue = CreditQueue(waiting, _WAITING)
         # What is known of a word goes along, a register for each of the requantizer's.
         along, written = delayed(m, "word", self._word, _STEPS, reset_less=True), Signal()
         self._results(m, requantizer, queue, along[0], written)

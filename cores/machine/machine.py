@@ -92,7 +92,7 @@ class Engine(wiring.Component):
         m.submodules.loader = loader = Loader(config)
         m.submodules.multiplier = multiplier = self.multiplier
         m.submodules.rows = rows = self.rows
-        m.submodules.ring = ring = PanelRing(config.word, config.panels)
+        m.submodules.panel_ring = ring = PanelRing(config.word, config.panels)
         connect(m, loader.panels, ring.i)
         connect(m, loader.product, multiplier.entries)
         connect(m, loader.norm, rows.entries)

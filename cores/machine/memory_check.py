@@ -56,7 +56,7 @@ class MemoryCheck(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         coming, idle, told = self.i.payload, Signal(), Signal()
-        m.submodules.crc = check = crc.catalog.CRC32_ETHERNET(data_width=8).create()
+        m.submodules.crc32 = check = crc.catalog.CRC32_ETHERNET(data_width=8).create()
         address, left = Signal(self.config.address_bits), Signal(self.config.address_bits + 1)
         begins = Signal()
         m.d.comb += [

@@ -57,6 +57,8 @@ class Family:
         many operands of each side one block of the multiplier takes.
     has_carry : callable
         Takes the shapes of the operands of both sides; says whether a product comes with a carry that is to be added.
+    operand_bits : int or None
+        Most bits of an operand that the multiplier takes; None for any.
     product_bits : int or None
         Bits in which a block gives a product, its sign extended to all of them; None where it is extended outside.
     packs_magnitudes : bool
@@ -74,6 +76,7 @@ class Family:
     select: type = Select
     packing: Callable = _one
     has_carry: Callable = _never
+    operand_bits: int | None = None
     product_bits: int | None = None
     packs_magnitudes: bool = False
     guard: Guard = Guard()

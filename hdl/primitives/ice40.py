@@ -78,6 +78,7 @@ ICE40 = Family(
     cells=("SB_MAC16",),
     multiplier=Ice40OuterProduct,
     packing=_packing,
+    operand_bits=8,
     guard=Guard(
         before=(
             "read_verilog -lib +/ice40/cells_sim.v",

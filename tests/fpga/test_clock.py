@@ -152,7 +152,7 @@ def test_the_reset_lasts_until_the_pll_is_locked_and_comes_back_when_it_is_not(t
     monkeypatch.setitem(clocks.FAMILIES, "ice40", SimpleNamespace(pll=Loop))
     board, platform = SimpleNamespace(flow=ICEBREAKER.flow, pll_pad=False), Platform()
     m = Module()
-    m.submodules.clock = clock = clocks.PllDomain(board, SimpleNamespace(output_hz=10_000_000))
+    m.submodules.clock = clock = clocks.PllDomain(board, SimpleNamespace(output_hz=10_000_000, late=None))
     m.domains += clock.domain
     m.d.sync += value.eq(value + 1)
     text = verilog.convert(m, name="top", ports=[osc, lock, value], platform=platform, emit_src=False)

@@ -121,8 +121,8 @@ def test_formats_and_verilog_need_no_extra(words, tmp_path):
     [
         ("rich", ["list"]),
         ("click", ["list"]),
-        ("numpy", ["list"]),
-        ("amaranth", ["list"]),
+        ("numpy", ["info", "ovp-decoder"]),
+        ("amaranth", ["info", "ovp-decoder"]),
         ("platformdirs", ["list"]),
         ("cocotb_tools", ["sim", "ovp-decoder"]),
         ("cocotb_tools.config", ["sim", "ovp-decoder", "--vectors", "10"]),
