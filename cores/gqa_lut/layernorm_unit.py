@@ -18,7 +18,7 @@ from ...hdl.floating.formats import stage
 from ...hdl.integer.bits import resize
 from ...hdl.integer.leading_one import align_counted, count_leading
 from ...hdl.integer.rounding import saturate
-from ...hdl.stream.credit import CreditQueue
+from ...hdl.stream.credit import CreditQueue, admitted
 from ...hdl.stream.pipeline import free_registered, registered
 from ..config import Config, param
 from .fine_root import FineRoot
@@ -339,14 +339,7 @@ class LayernormUnit(wiring.Component):
             return self.o, elements
         m.submodules.out = out = CreditQueue(self.config.out_layout, _PLACES)
         connect(m, out.o, flipped(self.o))
-        entering = stream.Signature(elements.payload.shape()).create(path=("entering",))
-        m.d.comb += [
-            entering.payload.eq(elements.payload),
-            entering.valid.eq(elements.valid & out.room),
-            elements.ready.eq(out.room),
-            out.begin.eq(entering.valid),
-        ]
-        return out, entering
+        return out, admitted(m, "entering", elements, out)
 
     def _rounded(self, m, product):
         """Quotients on the output's scale."""

@@ -17,7 +17,7 @@ from ...hdl.floating.formats import stage
 from ...hdl.integer.bits import resize
 from ...hdl.integer.leading_one import align_counted, count_leading
 from ...hdl.integer.rounding import saturate
-from ...hdl.stream.credit import CreditQueue
+from ...hdl.stream.credit import CreditQueue, admitted
 from ...hdl.stream.pipeline import free_registered, registered
 from ..config import Config, param
 from .pwl_datapath import PwlDatapath
@@ -175,15 +175,9 @@ class SoftmaxUnit(wiring.Component):
         """Logits for the second pass: free-running, only while there is room behind it."""
         if not self.free_running:
             return logits
-        admitted = stream.Signature(logits.payload.shape()).create(path=("admitted",))
-        m.d.comb += [
-            admitted.payload.eq(logits.payload),
-            admitted.valid.eq(logits.valid & exponentials.room),
-            logits.ready.eq(exponentials.room),
-            exponentials.begin.eq(admitted.valid),
-            exponentials.begin_row.eq(admitted.valid & logits.payload.last),
-        ]
-        return admitted
+        entering = admitted(m, "admitted", logits, exponentials)
+        m.d.comb += exponentials.begin_row.eq(entering.valid & logits.payload.last)
+        return entering
 
     def _distances(self, m, logits, codes):
         """Second pass: distances from the maximum to the table of exp; of logits that are taken out, anything."""
@@ -284,14 +278,7 @@ class SoftmaxUnit(wiring.Component):
             return self.o, elements
         m.submodules.out = out = CreditQueue(self.config.out_layout, _PLACES)
         connect(m, out.o, flipped(self.o))
-        entering = stream.Signature(elements.payload.shape()).create(path=("entering",))
-        m.d.comb += [
-            entering.payload.eq(elements.payload),
-            entering.valid.eq(elements.valid & out.room),
-            elements.ready.eq(out.room),
-            out.begin.eq(entering.valid),
-        ]
-        return out, entering
+        return out, admitted(m, "entering", elements, out)
 
 
 def _bits(table):

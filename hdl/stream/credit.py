@@ -8,7 +8,7 @@ from amaranth import Module, Shape, Signal
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["CreditQueue"]
+__all__ = ["CreditQueue", "admitted"]
 
 
 class CreditQueue(wiring.Component):
@@ -66,3 +66,30 @@ class CreditQueue(wiring.Component):
             self.idle.eq((free == self.depth) & ~self.begin),
         ]
         return m
+
+
+def admitted(m, name, source, queue):
+    """What enters a pipeline that never holds: as much of a stream as there is room for at its end.
+
+    Parameters
+    ----------
+    m : Module
+    name : str
+        Of what is given.
+    source : stream
+    queue : CreditQueue
+        Or what has its `room` and `begin`.
+
+    Returns
+    -------
+    stream
+        Its `valid` is a transfer; it has no use for a `ready`.
+    """
+    entering = stream.Signature(source.payload.shape()).create(path=(name,))
+    m.d.comb += [
+        entering.payload.eq(source.payload),
+        entering.valid.eq(source.valid & queue.room),
+        source.ready.eq(queue.room),
+        queue.begin.eq(entering.valid),
+    ]
+    return entering
