@@ -41,10 +41,10 @@ def info(core, parameters, interface, as_json, as_html, output):
 
     CORE is the name of a core, or a file of `bitloom compile`, whose jobs are listed.
     """
-    from ..cores import generate
-
     if isinstance(core, Path):
         return _program(core, parameters or as_json or as_html or output)
+    from ..cores import generate
+
     config = core.config.parse(parameters)
     if as_html and as_json:
         raise click.UsageError("--html and --json are two forms of the same: give one of them")

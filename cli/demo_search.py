@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from . import options
+from .machine import WORD_CYCLES, link_baud, placed, read_program
 from .machine import clock as clock_option
-from .machine import link_baud, placed, read_program
 from .numbers import Whole
 from .output import FAILED, check_writable, table, write_json
 from .progress import bar
@@ -134,8 +134,7 @@ def _answer(asked, machine, topics, limit):
     from ..golden.workloads.topics import TOPICS
 
     program, tokens = asked.program, len(asked.passes[0][0])
-    # The memory of a board gives a word of 64 bits in 4.07 cycles.
-    time = cycles.timeline(program, [tokens], 4.07 * program.sizes.word_bits / 64)
+    time = cycles.timeline(program, [tokens], WORD_CYCLES * program.sizes.word_bits / 64)
     counted, read, failure = round(time.cycles), time.words, None
     if machine:
         with bar("embedding") as progress:

@@ -12,7 +12,10 @@ from .output import FAILED, check_writable, counted, table, write_json
 from .progress import bar
 from .session import opened
 
-__all__ = ["clock", "compile_model", "disassemble", "link_baud", "placed", "read_program", "run_model"]
+__all__ = ["WORD_CYCLES", "clock", "compile_model", "disassemble", "link_baud", "placed", "read_program", "run_model"]
+
+#: Cycles that the memory of a board takes for a word: 64 bits over 16 wires, 98 % of the time.
+WORD_CYCLES = 4.07
 
 clock = click.option(
     "--clock",
@@ -44,7 +47,7 @@ link_baud = click.option(
 @click.option(
     "--word-cycles",
     type=Real(0, min_open=True),
-    default=4.07,
+    default=WORD_CYCLES,
     show_default=True,
     metavar="N",
     help="Cycles that the memory takes for a word; 4.07: 64 bits over 16 wires, 98 % of the time.",
@@ -94,14 +97,15 @@ def compile_model(model, format_name, parameters, board_name, tokens, batch, wor
 
 def _machine(parameters, board_name):
     """The machine of `-p`, or of a board."""
-    from ..cores import catalogue
     from ..cores.machine.config import MachineConfig
-    from ..fpga.bitstream import boards
 
     if not board_name:
         return MachineConfig.parse(parameters)
     if parameters:
         raise click.UsageError("--board has parameters of its own: give it or -p")
+    from ..cores import catalogue
+    from ..fpga.bitstream import boards
+
     held = boards.lookup(board_name).config(catalogue.lookup("machine")).portable()
     return MachineConfig(**{name: getattr(held, name) for name in MachineConfig.__dataclass_fields__})
 

@@ -6,6 +6,7 @@ from ..cores.catalogue import lookup
 from ..cores.generate import generate
 from ..cores.interface import layouts
 from ..golden.workloads.comparison import apply, models, operands, rows
+from ..golden.workloads.energies import BYTE_ENERGY
 from ..hdl.stream import codec
 from ..synth import asic, macros
 from ..synth.energy import Netlist, read_cells, stream, voltage
@@ -15,10 +16,6 @@ from . import cost
 from .kept import kept, place
 
 __all__ = ["BYTE_ENERGY", "combined", "energy"]
-
-#: pJ a byte: Horowitz, "Computing's energy problem", ISSCC 2014, Figure 1.1.9, has 1.3 to 2.6 nJ for 64 bits of DRAM;
-#: the lower end. An assumption, no measurement.
-BYTE_ENERGY = 162.5
 
 _ROOMS = ("golden", "cores", "hdl", "testbench", "synth", "compare")
 #: Side by side, a bit of a word each (our choice).

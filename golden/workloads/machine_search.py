@@ -4,12 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["BYTE_ENERGY", "PRODUCT_ENERGY", "Cost", "nearest"]
+from .energies import BYTE_ENERGY, PRODUCT_ENERGY
 
-#: pJ of a byte that is read from the memory, and of a product of 8-bit numbers with its addition to 32 bits: Horowitz,
-#: "Computing's energy problem", ISSCC 2014, Figure 1.1.9, has 1.3 to 2.6 nJ for 64 bits of DRAM, of which this is the
-#: lower end, and 0.2 and 0.1 pJ for the arithmetic at 45 nm. Assumptions, no measurement: an FPGA takes more.
-BYTE_ENERGY, PRODUCT_ENERGY = 162.5, 0.3
+__all__ = ["Cost", "nearest"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,7 @@ class Cost:
 
     @property
     def energy(self):
-        """Joules: an estimate, of `BYTE_ENERGY` and `PRODUCT_ENERGY` alone."""
+        """Joules: an estimate, of `energies` alone; an FPGA takes more."""
         return (self.bytes * BYTE_ENERGY + self.products * PRODUCT_ENERGY) * 1e-12
 
 
