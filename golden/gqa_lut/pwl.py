@@ -167,13 +167,22 @@ def accumulate(q, table, s):
     ValueError, TypeError
         For codes that are no integers or out of range, and another scale.
     """
+    return _by_code(q, table, lambda codes: _sums(codes, table, s))
+
+
+def _by_code(q, table, function):
+    """What a function gives for codes; for many of 8 bits it is the same, and quicker, to look up that of all codes."""
     q = _codes(q, -1 << (table.width - 1), _highest_code(table.width))
+    if table.width == 8 and q.size > 384:
+        return function(np.arange(-128, 256))[q + 128]
+    return function(q)
+
+
+def _sums(q, table, s):
+    """`accumulate` of codes that are right."""
     s = _integer("the scale s", s)
     if not 0 <= s < table.width:
         raise ValueError(f"the scale s must be 0 to {table.width - 1}, not {s}")
-    if table.width == 8 and q.size > 384:
-        # Quicker, and the same: the sums of all codes, looked up.
-        return accumulate(np.arange(-128, 256), table, s)[q + 128]
     entry = np.searchsorted(np.array(table.thresholds, np.int64), q, side="left")
     slopes, intercepts = np.array(table.slopes, np.int64), np.array(table.intercepts, np.int64)
     return slopes[entry] * (-q if table.negate_input else q) + (intercepts[entry] << s)
@@ -207,11 +216,7 @@ def evaluate(q, table, s, shift, low, high):
         raise ValueError(f"shift must be {least} to 62, not {shift}")
     if not -(1 << 62) <= low <= high <= 1 << 62:
         raise ValueError(f"low must not be above high, and both within 2**62: {low} and {high}")
-    q = _codes(q, -1 << (table.width - 1), _highest_code(table.width))
-    if table.width == 8 and q.size > 384:
-        # Quicker, and the same: the outputs of all codes, looked up.
-        return evaluate(np.arange(-128, 256), table, s, shift, low, high)[q + 128]
-    return np.clip(round_shift(accumulate(q, table, s), shift), low, high)
+    return _by_code(q, table, lambda codes: np.clip(round_shift(_sums(codes, table, s), shift), low, high))
 
 
 def round_shift(values, bits):

@@ -265,7 +265,7 @@ def encode(x: ArrayLike, fmt: OvpFormat) -> Array:
     # Twice the value, towards zero: its sign and floor(2 * magnitude) at once. Below 1 both signs have the code 0.
     doubled = _doubled(x, outlier).astype(np.int32)
     codes = fmt._signed_codes.take(doubled, mode="wrap")
-    at, keep = _outliers(doubled, x, fmt)
+    at, keep = _outliers(np.abs(doubled), x, fmt)
     kept = doubled.reshape(-1, 2)[at, keep]
     pair = np.full((len(at), 2), fmt.identifier, np.uint8)
     pair[np.arange(len(at)), keep] = outlier[np.abs(kept)] | np.where(kept < 0, fmt.identifier, 0).astype(np.uint8)
@@ -435,12 +435,12 @@ def _doubled(x: Array, table: Array) -> Array:
 
 
 def _outliers(doubled: Array, x: Array, fmt: OvpFormat) -> tuple[Array, Array]:
-    """Pairs with an outlier, ascending, and which of the two is kept.
+    """Pairs with an outlier, by twice their magnitudes, ascending, and which of the two is kept.
 
     The full magnitudes are compared, before saturation; on a tie the second one is kept (paper, Algorithm 1).
     """
     # The threshold is a multiple of 1/2; a pair of two outliers is there once.
-    pairs = np.flatnonzero(np.abs(doubled) >= int(2 * fmt.outlier_threshold)) >> 1
+    pairs = np.flatnonzero(doubled >= int(2 * fmt.outlier_threshold)) >> 1
     pairs = pairs[np.diff(pairs, prepend=-1) > 0]
     first, second = np.abs(x.reshape(-1, 2)[pairs]).T
     return pairs, (first <= second).astype(np.intp)
