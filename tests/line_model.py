@@ -8,13 +8,10 @@ prints it for a line of 3 Mbaud whose answers come that much late, as USB's do.
 import os
 import select
 import sys
-import threading
 import time
-import tty
 from collections import deque
-from contextlib import contextmanager
 
-from link_model import Board
+from link_model import Board, terminal
 
 from bitloom.fpga.link import protocol
 from bitloom.fpga.link.map import LinkMap, LinkStream
@@ -73,14 +70,10 @@ class Deaf(Board):
         return answers
 
 
-@contextmanager
 def line(board, rate=None, late=0.0):
-    """A board behind a pseudo-terminal that carries `rate` bytes a second, with answers `late` seconds late."""
-    master, slave = os.openpty()
-    tty.setraw(slave)
-    stop, stopper = os.pipe()
+    """A board behind a `terminal` that carries `rate` bytes a second, with answers `late` seconds late."""
 
-    def serve():
+    def serve(master, stop):
         begin, waiting = time.monotonic(), deque()
         while stop not in (ready := select.select([master, stop], [], [], 0.0005)[0]):
             now = time.monotonic()
@@ -96,15 +89,7 @@ def line(board, rate=None, late=0.0):
                     board.deaf = 0  # The host waits for it.
                 os.write(master, waiting.popleft()[1])
 
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    try:
-        yield os.ttyname(slave)
-    finally:
-        os.close(stopper)
-        thread.join()
-        for handle in (master, slave, stop):
-            os.close(handle)
+    return terminal(serve)
 
 
 def main():

@@ -154,25 +154,28 @@ class Board:
 
 
 @contextlib.contextmanager
-def served(board, mangle=lambda data: data):
-    """A board behind a pseudo-terminal, whose path this gives; `mangle` changes its answers' bytes."""
+def terminal(serve):
+    """A pseudo-terminal, whose path this gives. `serve` runs beside with two descriptors: its other end, and one that
+    can be read when it must return."""
     master, slave = os.openpty()
     tty.setraw(slave)
-    reader, writer = os.pipe()
-
-    def serve():
-        while True:
-            ready, _, _ = select.select([master, reader], [], [])
-            if reader in ready:
-                return
-            os.write(master, mangle(board.feed(os.read(master, 4096))))
-
-    thread = threading.Thread(target=serve, daemon=True)
+    stop, stopper = os.pipe()
+    thread = threading.Thread(target=serve, args=(master, stop), daemon=True)
     thread.start()
     try:
         yield os.ttyname(slave)
     finally:
-        os.close(writer)
+        os.close(stopper)
         thread.join()
-        for handle in (master, slave, reader):
+        for handle in (master, slave, stop):
             os.close(handle)
+
+
+def served(board, mangle=lambda data: data):
+    """A board behind a `terminal`; `mangle` changes its answers' bytes."""
+
+    def serve(master, stop):
+        while stop not in select.select([master, stop], [], [])[0]:
+            os.write(master, mangle(board.feed(os.read(master, 4096))))
+
+    return terminal(serve)

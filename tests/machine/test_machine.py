@@ -8,7 +8,7 @@ from machine_toys import SENTENCES, compiled
 
 from bitloom.cores.machine.config import MachineConfig
 from bitloom.cores.machine.drain import Destination
-from bitloom.cores.machine.machine import Item
+from bitloom.cores.machine.entry import Item
 from bitloom.cores.machine.operands import Source
 from bitloom.golden.machine import cycles, host, jobs
 from bitloom.golden.machine.executor import Executor
