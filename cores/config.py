@@ -10,7 +10,7 @@ import numpy as np
 from ..hdl.primitives import FAMILIES, Family
 from ..tools import numerals
 
-__all__ = ["Config", "Value", "param", "to_text"]
+__all__ = ["Config", "Value", "again", "param", "to_text"]
 
 #: A parameter's value.
 Value = int | bool | str | None
@@ -43,6 +43,11 @@ def param(
     """
     metadata = {"doc": doc, "choices": choices and tuple(choices), "low": low, "high": high, "optional": optional}
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def again(config: "type[Config]", name: str, default: Value) -> Any:
+    """Declare a field of a base once more, with another default and all else as it is there."""
+    return dataclasses.field(default=default, metadata=config.__dataclass_fields__[name].metadata)
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from amaranth import Cat, Const, Module, Mux, Shape, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.lib.wiring import In, Out, flipped
 
 from ...golden.gqa_lut import fine_root, pwl
 from ...hdl.floating.formats import stage
 from ...hdl.integer.bits import resize
 from ...hdl.integer.leading_one import align_counted, count_leading
 from ...hdl.integer.rounding import saturate
-from ...hdl.stream.credit import CreditQueue, admitted
+from ...hdl.stream.credit import bounded
 from ...hdl.stream.pipeline import free_registered, registered
 from ..config import Config, param
 from .fine_root import FineRoot
@@ -337,9 +337,7 @@ class LayernormUnit(wiring.Component):
         """Where the second pass ends, and what enters it: free-running, no more than a queue has room for."""
         if not self.free_running:
             return self.o, elements
-        m.submodules.out = out = CreditQueue(self.config.out_layout, _PLACES)
-        connect(m, out.o, flipped(self.o))
-        return out, admitted(m, "entering", elements, out)
+        return bounded(m, elements, flipped(self.o), _PLACES)
 
     def _rounded(self, m, product):
         """Quotients on the output's scale."""

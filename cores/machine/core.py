@@ -15,9 +15,10 @@ from ...hdl.memory_port.port import request_layout
 from ...hdl.memory_port.sdram.controller import SdramController
 from ...hdl.memory_port.sdram.pins import SdramPins
 from ...hdl.memory_port.sdram.timing import ULX3S
-from ..config import param
+from ..config import again, param
 from .config import MachineConfig
-from .machine import ERRORS, STUCK, Engine, in_layout, out_layout
+from .entry import in_layout
+from .machine import ERRORS, STUCK, Engine, out_layout
 from .memory_check import MemoryCheck
 
 __all__ = ["SDRAM_PINS", "MachineCore", "MachineCoreConfig"]
@@ -37,15 +38,15 @@ _SLOW = 1000 / ULX3S.t_ck2
 class MachineCoreConfig(MachineConfig):
     """Parameters of `MachineCore`: those of the machine, a toy by default, and its memory."""
 
-    lanes: int = param(4, "rows, and columns, of the array", choices=(4, 8))
-    tokens: int = param(16, "of a pass, each sentence in whole groups of `lanes`", low=4, high=256)
-    channels: int = param(16, "most of the residual", low=4, high=1008)
-    hidden: int = param(32, "most of the feed-forward", low=4, high=4032)
-    panels: int = param(64, "words of weights that wait; a power of two", low=16, high=1 << 16)
-    jobs: int = param(64, "of a program; a power of two", low=16, high=4096)
-    address_bits: int = param(12, "of an address of the memory, in words of 8 bits a lane", low=8, high=28)
-    id_bits: int = param(8, "of a token's id", low=1, high=20)
-    entries: int = param(8, "of the tables of exp, 1/x, 1/sqrt(x) and GELU", choices=(8, 16))
+    lanes: int = again(MachineConfig, "lanes", 4)
+    tokens: int = again(MachineConfig, "tokens", 16)
+    channels: int = again(MachineConfig, "channels", 16)
+    hidden: int = again(MachineConfig, "hidden", 32)
+    panels: int = again(MachineConfig, "panels", 64)
+    jobs: int = again(MachineConfig, "jobs", 64)
+    address_bits: int = again(MachineConfig, "address_bits", 12)
+    id_bits: int = again(MachineConfig, "id_bits", 8)
+    entries: int = again(MachineConfig, "entries", 8)
     memory: str = param(
         "block",
         "behind the memory port: block RAM, an SDRAM's controller, or nothing, the port itself being ports",
@@ -71,10 +72,9 @@ class MachineCoreConfig(MachineConfig):
     @property
     def timing(self):
         """The ULX3S' SDRAM at this clock, with as many rows as there are addresses for."""
-        rows = (self.word << self.address_bits) * ULX3S.rows // ULX3S.bits
-        return replace(
-            ULX3S, clock=self.clock, cas_latency=2 if self.clock <= _SLOW else 3, rows=min(max(rows, 2), ULX3S.rows)
-        )
+        # Of another memory there are more addresses, and nothing of this counts.
+        chip = ULX3S.holding(min(self.word << self.address_bits, ULX3S.bits))
+        return replace(chip, clock=self.clock, cas_latency=2 if self.clock <= _SLOW else 3)
 
     @property
     def i_layout(self):
@@ -102,7 +102,7 @@ class MachineCore(wiring.Component):
     """The machine with its memory.
 
     Latency: a pass takes the cycles of its jobs (`golden.machine.cycles`); the shortest one that gives something, a
-    token and no job but the sum, has its first sum 19 cycles behind the token.
+    token and no job but the sum, is exact in `golden.machine.pass_cycles`.
 
     Parameters
     ----------

@@ -9,14 +9,14 @@ from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from ...golden.machine import jobs
+from ...golden.machine import host, jobs
 from ...golden.machine.parts import WIDE
 from ...hdl.memory_port.port import MemoryPort
 from ...hdl.stream.pipeline import queued, staged
 from ...hdl.stream.stages import Stage
 from .counters import Counters
 from .drain import Destination
-from .entry import Entry, Item, in_layout
+from .entry import Entry, in_layout
 from .intake import Intake
 from .loader import Loader
 from .multiplier import Multiplier
@@ -26,10 +26,10 @@ from .row_work import work_layout
 from .rows import RowUnit
 from .sequencer import Sequencer
 
-__all__ = ["ERRORS", "STUCK", "Engine", "Item", "in_layout", "out_layout"]
+__all__ = ["ERRORS", "STUCK", "Engine", "out_layout"]
 
 #: Kinds of errors, and which one says that a pass stands still for good.
-ERRORS, STUCK = 6, 4
+ERRORS, STUCK = len(host.ERRORS), host.ERRORS.index("nothing moves any more")
 
 #: Jobs that wait in front of a unit; words of GELU's tables.
 _WAITING, _GELU = 4, 64

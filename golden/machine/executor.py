@@ -110,8 +110,7 @@ class Executor:
 
     def _bytes(self, words):
         """Bytes with sign of words, (words, lanes)."""
-        octets = np.ascontiguousarray(words, "<u8").view(np.int8).reshape(len(words), 8)
-        return octets[:, : self.program.sizes.lanes].astype(np.int64)
+        return image.octets(words, self.program.sizes.word_bits).view(np.int8).astype(np.int64)
 
     def _fetch(self, job):
         words, lanes = self.program.words, self.program.sizes.lanes

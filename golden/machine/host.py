@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .image import octets
 from .jobs import COUNTERS
 
 __all__ = ["ERRORS", "ITEMS", "Outcome", "ask", "checks", "crc", "image", "outcomes", "passes", "result_count", "state"]
@@ -105,8 +106,7 @@ def crc(words, word_bits):
     word_bits : int
         A multiple of 8, at most 64; the lowest byte of a word comes first.
     """
-    columns = np.ascontiguousarray(words, "<u8").view(np.uint8).reshape(len(words), 8)
-    return zlib.crc32(columns[:, : word_bits // 8].tobytes())
+    return zlib.crc32(octets(words, word_bits).tobytes())
 
 
 @dataclass(frozen=True, eq=False)

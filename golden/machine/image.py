@@ -19,6 +19,7 @@ __all__ = [
     "entry_words",
     "gelu_words",
     "job_words",
+    "octets",
     "panels",
     "parse_entries",
     "parse_gelu",
@@ -155,6 +156,11 @@ def _packed(lanes):
     padded = np.zeros((*lanes.shape[:-1], 8), np.uint8)
     padded[..., : lanes.shape[-1]] = lanes
     return padded.view("<u8")[..., 0].astype(np.uint64)
+
+
+def octets(words, word_bits):
+    """Bytes of words of so many bits, at most 64 and whole bytes: uint8, shape (words, bytes), the lowest first."""
+    return np.ascontiguousarray(words, "<u8").view(np.uint8).reshape(len(words), 8)[:, : word_bits // 8]
 
 
 def gelu_words(scale, sizes):

@@ -6,9 +6,9 @@ A pipeline whose beginning waits for room at its end has no such path, and its r
 
 from amaranth import Module, Shape, Signal
 from amaranth.lib import fifo, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect
 
-__all__ = ["CreditQueue", "admitted"]
+__all__ = ["CreditQueue", "admitted", "bounded"]
 
 
 class CreditQueue(wiring.Component):
@@ -93,3 +93,26 @@ def admitted(m, name, source, queue):
         queue.begin.eq(entering.valid),
     ]
     return entering
+
+
+def bounded(m, source, sink, places):
+    """Put a `CreditQueue`, as the submodule `out`, between a pipeline that never holds and the stream at its end.
+
+    Parameters
+    ----------
+    m : Module
+    source, sink : stream
+        What is to go into the pipeline; where the queue leads.
+    places : int
+        Of the queue.
+
+    Returns
+    -------
+    out : CreditQueue
+        Takes what comes out of the pipeline.
+    entering : stream
+        As of `admitted`.
+    """
+    m.submodules.out = out = CreditQueue(sink.payload.shape(), places)
+    connect(m, out.o, sink)
+    return out, admitted(m, "entering", source, out)

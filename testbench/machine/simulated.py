@@ -8,8 +8,9 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ...cores.generate import bare
-from ...cores.machine.machine import ERRORS, Engine, in_layout, out_layout
-from ...golden.machine import host
+from ...cores.machine.entry import in_layout
+from ...cores.machine.machine import ERRORS, Engine, out_layout
+from ...golden.machine import host, image
 from ...hdl.memory_port.sdram.timing import ULX3S
 from ...hdl.stream import codec
 from ..drive import drive
@@ -17,7 +18,7 @@ from ..memory_port.sdram_memory import SdramMemory
 from ..memory_port.sdram_model import SdramChip
 from ..memory_port.sdram_rules import Rule
 
-__all__ = ["Ran", "SimulatedMachine", "design", "run", "timing"]
+__all__ = ["Ran", "SimulatedMachine", "design", "drive_passes", "run", "timing"]
 
 #: Cycles without any transfer: a pass of the longest sentences of a large model takes some tens of millions.
 _PATIENCE = 1 << 30
@@ -34,8 +35,7 @@ def timing(config):
     -------
     SdramTiming
     """
-    row = ULX3S.columns * ULX3S.banks * ULX3S.data_bits
-    return replace(ULX3S, rows=max(2, (config.word << config.address_bits) // row))
+    return ULX3S.holding(config.word << config.address_bits)
 
 
 class SimulatedMachine(wiring.Component):
@@ -125,6 +125,45 @@ def design(config):
     return bare(SimulatedMachine(config), "machine")
 
 
+def drive_passes(made, config, program, sentences, counts, *, cell, counted=True, **more):
+    """Put an image into the memory behind a simulated machine, and send passes through it.
+
+    Parameters
+    ----------
+    made : Design
+        With the machine's streams `i` and `o` and its `error` and `job`, and the memory's `storage`.
+    config : MachineConfig
+    program : Program
+    sentences : list of list of array_like of int
+        For each pass its sentences.
+    counts : dict of str to int
+        Payloads of each stream that come out.
+    cell : int
+        Bits of a word of `storage`.
+    counted : bool
+        Whether each pass tells its counters.
+    **more
+        As of `drive`.
+
+    Returns
+    -------
+    Driven
+        Its failure names an error of the machine, and the job.
+    """
+    parts = host.image(program.words[:1]), host.passes(sentences, counted)
+    fields = {name: np.concatenate([part[name] for part in parts]) for name in ("data", "item")}
+    driven = drive(
+        made,
+        {"i": codec.pack(in_layout(config), **fields)},
+        counts,
+        memories={"storage": image.octets(program.words, config.word).reshape(-1, cell // 8)},
+        **{"patience": _PATIENCE, "quiet": 1000} | more,
+    )
+    if driven.status["error"]:
+        driven = replace(driven, failure=f"error {driven.status['error']:#x} at job {driven.status['job']}")
+    return driven
+
+
 def run(config, program, sentences, *, made=None, progress=None, patience=_PATIENCE, **stalls):
     """Put an image into the memory, and send passes through the machine.
 
@@ -151,27 +190,15 @@ def run(config, program, sentences, *, made=None, progress=None, patience=_PATIE
     ToolMissing, ToolFailed
         As `drive`.
     """
-    shapes = {"i": in_layout(config), "o": out_layout()}
-    parts = host.image(program.words[:1]), host.passes(sentences)
-    columns = program.words.astype("<u8").view(np.uint8).reshape(len(program.words), 8)[:, : config.word // 8]
-    fields = {name: np.concatenate([part[name] for part in parts]) for name in ("data", "item")}
     count = host.result_count(sentences, program.channels)
-    driven = drive(
-        made or design(config),
-        {"i": codec.pack(shapes["i"], **fields)},
-        {"o": count},
-        memories={"storage": columns.reshape(-1, ULX3S.data_bits // 8)},
-        patience=patience,
-        quiet=1000,
-        progress=progress,
-        **stalls,
+    more = {"progress": progress, "patience": patience, **stalls}
+    driven = drive_passes(
+        made or design(config), config, program, sentences, {"o": count}, cell=ULX3S.data_bits, **more
     )
     failure = driven.failure
-    if driven.status["error"]:
-        failure = f"error {driven.status['error']:#x} at job {driven.status['job']}"
     if driven.status["broken"]:
         failure = f"the SDRAM's rule {Rule(driven.status['broken']).name} was broken"
-    values = codec.unpack(shapes["o"], driven.outputs["o"])["value"]
+    values = codec.unpack(out_layout(), driven.outputs["o"])["value"]
     whole = np.zeros(count, np.int64)
     whole[: len(values)] = values
     return Ran(host.outcomes(whole, sentences, program.channels), failure, driven.seconds)

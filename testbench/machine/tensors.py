@@ -11,16 +11,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...cores.generate import bare
-from ...cores.machine.machine import in_layout, out_layout
-from ...golden.machine import host, jobs, pairs
+from ...cores.machine.machine import out_layout
+from ...golden.machine import jobs, pairs
 from ...golden.machine.executor import Executor
 from ...hdl.stream import codec
-from ..drive import drive
+from .simulated import drive_passes
 from .watched import WatchedMachine, written_layouts
 
 __all__ = ["Checked", "Mirror", "check", "check_encoder", "design", "order"]
 
-_PATIENCE = 1 << 30
 #: Destination of a product's results to the memory that has them.
 _MEMORIES = {"a": "a", "b": "b", "logits": "logits", "residual": "residual", "gelu": "b"}
 
@@ -167,24 +166,13 @@ def check_encoder(config, program, encoder, sentences, *, made=None, workers=2, 
 def _run(config, program, passes, made, more):
     """Simulate passes: an account with nothing compared yet, and what was written."""
     layouts = written_layouts(config) | {"o": out_layout()}
-    parts = host.image(program.words[:1]), host.passes(passes, counted=False)
-    fields = {name: np.concatenate([part[name] for part in parts]) for name in ("data", "item")}
     counts = dict.fromkeys(layouts, 0)
     for sentences in passes:
         for name, count in Mirror(program, None).counted(sentences).items():
             counts[name] += count
-    octets = program.words.astype("<u8").view(np.uint8).reshape(len(program.words), 8)[:, : config.word // 8]
-    driven = drive(
-        made or design(config),
-        {"i": codec.pack(in_layout(config), **fields)},
-        counts,
-        memories={"storage": octets},
-        quiet=1000,
-        **{"patience": _PATIENCE} | more,
-    )
+    made = made or design(config)
+    driven = drive_passes(made, config, program, passes, counts, cell=config.word, counted=False, **more)
     checked = Checked(failure=driven.failure, cycles=driven.cycles, seconds=driven.seconds)
-    if driven.status["error"]:
-        checked.failure = f"error {driven.status['error']:#x} at job {driven.status['job']}"
     if any(len(driven.outputs[name]) != count for name, count in counts.items()):
         checked.failure = checked.failure or "not all was written"
         # So that what was written is compared all the same.

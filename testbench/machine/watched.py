@@ -8,7 +8,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ...cores.machine.drain import write_layout
-from ...cores.machine.machine import ERRORS, Engine, in_layout, out_layout
+from ...cores.machine.entry import in_layout
+from ...cores.machine.machine import ERRORS, Engine, out_layout
 from ...cores.machine.row_work import element_layout, residual_layout
 from ...golden.machine.jobs import Normalize
 from ...golden.machine.parts import WIDE

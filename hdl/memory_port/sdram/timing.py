@@ -1,7 +1,7 @@
 """What a controller must know of an SDRAM: its size, and the times between its commands."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -105,6 +105,16 @@ class SdramTiming:
             value = getattr(self, field.name)
             if field.type is Duration and (value.ns < 0 or value.cycles < 0):
                 raise ValueError(f"{field.name} must not be negative, not {value}")
+
+    def holding(self, bits):
+        """The same with as many rows as so many bits take, 2 at least.
+
+        Raises
+        ------
+        ValueError
+            For more than 8,192 of them.
+        """
+        return replace(self, rows=max(2, bits * self.rows // self.bits))
 
     def cycles(self, name):
         """Cycles of the clock that a command must wait for, 1 or more; `name` is that of a field, as `t_rcd`."""
