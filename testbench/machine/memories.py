@@ -108,7 +108,7 @@ class SdramCells:
         self._out, self._in = Wire(dut.sdram_dq_o), Wire(dut.sdram_dq_i)
         self._columns, self._banks = timing.columns, timing.banks
         self._cells, self._rows = {}, [0] * timing.banks
-        self._reading, self._late = None, deque([0] * (timing.cas_latency - 1))
+        self._reading, self._late = None, deque([0] * (timing.cas_latency - 1 + config.delay))
 
     def reset(self):
         """Its cells know no reset."""

@@ -51,11 +51,26 @@ def test_what_is_wrong_is_told_with_its_job_and_never_hangs_the_input(name, desi
     assert error == 1 << wrong.ERRORS.index(made.error) and len(wrong.ERRORS) == ERRORS
 
 
-@pytest.mark.parametrize("memory", ["port", pytest.param("sdram", marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "memory",
+    [
+        ["memory=port"],
+        pytest.param(["memory=sdram"], marks=pytest.mark.long),
+        pytest.param(["memory=sdram", "delay=1", "clock=40"], marks=pytest.mark.long),
+        pytest.param(["memory=sdram", "delay=3", "clock=133"], marks=pytest.mark.long),
+    ],
+)
 def test_any_memory_gives_the_same(memory):
-    """Sums, errors and resets in the middle of passes, behind an SDRAM and behind a port that stalls."""
-    config, result = passes(CORE.name, [*CORE.small[:-2], "address_bits=11", "id_bits=4", f"memory={memory}"], 100)
+    """Sums, errors and resets in the middle of passes, behind an SDRAM, soon or late, and behind a port that stalls."""
+    config, result = passes(CORE.name, [*CORE.small[:-2], "address_bits=11", "id_bits=4", *memory], 100)
     assert result.latency == CORE.latency(config)
+
+
+@pytest.mark.parametrize("delay, clock", [(1, 40), (3, 133)])
+def test_the_cells_of_the_bench_come_as_late_as_the_controller_waits(delay, clock):
+    """After the CAS latency of the clock, and the registers of the pins."""
+    small = ["tokens=4", "channels=4", "hidden=4", "jobs=16", "address_bits=11", "id_bits=1"]
+    passes(CORE.name, [*small, "memory=sdram", f"delay={delay}", f"clock={clock}"], 1)
 
 
 #: Cycles from reset on of the proof of the whole core: minutes. Of all times, `test_entry` proves a part.
