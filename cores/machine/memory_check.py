@@ -72,7 +72,8 @@ class MemoryCheck(wiring.Component):
 
         request, taken = self.memory.request, Signal(range(LONGEST))
         words = Mux(left > LONGEST, LONGEST - 1, (left - 1)[:_WORDS])
-        last = Signal()
+        takes = Signal()
+        held, room = self._bytes(m, check, takes)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += idle.eq(1)
@@ -80,9 +81,9 @@ class MemoryCheck(wiring.Component):
                 with m.If(begins):
                     m.next = "ASK"
             with m.State("ASK"):
-                with m.If(left == 0):
+                with m.If((left == 0) & ~held):
                     m.next = "TELL"
-                with m.Else():
+                with m.Elif(left != 0):
                     m.d.comb += [request.valid.eq(1), request.payload.address.eq(address)]
                     m.d.comb += [request.payload.words.eq(words), request.payload.write.eq(0)]
                     m.d.sync += taken.eq(words)
@@ -90,8 +91,8 @@ class MemoryCheck(wiring.Component):
                         m.d.sync += [address.eq(address + words + 1), left.eq(left - words - 1)]
                         m.next = "READ"
             with m.State("READ"):
-                self._bytes(m, check, last)
-                with m.If(last):
+                m.d.comb += [self.memory.read.ready.eq(room), takes.eq(self.memory.read.valid & room)]
+                with m.If(takes):
                     m.d.sync += taken.eq(taken - 1)
                     with m.If(taken == 0):
                         m.next = "ASK"
@@ -101,18 +102,30 @@ class MemoryCheck(wiring.Component):
                     m.next = "IDLE"
         return m
 
-    def _bytes(self, m, check, last):
-        """Take a word byte by byte; it is given back with its last one."""
+    def _bytes(self, m, check, takes):
+        """Keep a word and give its bytes: so what a slow memory shows goes into a register and nowhere else.
+
+        Returns
+        -------
+        held : Signal
+            Bytes of a word are left.
+        room : Signal
+            The next word can be taken.
+        """
         count = self.config.word // 8
-        place, read = Signal(range(count)), self.memory.read
+        word, left = Signal(self.config.word, reset_less=True), Signal(range(count + 1))
+        held, room = Signal(), Signal()
         m.d.comb += [
-            check.valid.eq(read.valid),
-            check.data.eq(read.payload.word_select(place, 8)),
-            read.ready.eq(place == count - 1),
-            last.eq(read.valid & read.ready),
+            held.eq(left != 0),
+            room.eq(left <= 1),
+            check.valid.eq(held),
+            check.data.eq(word[:8]),
         ]
-        with m.If(read.valid):
-            m.d.sync += place.eq(place + 1)
+        with m.If(takes):
+            m.d.sync += [word.eq(self.memory.read.payload), left.eq(count)]
+        with m.Elif(held):
+            m.d.sync += [word.eq(word >> 8), left.eq(left - 1)]
+        return held, room
 
     def _ports(self, m, idle, told, check):
         """The machine has its memory, and the way out, but for the time of a check."""
