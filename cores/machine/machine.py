@@ -6,7 +6,7 @@ one multiplies, one works on rows. No host is in between. All of it is our choic
 """
 
 from amaranth import Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ...golden.machine import host, jobs
@@ -14,6 +14,7 @@ from ...golden.machine.parts import WIDE
 from ...hdl.memory_port.port import MemoryPort
 from ...hdl.stream.pipeline import queued, staged
 from ...hdl.stream.stages import Stage
+from .bank import Bank
 from .counters import Counters
 from .drain import Destination
 from .entry import Entry, in_layout
@@ -134,7 +135,8 @@ class Engine(wiring.Component):
         sources = {"load": sequencer.load, "product": sequencer.product, "row": sequencer.row}
         given = {name: queued(m, f"{name}_jobs", source, _WAITING) for name, source in sources.items()}
         connect(m, given["load"], loader.job)
-        connect(m, given["product"], multiplier.work)
+        # Whether a job begins depends on much.
+        connect(m, staged(m, "product_work", given["product"]), multiplier.work)
         # A job of rows that waits for a signal of the multiplying unit.
         m.submodules.row_work = work = Stage(work_layout(config))
         connect(m, work.o, rows.work)
@@ -248,36 +250,34 @@ class Engine(wiring.Component):
         read = {name: self._bank(m, name, multiplier, *bank) for name, bank in banks.items()}
         for name, source in (("a", Source.A), ("b", Source.B), ("probabilities", Source.PROBABILITIES)):
             in_rows = multiplier.row_source == source
-            m.d.sync += read[name].addr.eq(Mux(in_rows, multiplier.row, multiplier.column))
-            m.d.comb += getattr(multiplier, name).eq(read[name].data)
+            m.d.sync += read[name].address.eq(Mux(in_rows, multiplier.row, multiplier.column))
+            m.d.comb += getattr(multiplier, name).eq(read[name].o)
         residual, logits = read["residual"], read["logits"]
-        shown = {name: Signal(len(read[name].data), name=f"{name}_shown") for name in ("residual", "logits")}
-        m.d.sync += [word.eq(read[name].data) for name, word in shown.items()]
         m.d.comb += [
             ring.read.eq(multiplier.read & multiplier.ring),
             ring.again.eq(multiplier.again),
             ring.release.eq(multiplier.release),
             multiplier.available.eq(ring.available),
             multiplier.weights.eq(ring.o),
-            logits.addr.eq(rows.place),
-            rows.logits.eq(shown["logits"]),
-            residual.addr.eq(Mux(rows.read, rows.place, multiplier.residual_place)),
-            multiplier.residual.eq(shown["residual"]),
-            rows.residual.eq(shown["residual"]),
+            logits.address.eq(rows.place),
+            rows.logits.eq(logits.o),
+            residual.address.eq(Mux(rows.read, rows.place, multiplier.residual_place)),
+            multiplier.residual.eq(residual.o),
+            rows.residual.eq(residual.o),
         ]
 
     def _bank(self, m, name, multiplier, bits, depth, destination, element):
-        """A memory of codes of some bits; its read port.
+        """A bank of codes of some bits, to be read.
 
         Words of products are written, and where there are none, elements of rows, through a register: a memory's way in
         is wide. Whoever reads what was written begins later than in the cycle behind that.
         """
         lanes, out = self.config.lanes, multiplier.o
-        m.submodules[name] = bank = memory.Memory(shape=bits * lanes, depth=depth, init=[])
-        write, taken = bank.write_port(granularity=bits), Signal(name=f"{name}_taken")
-        place, word = (Signal.like(signal, reset_less=True) for signal in (write.addr, write.data))
-        en = Signal.like(write.en)
-        m.d.comb += [write.addr.eq(place), write.data.eq(word), write.en.eq(en)]
+        m.submodules[name] = bank = Bank(bits, lanes, depth)
+        taken = Signal(name=f"{name}_taken")
+        place, word = (Signal.like(signal, reset_less=True) for signal in (bank.place, bank.word))
+        en = Signal.like(bank.en)
+        m.d.comb += [bank.place.eq(place), bank.word.eq(word), bank.en.eq(en)]
         if destination is not None:
             m.d.comb += taken.eq(multiplier.valid & (out.to == destination))
         m.d.sync += [
@@ -291,4 +291,4 @@ class Engine(wiring.Component):
             with m.If(~taken):
                 m.d.sync += [place.eq(element.payload.place), word.eq(code.replicate(lanes))]
                 m.d.sync += en.eq(Mux(element.valid, 1 << element.payload.lane, 0))
-        return bank.read_port()
+        return bank

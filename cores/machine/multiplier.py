@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out, connect
 from ...golden.machine import jobs
 from ...golden.machine.parts import WIDE
 from ...hdl.stream.pipeline import queued, staged
-from ...hdl.stream.stages import Stage
+from ...hdl.stream.stages import PipelineRegister, Stage
 from ..systolic.tile import SystolicTile
 from .drain import Drain, write_layout
 from .operands import Operands
@@ -113,8 +113,10 @@ class Multiplier(wiring.Component):
         ]
         connect(m, tile.o, drain.results)
         m.d.comb += [self.valid.eq(drain.valid), self.o.eq(drain.o)]
-        # A block RAM is slow: nothing looks at an entry in the cycle in which it comes out.
-        connect(m, staged(m, "entry", queued(m, "entries", self.entries, _ENTRIES)), drain.entries)
+        # A block RAM is slow: nothing but a register looks at an entry in the cycle in which it comes out.
+        m.submodules.shown = shown = PipelineRegister(config.entry)
+        connect(m, queued(m, "entries", self.entries, _ENTRIES), shown.i)
+        connect(m, staged(m, "entry", shown.o), drain.entries)
         self._start(m, operands, drain)
         return m
 

@@ -7,12 +7,13 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from ...golden.machine import jobs
 from ...hdl.stream.credit import CreditQueue
 from ...hdl.stream.pipeline import delayed, registered
+from .bank import Bank
 from .pair_words import pair_value
 
 __all__ = ["Operands", "Source"]
 
-#: Cycles from the request of words to a register that holds them: address, memory, register.
-_READ = 3
+#: Cycles from the request of words to those that a bank gives: its address comes from a register.
+_READ = 1 + Bank.LATENCY
 #: Steps on their way from the memories, and in front of the array.
 _STEPS = 16
 
@@ -37,8 +38,8 @@ class _Side:
 class Operands(wiring.Component):
     """Walk through the panels of a job's two sides, a step a cycle.
 
-    Each panel of the outer side meets all of the inner side. Words come two cycles after they are asked for, and go
-    through a register into a queue in front of the array: the way from the memories never holds. Pairs are decoded
+    Each panel of the outer side meets all of the inner side. Words come three cycles after they are asked for, from
+    registers, and go into a queue in front of the array: the way from the memories never holds. Pairs are decoded
     behind the queue: a word of them makes two steps.
 
     Parameters
@@ -64,7 +65,7 @@ class Operands(wiring.Component):
     again, release : out 1
         As of `PanelRing`.
     a, b, probabilities, weights : in, words
-        What was read, two cycles later.
+        What was read, three cycles later.
     o : out stream
         `rows`, `columns`, a step of the reduction; `last` step.
     """
@@ -179,7 +180,7 @@ class Operands(wiring.Component):
         m.d.comb += [self.o.payload[name].eq(unpacked.payload[name]) for name in (*sides, "last")]
 
     def _steps(self, m, queue, ends):
-        """What was read, through one register more, into the queue."""
+        """What was read, into the queue."""
         config, work = self.config, self.work.payload
         flags = data.StructLayout({"valid": 1, "last": 1, "rows": Source, "columns": Source})
         along = delayed(m, "read_step", flags, _READ)
@@ -196,10 +197,7 @@ class Operands(wiring.Component):
         if config.sizes.pairs:
             # In linear layers alone: one side are weights.
             m.d.comb += queue.payload.pairs.eq((held.rows == Source.WEIGHTS) | (held.columns == Source.WEIGHTS))
-        words = {}
-        for source in Source:
-            words[source] = Signal(config.word, name=f"word_{source.name.lower()}", reset_less=True)
-            m.d.sync += words[source].eq(getattr(self, source.name.lower()))
+        words = {source: getattr(self, source.name.lower()) for source in Source}
         for selected, lanes in ((held.rows, queue.payload.rows), (held.columns, queue.payload.columns)):
             with m.Switch(selected):
                 for source, word in words.items():

@@ -1,8 +1,10 @@
 """Panels of weights on their way to the array: a ring of words that is filled while the first of them is in use."""
 
-from amaranth import Module, Mux, Signal
-from amaranth.lib import memory, stream, wiring
+from amaranth import Module, Mux, Shape, Signal
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
+
+from .bank import Bank
 
 __all__ = ["PanelRing"]
 
@@ -32,7 +34,7 @@ class PanelRing(wiring.Component):
     release : in 1
         With `read`, of a panel's last word: it is not needed any more.
     o : out `payload`
-        The word that was read, two cycles later.
+        The word that was read, three cycles later.
     """
 
     def __init__(self, payload, depth):
@@ -50,8 +52,7 @@ class PanelRing(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.words = words = memory.Memory(shape=self.payload, depth=self.depth, init=[])
-        write, read = words.write_port(), words.read_port()
+        m.submodules.words = words = Bank(Shape.cast(self.payload).width, 1, self.depth)
         # Places and a bit more, which tells a full ring from an empty one.
         bits = self.depth.bit_length()
         first, place, end = (Signal(bits, name=name) for name in ("first", "place", "end"))
@@ -63,18 +64,18 @@ class PanelRing(wiring.Component):
         room, available, address = Signal(init=1), Signal(), Signal(bits - 1, reset_less=True)
         m.d.comb += [
             self.i.ready.eq(room),
-            write.addr.eq(end[:-1]),
-            write.data.eq(self.i.payload),
-            write.en.eq(self.i.valid & room),
+            words.place.eq(end[:-1]),
+            words.word.eq(self.i.payload),
+            words.en.eq(self.i.valid & room),
             self.available.eq(available),
-            read.addr.eq(address),
-            self.o.eq(read.data),
+            words.address.eq(address),
+            self.o.eq(words.o),
         ]
         m.d.sync += [
-            end.eq(end + write.en),
+            end.eq(end + words.en),
             seen.eq(end),
             address.eq(place[:-1]),
-            room.eq(~held[-1] & ~(held[:-1].all() & write.en)),
+            room.eq(~held[-1] & ~(held[:-1].all() & words.en)),
             # A panel that is read again is there from its first word on.
             available.eq((self.read & self.again) | (ahead > 1) | ((ahead == 1) & ~self.read)),
         ]

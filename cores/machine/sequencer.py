@@ -109,7 +109,7 @@ class Sequencer(wiring.Component):
         m.d.comb += [following.eq(self.job + 1), again.eq(self.job - loop.jobs)]
         product, row = Signal(self.product.payload.shape()), Signal(self.row.payload.shape())
         m.d.comb += [self.product.payload.eq(product), self.row.payload.eq(row)]
-        moved = self._moved(m, code)
+        first, moved = self._moved(m, code)
         with m.FSM(name="jobs"):
             with m.State("IDLE"):
                 m.d.sync += [asked.eq(0), came.eq(0), self.job.eq(0), self.sentence.eq(0)]
@@ -136,10 +136,10 @@ class Sequencer(wiring.Component):
             with m.State("GIVE"):
                 self._give(m, operation, following, again)
             with m.State("PRODUCT"):
-                # The places of the sentence's first group are multiplied, then added.
+                # How far the sentence's places are is multiplied, then added.
                 m.next = "PLACES"
             with m.State("PLACES"):
-                self._product(m, code, product, moved)
+                self._product(m, code, product, first, moved)
                 m.next = "PRODUCT_GIVEN"
             with m.State("PRODUCT_GIVEN"):
                 m.d.comb += self.product.valid.eq(1)
@@ -208,18 +208,27 @@ class Sequencer(wiring.Component):
                 m.next = "END"
 
     def _moved(self, m, code):
-        """How far the places of a `Product` are from those of the first sentence, by strides: of the cycle before."""
+        """How far the places of a `Product` are from those of the first sentence.
+
+        Returns
+        -------
+        first : Signal
+            Group in which its sentence begins: of the cycle before.
+        moved : dict of str to Signal
+            The same in words, by the name of the stride: of two cycles before, as a multiplier is slow.
+        """
         job, moved = self._view(code, jobs.Product), {}
-        first = Mux(job.single, self.place.first, 0)
+        first = Signal.like(self.place.first, reset_less=True)
+        m.d.sync += first.eq(Mux(job.single, self.place.first, 0))
         for name in ("row_stride", "column_stride", "stride"):
             moved[name] = Signal((first * job[name]).shape(), name=f"{name}_moved", reset_less=True)
             m.d.sync += moved[name].eq(first * job[name])
-        return moved
+        return first, moved
 
-    def _product(self, m, code, given, moved):
+    def _product(self, m, code, given, first, moved):
         """A `Product` with numbers for what are tokens."""
         config, job = self.config, self._view(code, jobs.Product)
-        first, tokens = Mux(job.single, self.place.first, 0), self.place.tokens
+        tokens = self.place.tokens
         groups = Mux(job.single, (tokens + config.lanes - 1) >> (config.lanes.bit_length() - 1), self.groups)
         m.d.sync += [given[name].eq(job[name]) for name in config.job(jobs.Product).members]
         m.d.sync += given.steps.eq(Mux(job.steps == 0, tokens, job.steps))

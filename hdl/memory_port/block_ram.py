@@ -4,6 +4,7 @@ from amaranth import Module, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from ..stream.stages import PipelineRegister
 from .port import MemoryPort
 from .walk import Walk, check_size
 
@@ -14,7 +15,7 @@ class BlockRam(wiring.Component):
     """A memory of some words, one word a cycle in both directions, without a gap between requests.
 
     One address serves reads and writes, which go one after the other: one port of the memory is enough. The first word
-    of a read is there 2 cycles after its request was taken.
+    of a read is there 3 cycles after its request was taken.
 
     Parameters
     ----------
@@ -49,20 +50,24 @@ class BlockRam(wiring.Component):
         m.submodules.walk = walk = Walk(self.address_bits, self.depth)
         m.submodules.words = words = memory.Memory(shape=self.width, depth=self.depth, init=self.init)
         store, load = words.write_port(), words.read_port()
-        room = Signal()
+        # What leaves a block RAM is late in its cycle.
+        m.submodules.register = register = PipelineRegister(self.width)
+        room, fetched = Signal(), Signal()
+        connect(m, register.o, flipped(self.port.read))
         connect(m, walk.i, flipped(self.port.request))
         m.d.comb += [
             self.error.eq(walk.error),
             walk.step.eq(store.en | load.en),
-            room.eq(~self.port.read.valid | self.port.read.ready),
+            room.eq(~fetched | register.i.ready),
             self.port.write.ready.eq(walk.valid & walk.write),
             store.en.eq(self.port.write.valid & self.port.write.ready),
             store.addr.eq(walk.address),
             store.data.eq(self.port.write.payload),
             load.en.eq(walk.valid & ~walk.write & room),
             load.addr.eq(walk.address),
-            self.port.read.payload.eq(load.data),
+            register.i.payload.eq(load.data),
+            register.i.valid.eq(fetched),
         ]
         with m.If(room):
-            m.d.sync += self.port.read.valid.eq(load.en)
+            m.d.sync += fetched.eq(load.en)
         return m

@@ -37,11 +37,11 @@ def test_a_word_a_cycle_without_a_gap_between_requests():
     assert read == [*range(read[0], read[0] + 72)]
 
 
-def test_first_word_comes_after_two_cycles():
+def test_first_word_comes_after_three_cycles():
     memory = BlockRam(3, 8, 8, init=[5])
     asker = Asker(memory.port, [Request(0, 1)])
     run(memory, [asker], 20)
-    assert asker.cycles["read"][0] - asker.cycles["request"][0] == 2
+    assert asker.cycles["read"][0] - asker.cycles["request"][0] == 3
 
 
 @pytest.mark.parametrize(
@@ -145,8 +145,10 @@ class Waits(BlockRam):
 
     def elaborate(self, platform):
         m = super().elaborate(platform)
-        with m.If(~self.port.read.ready):
-            m.d.sync += self.port.read.valid.eq(0)
+        stalled = Signal()
+        m.d.sync += stalled.eq(~self.port.read.ready)
+        with m.If(stalled):
+            m.d.comb += self.port.read.valid.eq(0)
         return m
 
 

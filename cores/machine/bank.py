@@ -1,0 +1,100 @@
+"""A memory whose words come out of registers: what a block RAM shows is late in its cycle."""
+
+from amaranth import Module, Signal
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from ...hdl.stream.pipeline import delayed
+
+__all__ = ["Bank", "pieces"]
+
+#: Words of a piece: fewer are not cut any further, and no block RAM has more.
+_LEAST, _MOST = 1024, 8192
+
+
+def pieces(depth):
+    """Cut a memory so that each piece fills block RAMs from their first word to their last one.
+
+    A memory of another depth than a power of two becomes rows of block RAMs, and between them and the first register
+    comes a multiplexer. Here each piece has its own register in front of it.
+
+    Parameters
+    ----------
+    depth : int
+        Words, 1 or more.
+
+    Returns
+    -------
+    list of range
+        Addresses of each piece, in order: the largest powers of two, from 1,024 to 8,192, and what is left.
+    """
+    cut, start = [], 0
+    while left := depth - start:
+        size = left if left <= _LEAST else min(1 << (left.bit_length() - 1), _MOST)
+        cut.append(range(start, start + size))
+        start += size
+    return cut
+
+
+class Bank(wiring.Component):
+    """A memory with a place to write and one to read in each cycle.
+
+    Parameters
+    ----------
+    bits : int
+        Of a part of a word, which is written alone or with others.
+    parts : int
+        Of a word.
+    depth : int
+        Words.
+
+    Attributes
+    ----------
+    place, word : in
+    en : in, a bit for each part
+        Write these parts of the word at `place`.
+    address : in
+        What is read there has been written in a cycle before.
+    o : out
+        What `address` of `LATENCY` cycles before had then.
+    """
+
+    LATENCY = 2
+
+    def __init__(self, bits, parts, depth):
+        self.bits, self.depth = bits, depth
+        super().__init__(
+            {
+                "place": In(range(depth)),
+                "word": In(bits * parts),
+                "en": In(parts),
+                "address": In(range(depth)),
+                "o": Out(bits * parts),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        cut = pieces(self.depth)
+        asked = delayed(m, "asked", range(len(cut)), self.LATENCY, reset_less=True)
+        for number, addresses in enumerate(cut):
+            m.submodules[f"piece_{number}"] = piece = memory.Memory(shape=len(self.word), depth=len(addresses), init=[])
+            write, read = piece.write_port(granularity=self.bits), piece.read_port()
+            shown = Signal(len(self.word), name=f"shown_{number}", reset_less=True)
+            written = self._within(self.place, addresses)
+            m.d.comb += [
+                write.addr.eq(self.place),
+                write.data.eq(self.word),
+                write.en.eq(self.en & written.replicate(len(self.en))),
+                read.addr.eq(self.address),
+            ]
+            m.d.sync += shown.eq(read.data)
+            with m.If(self._within(self.address, addresses)):
+                m.d.comb += asked[0].eq(number)
+            with m.If(asked[-1] == number):
+                m.d.comb += self.o.eq(shown)
+        return m
+
+    def _within(self, address, addresses):
+        """Whether an address is in a piece. It begins at a multiple of its size: the lowest bits are its own."""
+        return (address >= addresses.start) & (address < addresses.stop)
