@@ -15,7 +15,7 @@ help:
 	@echo "make demo       the whole story on real transformer weights (three minutes after installation)"
 	@echo "make test       the tests (under 15 minutes on two cores)"
 	@echo "make test-long  the tests that take longer: mutation scores, every board, training (installs torch)"
-	@echo "make bench      rates, sizes and figures of every core"
+	@echo "make bench      rates, sizes and figures of every core, printed and kept in docs/history"
 	@echo "make docs       the documentation, into build/docs/index.html"
 	@echo "make lint       check style;  make format  mend it"
 	@echo "make clean      remove what make made"
@@ -48,7 +48,7 @@ test-long: install
 	$(PYTEST_2) -m long $(PYTEST)
 
 bench: install
-	$(BIN)/python tests/figures $(LIBERTY)
+	$(BIN)/python tests/figures --keep $(LIBERTY)
 
 docs: install
 	$(BIN)/sphinx-build -W --keep-going -q -b html -d build/doctrees docs build/docs

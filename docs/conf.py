@@ -13,7 +13,7 @@ author = "the bitloom contributors"
 copyright = author
 version = release = bitloom.__version__
 
-extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc", "bitfields", "conformance", "datasheets"]
+extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc", "bitfields", "conformance", "datasheets", "history"]
 exclude_patterns = ["_ext"]
 
 # Docstrings write `name` for code, as NumPy's do.

@@ -17,10 +17,15 @@ def code(text):
 
 
 def table(columns, rows):
-    """A table; cells are text with `words` as code."""
+    """A table; cells are text with `words` as code, or pairs of such a text and the class of its cell."""
     head = "".join(f"<th>{code(str(column))}</th>" for column in columns)
-    body = "".join("<tr>" + "".join(f"<td>{code(str(cell))}</td>" for cell in row) + "</tr>\n" for row in rows)
+    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>\n" for row in rows)
     return f"<table class='sheet'>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>"
+
+
+def _cell(cell):
+    words, name = cell if isinstance(cell, tuple) else (cell, "")
+    return f"<td class='{name}'>{code(words)}</td>" if name else f"<td>{code(str(words))}</td>"
 
 
 def figure(picture, caption):

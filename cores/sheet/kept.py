@@ -8,7 +8,7 @@ __all__ = ["checks", "cost"]
 def cost(sheet, text):
     """Kept figures of area and speed; what was not measured says so."""
     name = sheet.core.name
-    synthesis, boards, area = (measured.rows(kind, name) for kind in ("synthesis", "boards", "area"))
+    synthesis, boards, area = (measured.rows(table, name) for table in ("synth", "boards", "area"))
     rows = [
         (row["target"], _parameters(row), _uses(row), _mhz(row), row["tools"], _date(row))
         for row in (*synthesis, *(_missing(name, synthesis)))
@@ -69,7 +69,7 @@ def _mhz(row):
 def checks(sheet, text):
     """Proofs, and the score of the bench on mutants."""
     name = sheet.core.name
-    proofs = [(row["what"], f"`{row['test']}`") for row in measured.rows("proofs", name)]
+    proofs = [(row["what"], f"`{row['test']}`") for row in measured.proofs(name)]
     pieces = [
         html.paragraph("Proved for all inputs and all times, unless it says less, by SymbiYosys or by structure:")
     ]

@@ -2,7 +2,7 @@
 
 from html import escape
 
-__all__ = ["box", "picture", "polyline", "text"]
+__all__ = ["box", "dot", "group", "picture", "polyline", "text"]
 
 _FONT = "font-family='DejaVu Sans Mono, Menlo, Consolas, monospace'"
 
@@ -32,6 +32,16 @@ def box(x, y, width, height, *, dashed=False, filled=False, round_=0):
     return (
         f"<rect x='{x:g}' y='{y:g}' width='{width:g}' height='{height:g}'{corner} {fill} stroke='currentColor'{style}/>"
     )
+
+
+def dot(x, y, words):
+    """A point, and what is shown when the pointer rests on it."""
+    return f"<circle cx='{x:g}' cy='{y:g}' r='3' fill='currentColor'><title>{escape(words)}</title></circle>"
+
+
+def group(shapes, name):
+    """Shapes in the colour that the page's style gives to a class."""
+    return f"<g class='{name}'>{''.join(shapes)}</g>" if name else "".join(shapes)
 
 
 def polyline(points, *, arrow=False, thin=False):

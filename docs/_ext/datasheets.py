@@ -9,6 +9,7 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 from bitloom.cores.catalogue import lookup
+from bitloom.cores.sheet import measured
 from bitloom.cores.sheet.sheet import PARTS, Sheet
 
 
@@ -20,6 +21,8 @@ class Part(SphinxDirective):
 
     def run(self):
         """The part as HTML; an unknown part or core is an error of the page."""
+        for path in (measured.FOLDER, *measured.FOLDER.glob("*.json")):
+            self.env.note_dependency(str(path))
         name = self.env.docname.rpartition("/")[2]
         try:
             part = PARTS[self.arguments[0]]

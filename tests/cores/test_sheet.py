@@ -215,23 +215,39 @@ def test_run_takes_all_and_ends(name):
 
 def test_kept_figures_are_of_what_there_is():
     columns = {
-        "synthesis": {"target", "parameters", "uses", "fmax_mhz", "tools", "date"},
+        "synth": {"target", "parameters", "uses", "fmax_mhz", "tools", "date"},
         "boards": {"board", "clock_mhz", "parameters", "uses", "fmax_mhz", "tools", "date"},
         "area": {"library", "parameters", "area", "flip_flops", "tools", "date"},
         "mutation": {"parameters", "mutants", "killed", "equivalent", "survived", "score", "tools", "date"},
-        "proofs": {"what", "test"},
     }
-    assert {path.stem for path in measured.FOLDER.glob("*.json")} <= set(columns)
-    for kind, wanted in columns.items():
-        for name in CATALOGUE:
-            for row in measured.rows(kind, name):
+    assert all(measured.rows(table, "ovp-decoder") for table in ("synth", "boards", "mutation"))
+    for name in CATALOGUE:
+        for table, wanted in columns.items():
+            for row in measured.rows(table, name):
                 assert wanted <= set(row)
-                assert isinstance(lookup(name).config.parse(row.get("parameters", [])), Config)
+                assert isinstance(lookup(name).config.parse(row["parameters"]), Config)
+        assert all({"what", "test"} <= set(row) for row in measured.proofs(name))
+
+
+def test_a_sheet_shows_the_newest_row_of_each_kind(tmp_path, monkeypatch):
+    def kept(release, *rows):
+        table = {"title": "", "command": "", "units": {}, "estimates": True, "key": ["core", "target"]}
+        table["rows"] = [{"core": "lvc", "target": target, "uses": {"LUT4": luts}} for target, luts in rows]
+        measured.write(tmp_path / f"{release}.json", {"release": release, "tables": {"synth": table}})
+
+    kept("0.9.0", ("a", 1), ("b", 2), ("c", 3))
+    kept("0.10.0", ("b", 20), ("c", 30))
+    kept("unreleased", ("c", 300))
+    monkeypatch.setattr(measured, "_releases", lambda: measured.releases(tmp_path))
+    assert [figures["release"] for figures in measured.releases(tmp_path)] == ["0.9.0", "0.10.0", "unreleased"]
+    shown = {row["target"]: row["uses"]["LUT4"] for row in measured.rows("synth", "lvc")}
+    assert shown == {"a": 1, "b": 20, "c": 300}
+    assert measured.rows("synth", "gemm") == [] == measured.rows("boards", "lvc")
 
 
 def test_proofs_are_tests_that_prove():
     for name in CATALOGUE:
-        for row in measured.rows("proofs", name):
+        for row in measured.proofs(name):
             path, _, function = row["test"].partition("::")
             tree = ast.parse((ROOT / path).read_text())
             found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function]

@@ -1,22 +1,17 @@
 """What the pages say of the tree is so: files and folders that they name, modules, words, versions."""
 
 import importlib
-import importlib.util
 import inspect
 import re
-import sys
 import tomllib
 from pathlib import Path
-from unittest import mock
 
 import pytest
 from checkout import ROOT, TRACKED, in_a_checkout
 
 import bitloom
-from bitloom.cores.catalogue import lookup
 from bitloom.hdl.emission.private import unwarned
 from bitloom.hdl.stream import codec
-from bitloom.synth import flow
 
 DOCS = ROOT / "docs"
 PAGES = sorted({ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")})
@@ -102,24 +97,3 @@ def test_the_extras_of_the_change_log_are_the_packages():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"].keys() - {"test"}
     (listed,) = re.findall(r"The rest are extras: (.*?)\. A command", (ROOT / "CHANGELOG.md").read_text(), flags=re.S)
     assert set(re.findall(r"`(\w+)`", listed)) == extras
-
-
-def test_figures_of_the_data_sheets_are_measured_by_calls_that_exist(monkeypatch):
-    """`docs/measure.py` takes minutes; what it calls is replaced by what has the same parameters."""
-    spec = importlib.util.spec_from_file_location("measure", DOCS / "measure.py")
-    measure = importlib.util.module_from_spec(spec)
-    sys.modules["measure"] = measure
-    spec.loader.exec_module(measure)
-    for owner, name in ((flow, "synthesize"), (measure, "build"), (measure, "mutate"), (measure, "tools")):
-        monkeypatch.setattr(owner, name, mock.create_autospec(getattr(owner, name)))
-    monkeypatch.setattr(measure, "versions", mock.Mock())
-    monkeypatch.setattr(measure, "rounded", mock.Mock())
-    flow.synthesize.return_value.uses = []
-    measure.build.return_value.utilization = {}
-    measure.mutate.return_value.of.return_value = measure.mutate.return_value.mutants = []
-    flow.synthesize.return_value.area.area = 1.0
-    core = lookup("ovp-decoder")
-    assert len(list(measure.synthesis([core]))) == len(measure.TARGETS)
-    assert len(list(measure.boards([core]))) == len(measure.BOARDS)
-    assert len(list(measure.area([core], "cells.lib"))) == 1
-    assert len(list(measure.mutation([core]))) == 1

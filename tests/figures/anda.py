@@ -61,13 +61,17 @@ def anda_areas(liberty):
 CYCLES = Table(
     "anda-cycles",
     "anda-tile 16x16 over an FP16 tile",
-    ("MiniLM's layers, 128 tokens, M", "fp16 cycles", "anda cycles", "ratio", "signs beside", "ratio"),
+    ("MiniLM's layers, 128 tokens, M", "fp16 cycles", "anda cycles", "ratio", "signs beside", "its ratio"),
     anda_cycles,
+    units={"signs beside": "cycles"},
 )
 AREAS = Table(
     "anda-areas",
     "anda's processing elements",
     ("processing element", "area", "products/cycle", "area over fp16", "products per area"),
     anda_areas,
+    units={"area": "the library's unit"},
+    tools=("yosys",),
+    estimates=True,
     liberty=True,
 )

@@ -1,11 +1,15 @@
 """The command line of the figures: which tables, of which cores, with which cell libraries."""
 
+import re
 import sys
 from pathlib import Path
 
 from bitloom.cores.catalogue import CATALOGUE
+from bitloom.cores.sheet.measured import FOLDER, UNRELEASED
+from bitloom.tools.files import check_writable
 
-from . import anda, boards, generation, hgq, models, mx, pwl, sat, simulation, synthesis
+from . import anda, boards, generation, hgq, models, mutation, mx, pwl, sat, simulation, synthesis
+from .kept import Keeper
 from .tables import show
 
 __all__ = ["TABLES", "main"]
@@ -32,13 +36,15 @@ TABLES = {
         mx.CONFORMANCE,
         mx.SIZES,
         mx.AREAS,
+        mutation.MUTATION,
     )
 }
 
-HELP = """usage: python tests/figures [--list] [TABLE | CORE | LIBERTY ...]
+HELP = """usage: python tests/figures [--list] [--keep[=FILE]] [TABLE | CORE | LIBERTY ...]
 
 Prints tables of figures: those named, or all but the ones that take an hour. --list says which there are.
 CORE narrows the tables that have rows for each core. LIBERTY, a file, adds the tables of areas and energies.
+--keep puts the rows into docs/history/unreleased.json too, or into FILE, each as it comes, in place of the same row.
 Times are of this machine, for comparison within one run; the figures of the tools are their estimates.
 """
 
@@ -83,11 +89,23 @@ def main(words=None):
             print(f"{table.name:18}{table.title}{' (LIBERTY)' if table.liberty else ''}")
         return 0
     try:
+        path, words = _kept(words)
         tables, cores, files = chosen(words)
-    except ValueError as error:
+        keeper = path and Keeper(path, narrowed=len(cores) < len(CATALOGUE))
+    except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     for table in tables:
         for file in files if table.liberty else [None]:
-            show(table, cores, file)
+            show(table, cores, file, *([keeper.of(table, file)] if keeper else []))
     return 0
+
+
+def _kept(words):
+    """The file to keep rows in, or None, and the other words."""
+    path = None
+    for word in words:
+        if re.match(r"--keep(=|$)", word):
+            path = Path(word.partition("=")[2] or FOLDER / f"{UNRELEASED}.json")
+            check_writable(path)
+    return path, [word for word in words if not word.startswith("--keep")]

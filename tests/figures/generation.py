@@ -18,7 +18,7 @@ def generation(names):
     for core, name, config in configurations(names):
         design = generate(core, config)
         taken = seconds(lambda core=core, config=config: generate(core, config))
-        yield name, f"{taken:.2f}", len(design.verilog), design.manifest["modules"]
+        yield name, f"{taken:.3f}", len(design.verilog), design.manifest["modules"]
 
 
 def large_generation():
@@ -39,5 +39,20 @@ def large_generation():
             yield f"{side}x{side}", f"{min(taken):.2f}", f"{output.stat().st_size:,}", f"{usage.ru_maxrss / 1024:.0f}"
 
 
-GENERATION = Table("generation", "generation", ("core", "seconds", "bytes", "modules"), generation, by_core=True)
-SIZES = Table("sizes", "bitloom generate systolic-tile", ("tile", "seconds", "bytes", "MB"), large_generation)
+GENERATION = Table(
+    "generation",
+    "generation",
+    ("core", "seconds", "bytes", "modules"),
+    generation,
+    tools=("yosys",),
+    timed=("seconds",),
+    by_core=True,
+)
+SIZES = Table(
+    "sizes",
+    "bitloom generate systolic-tile",
+    ("tile", "seconds", "bytes", "MB"),
+    large_generation,
+    tools=("yosys",),
+    timed=("seconds", "MB"),
+)

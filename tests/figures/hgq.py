@@ -94,12 +94,18 @@ AREAS = Table(
         "tile ratio",
     ),
     hgq_areas,
+    units=dict.fromkeys(("dot products", "dequantization", "rest", "tile"), "the library's unit") | {"its share": "%"},
+    tools=("yosys",),
+    estimates=True,
     liberty=True,
 )
 ENERGIES = Table(
     "hgq-energies",
     "hgq-tile, fJ a product (estimates)",
-    ("scheme", "dot product", "its clock", "dequantization", "its clock", "dequant. ratio", "both, ratio"),
+    ("scheme", "dot product", "dot's clock", "dequantization", "deq.'s clock", "dequant. ratio", "both, ratio"),
     hgq_energies,
+    units=dict.fromkeys(("dot product", "dot's clock", "dequantization", "deq.'s clock"), "fJ"),
+    tools=("yosys",),
+    estimates=True,
     liberty=True,
 )

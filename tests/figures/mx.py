@@ -82,15 +82,28 @@ def _synthesized(name, core, config, part):
 
 
 CONFORMANCE = Table(
-    "mx", "OCP Microscaling Formats v1.0, clause by clause", ("clause", "word", "it says", "here", "test"), conformance
+    "mx",
+    "OCP Microscaling Formats v1.0, clause by clause",
+    ("clause", "word", "it says", "here", "test"),
+    conformance,
+    kept=False,
 )
 AREAS = Table(
     "mx-areas",
     "a processing element of 16 products a cycle in a tile of 8 x 8",
     ("format", "dot product", "unit", "rest", "a product", "ratio to int4"),
     areas,
+    units=dict.fromkeys(("dot product", "unit", "rest", "a product"), "the library's unit"),
+    tools=("yosys",),
+    estimates=True,
     liberty=True,
 )
 SIZES = Table(
-    "mx-sizes", "tiles of 32 products a cycle (estimates)", ("format", "part", "LUT4", "FF", "DSP", "Fmax MHz"), parts
+    "mx-sizes",
+    "tiles of 32 products a cycle (estimates)",
+    ("format", "part", "LUT4", "FF", "DSP", "Fmax MHz"),
+    parts,
+    key=("format", "part"),
+    tools=("yosys", "nextpnr-ice40", "nextpnr-ecp5"),
+    estimates=True,
 )

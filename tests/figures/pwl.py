@@ -22,5 +22,12 @@ def pwl_areas(liberty):
 
 
 AREAS = Table(
-    "pwl-areas", "piecewise-linear units", ("pwl-unit", "area", "FF", "saved by INT8"), pwl_areas, liberty=True
+    "pwl-areas",
+    "piecewise-linear units",
+    ("pwl-unit", "area", "FF", "saved by INT8"),
+    pwl_areas,
+    units={"area": "the library's unit", "saved by INT8": "%"},
+    tools=("yosys",),
+    estimates=True,
+    liberty=True,
 )

@@ -36,4 +36,6 @@ TILES = Table(
     "768x768 weights, 2:8 on nm-tile over dense on systolic-tile, 197 tokens",
     ("ecp5-85k (estimates)", "LUT4", "FF", "DSP", "Fmax MHz", "cycles", "rate per LUT4"),
     nm_tiles,
+    tools=("yosys", "nextpnr-ecp5"),
+    estimates=True,
 )

@@ -43,11 +43,20 @@ def tile_runs():
 
 
 SIMULATION = Table(
-    "simulation", "simulation", ("core", "result", "transfers", "cycles", "cycles/s"), simulation, by_core=True
+    "simulation",
+    "simulation",
+    ("core", "result", "transfers", "cycles", "cycles/s"),
+    simulation,
+    tools=("verilator",),
+    timed=("cycles/s",),
+    by_core=True,
 )
 PRODUCT = Table(
     "product",
     "bitloom run matmul",
     ("tile, 128x384x384", "result", "cycles", "utilization", "million MAC/s"),
     tile_runs,
+    units={"utilization": "%"},
+    tools=("verilator",),
+    timed=("million MAC/s",),
 )

@@ -8,6 +8,7 @@ from bitloom.golden.systolic import tile as systolic
 from bitloom.synth import flow
 from bitloom.synth.room import TooSmall
 
+from .kept import tools, versions
 from .rows import configurations
 from .tables import Table
 
@@ -17,16 +18,26 @@ PARTS = ("ice40-up5k", "ice40-hx8k", "ecp5-25k", "ecp5-85k", "gowin-gw1n-9")
 
 def synthesis(names):
     """Area and Fmax of some cores on some parts."""
-    for core, name, config in configurations(names):
+    for core, _, config in configurations(names):
         design = generate(core, config)
         for part in PARTS:
+            row = {"core": core.name, "parameters": list(config.assignments()), "target": part}
             try:
                 report = flow.synthesize(design, part)
-            except TooSmall:
-                yield name, part, *["-"] * 3, "too small"
-                continue
-            use = {item.name: item.used for item in report.uses}
-            yield name, part, *(use.get(kind, 0) for kind in ("LUT4", "FF", "DSP")), f"{report.fmax_mhz:.0f}"
+            except TooSmall as error:
+                found = {"uses": {}, "why": str(error), "fmax_mhz": None, "tools": tools("yosys", override=True)}
+            else:
+                uses = {use.name: use.used for use in report.uses}
+                found = {"uses": uses, "fmax_mhz": round(report.fmax_mhz, 1), "tools": versions(report.tools)}
+            yield row | found
+
+
+def synthesis_cells(row):
+    """What is printed of a core on a part."""
+    name = " ".join([row["core"], *row["parameters"]])
+    if not row["uses"]:
+        return name, row["target"], *["-"] * 3, "too small"
+    return name, row["target"], *(row["uses"].get(kind, 0) for kind in ("LUT4", "FF", "DSP")), f"{row['fmax_mhz']:.0f}"
 
 
 def processing_elements():
@@ -47,9 +58,17 @@ def processing_elements():
 
 def area(names, liberty):
     """Area in a cell library."""
-    for core, name, config in configurations(names):
-        found = flow.synthesize(generate(core, config), liberty=liberty).area
-        yield name, f"{found.area:.1f}", f"{found.nand2_equivalents:.0f}", found.flip_flops
+    for core, _, config in configurations(names):
+        report = flow.synthesize(generate(core, config), liberty=liberty)
+        found = report.area
+        row = {"core": core.name, "parameters": list(config.assignments()), "library": found.library}
+        row |= {"area": round(found.area, 1), "nand2": round(found.nand2_equivalents), "flip_flops": found.flip_flops}
+        yield row | {"tools": versions(report.tools)}
+
+
+def area_cells(row):
+    """What is printed of a core in a cell library."""
+    return " ".join([row["core"], *row["parameters"]]), row["area"], row["nand2"], row["flip_flops"]
 
 
 ELEMENTS = Table(
@@ -57,8 +76,30 @@ ELEMENTS = Table(
     "a processing element (estimates)",
     ("systolic-tile", "part", "LUT4/PE", "FF/PE", "DSP/PE", "Fmax MHz"),
     processing_elements,
+    key=("systolic-tile", "part"),
+    tools=("yosys", "nextpnr-ice40", "nextpnr-ecp5"),
+    estimates=True,
 )
 SYNTHESIS = Table(
-    "synth", "synthesis (estimates)", ("core", "part", "LUT4", "FF", "DSP", "Fmax MHz"), synthesis, by_core=True
+    "synth",
+    "synthesis (estimates)",
+    ("core", "part", "LUT4", "FF", "DSP", "Fmax MHz"),
+    synthesis,
+    synthesis_cells,
+    key=("core", "parameters", "target"),
+    units={"fmax_mhz": "MHz"},
+    estimates=True,
+    by_core=True,
 )
-AREA = Table("area", "area", ("core", "area", "NAND2", "FF"), area, by_core=True, liberty=True)
+AREA = Table(
+    "area",
+    "area",
+    ("core", "area", "NAND2", "FF"),
+    area,
+    area_cells,
+    key=("core", "parameters"),
+    units={"area": "the library's unit"},
+    estimates=True,
+    by_core=True,
+    liberty=True,
+)
