@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from . import measured
 
-__all__ = ["LIMIT", "Change", "between", "changes", "logic", "numbers"]
+__all__ = ["LIMIT", "Change", "between", "changes", "logic"]
 
 #: Above this growth of logic or loss of clock, percent, a change is pointed out. Our choice: place and route of one
 #: seed moves an Fmax by a few percent without any cause in the core.
@@ -57,7 +57,7 @@ class Change:
         return "worse" if self.loss > 0 else "better"
 
 
-def numbers(table, row):
+def _numbers(table, row):
     """The figures of a row by name: those of its resources, and each other number."""
     own = {name: value for name, value in row.items() if name not in table["key"]}
     flat = own.pop("uses", {}) | own
@@ -78,7 +78,7 @@ def between(table, old, new, where=""):
     """
     if old.get("parameters") != new.get("parameters"):
         return []
-    before, after = numbers(table, old), numbers(table, new)
+    before, after = _numbers(table, old), _numbers(table, new)
     names = [name for name in before | after if (name in before and name in after) or name in (*_LOGIC, *_CLOCK)]
     tools = "" if old["tools"] == new["tools"] else f"{old['tools'] or 'none'} -> {new['tools'] or 'none'}"
     pairs = [Change(where, name, before.get(name), after.get(name), tools) for name in names]
@@ -102,16 +102,15 @@ def changes(old, new):
     """
     listed, gone, came = [], 0, 0
     for name in sorted(old["tables"].keys() | new["tables"].keys()):
-        table = new["tables"].get(name) or old["tables"][name]
-        before, after = (_rows(table, figures["tables"].get(name, {"rows": []})) for figures in (old, new))
+        before, after = (_rows(figures["tables"].get(name, {"rows": []})) for figures in (old, new))
         gone, came = gone + len(before.keys() - after.keys()), came + len(after.keys() - before.keys())
         for key in sorted(before.keys() & after.keys()):
-            listed += between(table, before[key], after[key], _words(name, key))
+            listed += between(new["tables"][name], before[key], after[key], _words(name, key))
     return sorted(listed, key=_badness), gone, came
 
 
-def _rows(table, kept):
-    return {measured.identity(table, row): row for row in kept["rows"]}
+def _rows(table):
+    return {measured.identity(table, row): row for row in table["rows"]}
 
 
 def _words(name, key):
@@ -120,5 +119,6 @@ def _words(name, key):
 
 
 def _badness(change):
-    loss = change.loss
-    return (0 if (loss or 0) > 0 else 1 if loss is None else 2, -abs(change.percent) if loss is None else -loss)
+    if change.loss is None:
+        return 1, -abs(change.percent)
+    return (0 if change.loss > 0 else 2), -change.loss

@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from figure_tables import figures, row, write
+from made_up_figures import figures, row, write
 
 from bitloom.cores.catalogue import CATALOGUE
 from bitloom.cores.sheet import changes, measured
