@@ -27,14 +27,14 @@ class Parser(argparse.ArgumentParser):
 
 def compare(old, new, percent):
     """Print what changed between two files; the exit status."""
-    found, gone, came = changes.changes(_read(old), _read(new))
-    for change in found:
+    changed, gone, came = changes.changes(_read(old), _read(new))
+    for change in changed:
         print(_line(change, percent))
-    if not found:
+    if not changed:
         print("no figure changed")
     if gone or came:
         print(f"not compared: {gone} rows that only {old} has, {came} that only {new} has")
-    return int(any(change.verdict(percent) == "worse" for change in found))
+    return int(any(change.verdict(percent) == "worse" for change in changed))
 
 
 def _line(change, percent):

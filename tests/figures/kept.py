@@ -81,6 +81,6 @@ def tools(*names, override=None):
     return versions({name: finding.find(name, override=override).version for name in names})
 
 
-def versions(found):
+def versions(tools):
     """Tools and their versions in words, as a report has them."""
-    return ", ".join(f"{'Yosys' if name == 'yosys' else name} {version}" for name, version in found.items())
+    return ", ".join(f"{'Yosys' if name == 'yosys' else name} {version}" for name, version in tools.items())
