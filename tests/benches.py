@@ -26,12 +26,13 @@ def passes(name, parameters, vectors, seed=1):
 
 
 def rehearse(name, parameters, vectors, seed=1):
-    """Make the phases of the bench of the core `name`: all must be legal and whole, and have all that it must see."""
+    """The phases of the bench of the core `name`: all must be legal and whole, and have all that it must see."""
     core = lookup(name)
     bench = _Rehearsal(core, core.config.parse(parameters), vectors, seed)
     module, _, coroutine = core.bench.partition(":")
     asyncio.run(getattr(importlib.import_module(f"bitloom.testbench.{module}"), coroutine)(bench))
     assert sum(phase.vectors for phase in bench.phases) >= vectors
+    return bench.phases
 
 
 class _Rehearsal:
@@ -51,6 +52,8 @@ class _Rehearsal:
             assert max(phase.after) < len(phase.inputs[phase.leading]), phase.name
             assert phase.delay is None or len(phase.delay) == len(phase.outputs), phase.name
             assert len(phase.flags) in (0, len(phase.outputs)), phase.name
+            # Of a core that is full, the next item must be refused: there must be one.
+            assert (phase.capacity or 0) < len(phase.inputs[phase.leading]), phase.name
             describe_input, describe_output = describe
             described_input(describe_input, phase)(phase.inputs[phase.leading][0])
             describe_output(phase.outputs[0])

@@ -63,8 +63,9 @@ async def compressor(bench):
     phases += _stalled(bench, phase, draw)
     if longest > 1:
         for source in ("eager", "sparse"):
-            name, sets = f"full, stalls {source} in", draw(8, longest)
-            phases.append(phase(name, sets, longest, source=source, capacity=_capacity(config), reset=True))
+            name, capacity = f"full, stalls {source} in", _capacity(config)
+            sets = draw(capacity // config.load + 2, longest)
+            phases.append(phase(name, sets, longest, source=source, capacity=capacity, reset=True))
 
     await bench.run(phases, describe=_descriptions(config), flag="nonfinite")
     _cover(bench, sent)

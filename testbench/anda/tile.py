@@ -51,8 +51,10 @@ async def tile(bench):
         drawn = [draw(3 * step if "cancelling" in kind else draw.length(), mantissa, *kind) for kind in kinds]
         phases.append(phase(f"special values{at}", mantissa, drawn))
     longest = mantissas[-1]
-    # So long that the way in and out is less than a hundredth of it.
-    groups = -(-(golden.latency(config) + 2 * config.rows + config.share) // golden.period(config, longest))
+    # So long that the way in and out, all cycles of a reduction but those of its transfers, is a hundredth at most, and
+    # that results leave in time.
+    outside = golden.cycles(config, config.rows, step, config.cols, longest) - golden.group_cycles(config, longest)
+    groups = -(-(outside + config.share) // golden.period(config, longest))
     drawn = [draw(groups * step, longest) for _ in range(101)]
     smooth = golden.group_cycles(config, longest) == golden.period(config, longest)
     busy = phase("back to back", longest, drawn, reset=True, measured=smooth)

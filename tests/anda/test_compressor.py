@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
-from benches import passes
+from benches import passes, rehearse
 
 from bitloom.cores.anda.compressor import AndaCompressor, AndaCompressorConfig
 from bitloom.cores.catalogue import lookup
@@ -143,9 +143,17 @@ def test_compressor_matches_its_golden_model(parameters):
         ("lanes=16", "width=64", "rounding=nearest"),
         ("lanes=1", "group=16", "width=1", "max_mantissa=1"),
         ("lanes=1", "group=16", "width=2", "rounding=nearest"),
+        ("lanes=1", "group=16", "rounding=nearest"),
         ("lanes=2", "group=16", "max_mantissa=4", "rounding=nearest"),
     ],
     ids=" ".join,
 )
 def test_compressor_matches_its_golden_model_long(parameters):
     check(parameters, 10_000)
+
+
+@pytest.mark.parametrize("rounding", anda.ROUNDINGS)
+@pytest.mark.parametrize("size", ["lanes=1 group=16", "lanes=1 group=16 width=8", "lanes=16 group=32 width=32"])
+def test_its_bench_sends_more_than_it_holds(size, rounding):
+    """Sets of a single transfer: more of them wait inside than of others."""
+    rehearse("anda-compressor", [*size.split(), f"rounding={rounding}"], 1)

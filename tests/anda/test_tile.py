@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from benches import rehearse
 
 from bitloom.cores.anda.tile import AndaTileConfig
 from bitloom.cores.catalogue import lookup
@@ -160,6 +161,30 @@ def test_bench(parameters):
     assert result.passed, result.summary()
     assert result.vectors == 100
     assert (result.latency, result.interval) == (core.latency(config), core.interval(config))
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        # The way in and out is as long as five groups, and one cycle.
+        ["rows=1", "group=16", "max_mantissa=4", "share=1", "conversion=fp16"],
+        ["rows=5", "group=16", "max_mantissa=16", "share=5"],
+        ["rows=4", "share=2", "pe=figna", "lanes=4"],
+        ["rows=4", "share=4", "pe=fp16", "lanes=8"],
+        ["rows=6", "share=6", "pe=fp16", "lanes=1", "adder=5"],
+    ],
+    ids=" ".join,
+)
+def test_its_bench_keeps_the_array_busy_for_99_cycles_of_100(parameters):
+    """By the formula of cycles: what it sends is so long that the way in and out counts for less."""
+    config = lookup(CORE).config.parse(parameters)
+    longest = config.max_mantissa if config.pe == "anda" else None
+    step = config.lanes if config.pe == "fp16" else config.group
+    (phase,) = (phase for phase in rehearse(CORE, parameters, 1) if phase.name == "back to back")
+    transfers = len(phase.inputs[phase.leading])
+    groups = transfers // 101 // golden.group_cycles(config, longest)
+    assert golden.group_cycles(config, longest) == golden.period(config, longest)
+    assert transfers >= 0.99 * golden.cycles(config, 101 * config.rows, groups * step, config.cols, longest)
 
 
 def test_any_seed_of_the_largest_mantissa():
