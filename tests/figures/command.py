@@ -8,7 +8,7 @@ from bitloom.cores.catalogue import CATALOGUE
 from bitloom.cores.sheet.measured import FOLDER, UNRELEASED
 from bitloom.tools.files import check_writable
 
-from . import anda, boards, generation, hgq, models, mutation, mx, pwl, sat, simulation, synthesis
+from . import anda, boards, generation, hgq, machine, models, mutation, mx, pwl, sat, simulation, synthesis
 from .kept import Keeper
 from .tables import show
 
@@ -26,6 +26,7 @@ TABLES = {
         synthesis.ELEMENTS,
         anda.CYCLES,
         sat.TILES,
+        machine.PASSES,
         synthesis.SYNTHESIS,
         boards.BOARDS,
         synthesis.AREA,
