@@ -28,7 +28,7 @@ def passes():
 
 
 PASSES = Table(
-    "machine",
+    "machine-passes",
     f"MiniLM on the 8x8 machine at {CLOCK} MHz, by the model of cycles",
     ("a pass", "cycles", "sentences/s", "roofline", "of the", "share"),
     passes,
