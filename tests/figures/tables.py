@@ -92,11 +92,11 @@ def _line(cells, widths):
     print(" ".join(str(cell).rjust(width - 1) for cell, width in zip(cells, widths, strict=True)), flush=True)
 
 
-def seconds(function):
+def seconds(function, clock=time.perf_counter):
     """What a call takes: the least of five."""
     taken = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = clock()
         function()
-        taken.append(time.perf_counter() - start)
+        taken.append(clock() - start)
     return min(taken)
