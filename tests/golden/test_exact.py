@@ -36,3 +36,18 @@ def test_running_sums_that_leave_the_accumulator(width):
     assert not exact.overflows(one * [[limit - 2, 1]], one, width).any()
     assert exact.overflows(one * [[limit - 1, 1]], one, width).all()
     assert not exact.overflows(one * [[-limit + 1, -1]], one, width).any()
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_sums_that_leave_between_two_looks_and_come_back(wrapped):
+    # Rows and columns beyond those of one block, and steps beyond those of one look.
+    a, w = RNG.integers(-90, 90, (40, 150)), RNG.integers(-90, 90, (140, 150))
+    a[:20] //= 30
+    a[3, 64:] = 0
+    terms = a[:, None] * w[None]
+    for width in (8, 12, 16, 18):
+        limit = 1 << (width - 1)
+        running = np.cumsum((terms + limit) % (2 * limit) - limit if wrapped else terms, axis=2)
+        expected = ((running < -limit) | (running >= limit)).any(axis=2)
+        assert (exact.overflows(a, w, width, wrapped) == expected).all()
+        assert width == 8 or 0 < expected.mean() < 1
