@@ -17,6 +17,7 @@ the quantizer of its checkpoints, OmniQuant, is asymmetric by default: those can
 """
 
 import itertools
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,6 +60,8 @@ _SMALLEST_WEIGHT, _LARGEST_WEIGHT = -8, 7
 # product with a group of 64 is small enough for OpenBLAS to take one thread. With more it spends its time in waiting
 # for them: 10 times as long on a busy machine.
 _ROWS, _CHANNELS = 32, 128
+# Numbers that are encoded at once, for the same reason.
+_PART = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,8 +156,15 @@ def encode(x, mantissa, rounding="truncate", group=GROUP):
         For another type, mantissa, rounding or group.
     """
     mantissa, group = _check_mantissa(mantissa), _check_group(group)
-    negative, magnitudes, exponents = _align(x, mantissa, rounding, group)
-    return AndaTensor(_words(negative), _planes(magnitudes, mantissa), exponents, x.shape[-1], group)
+    x = _half(x)
+    *rows, k = x.shape
+    x, size, parts = x.reshape(math.prod(rows), k), max(1, _PART // k), []
+    for start in range(0, max(len(x), 1), size):
+        negative, magnitudes, exponents = _align(x[start : start + size], mantissa, rounding, group)
+        parts.append((_words(negative), _planes(magnitudes, mantissa), exponents))
+    signs, planes, exponents = (np.concatenate(part) for part in zip(*parts, strict=True))
+    groups = *rows, -(-k // group)
+    return AndaTensor(signs.reshape(groups), planes.reshape(*groups, mantissa), exponents.reshape(groups), k, group)
 
 
 def decode(t):
@@ -335,9 +345,7 @@ def _align(x, mantissa, rounding, group):
     """Signs (bool) and magnitudes (uint16) of shape (..., G, group), and exponents (uint8) of shape (..., G)."""
     if rounding not in ROUNDINGS:
         raise ValueError(f"rounding must be {' or '.join(ROUNDINGS)}, not {rounding!r}")
-    x = np.asarray(x)
-    if x.dtype != np.float16 or x.ndim == 0 or x.shape[-1] == 0:
-        raise ValueError(f"x must be an array of float16 with a value in each row, not {x.dtype} of shape {x.shape}")
+    x = _half(x)
     codes = x.view(np.uint16)
     padding = -x.shape[-1] % group
     if padding:
@@ -355,6 +363,13 @@ def _align(x, mantissa, rounding, group):
         magnitudes += (twice > one) | ((twice == one) & (magnitudes & 1 == 1))
         magnitudes = np.minimum(magnitudes, np.uint32((1 << mantissa) - 1))
     return codes >> 15 == 1, magnitudes.astype(np.uint16), shared.astype(np.uint8)
+
+
+def _half(x):
+    x = np.asarray(x)
+    if x.dtype != np.float16 or x.ndim == 0 or x.shape[-1] == 0:
+        raise ValueError(f"x must be an array of float16 with a value in each row, not {x.dtype} of shape {x.shape}")
+    return x
 
 
 def _fields(t):

@@ -171,11 +171,13 @@ def accumulate(q, table, s):
 
 
 def _by_code(q, table, function):
-    """What a function gives for codes; for many of 8 bits it is the same, and quicker, to look up that of all codes."""
+    """What a function gives for codes; for more than there are of 8 or 16 bits, that of all is looked up: quicker."""
     q = _codes(q, -1 << (table.width - 1), _highest_code(table.width))
-    if table.width == 8 and q.size > 384:
-        return function(np.arange(-128, 256))[q + 128]
-    return function(q)
+    most = 1 << table.width
+    if table.width == 32 or q.size <= most + most // 2:
+        return function(q)
+    # Those below zero are counted from the end.
+    return function(np.concatenate([np.arange(most), np.arange(-most // 2, 0)])).take(q, mode="wrap")
 
 
 def _sums(q, table, s):
@@ -478,7 +480,7 @@ def _codes(q, low, high):
         raise TypeError(f"codes must be integers, not {q.dtype}")
     if q.size and not low <= int(q.min()) <= int(q.max()) <= high:
         raise ValueError(f"codes must be {low} to {high}, they are {q.min()} to {q.max()}")
-    return q.astype(np.int64)
+    return q.astype(np.int64, copy=False)
 
 
 def _integer(name, value):

@@ -43,5 +43,6 @@ def magnitude_codes(x, element):
     normal = (bits + (odd + ((1 << (cut - 1)) - 1)) >> cut) - ((bias - element.bias) << element.mantissa_bits)
     smallest = 1 - element.bias
     magic = x.dtype.type(2.0 ** (smallest - element.mantissa_bits + fraction))
-    subnormal = (x + magic).view(integer) - magic.view(integer)
-    return np.where(x < 2.0**smallest, subnormal, normal).astype(np.uint8)
+    # Below the smallest normal number the code of a normal one falls faster, so the larger of both is the number's.
+    subnormal = (np.minimum(x, x.dtype.type(2.0**smallest)) + magic).view(integer) - magic.view(integer)
+    return np.maximum(subnormal, normal).astype(np.uint8)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .. import exact
 from ..checks import integer
 
 __all__ = [
@@ -45,6 +46,8 @@ SR_STE_DECAY = 2e-4
 
 _MAGIC = b"NMS1"
 _LARGEST_GROUP = 16
+# Groups that are selected from at once: the temporaries stay in the cache.
+_PART = 1 << 12
 _INT32 = np.iinfo(np.int32)
 
 
@@ -84,15 +87,19 @@ def select(w, n, m):
         raise ValueError(f"weights must have shape (R, K), not {w.shape}")
     if w.shape[1] % m:
         raise ValueError(f"K must be a multiple of M = {m}, padded with zeros, not {w.shape[1]}")
-    groups = w.reshape(len(w), w.shape[1] // m, m)
-    kept = _largest(_magnitudes(groups), n)
-    indices = np.nonzero(kept)[-1].reshape(*groups.shape[:2], n)
-    return groups[kept].reshape(indices.shape), indices
+    groups = w.reshape(w.size // m, m)
+    values, indices = np.empty((len(groups), n), w.dtype), np.empty((len(groups), n), np.int64)
+    for start in range(0, len(groups), _PART):
+        part = slice(start, start + _PART)
+        kept = np.flatnonzero(_largest(_magnitudes(groups[part]), n)).reshape(-1, n)
+        values[part], indices[part] = groups[part].ravel()[kept], kept & (m - 1)
+    shape = len(w), w.shape[1] // m, n
+    return values.reshape(shape), indices.reshape(shape)
 
 
 def _largest(magnitudes, n):
-    """Whether each element is among the `n` largest of its group, the last axis; the first ones among equals."""
-    groups = np.ascontiguousarray(magnitudes.reshape(-1, magnitudes.shape[-1]).T)
+    """Whether each element is among the `n` largest of its group, a row; the first ones among equals."""
+    groups = np.ascontiguousarray(magnitudes.T)
     # How many go before each: all pairs of a group are compared, which is quicker than to sort so few.
     before = np.zeros(groups.shape, np.uint8)
     for later in range(1, len(groups)):
@@ -100,17 +107,17 @@ def _largest(magnitudes, n):
             keeps = groups[earlier] >= groups[later]
             before[later] += keeps
             before[earlier] += ~keeps
-    return np.ascontiguousarray((before < n).T).reshape(magnitudes.shape)
+    return np.ascontiguousarray((before < n).T)
 
 
 def expand(values, indices, m):
     """The pruned weights, shape (R, K); values with the same index in one group add up, as in the array."""
     values, indices = _slots(values, indices, m)
     rows, groups, _ = values.shape
-    exact = np.int64 if np.issubdtype(values.dtype, np.integer) else values.dtype
-    w = np.zeros((rows, groups, m), exact)
+    kind = np.int64 if np.issubdtype(values.dtype, np.integer) else values.dtype
+    w = np.zeros((rows, groups, m), kind)
     row, group = np.ogrid[:rows, :groups]
-    np.add.at(w, (row[..., None], group[..., None], indices), values.astype(exact))
+    np.add.at(w, (row[..., None], group[..., None], indices), values.astype(kind))
     return w.reshape(rows, groups * m)
 
 
@@ -140,7 +147,7 @@ def matmul(values, indices, x):
         if not np.issubdtype(operand.dtype, np.integer):
             raise ValueError(f"{name} must be integers, not {operand.dtype}")
     w = expand(values, indices, x.shape[0] // values.shape[1])
-    product = w @ x.astype(np.int64)
+    product = exact.product(w, x.astype(np.int64).T)
     wrong = (product < _INT32.min) | (product > _INT32.max)
     if wrong.any():
         raise ValueError(f"a result must fit 32 bits, not be {product[wrong][0]}")

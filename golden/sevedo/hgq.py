@@ -66,6 +66,8 @@ _EXACT = 1 << 24
 # Rows and channels of the matrix product that are worked on at once, and multiplications of one call: the temporaries
 # stay in the cache, and OpenBLAS takes one thread for so few instead of waiting for others.
 _ROWS, _CHANNELS, _CALL = 32, 256, 1 << 18
+# Numbers that are quantized at once, for the same reason.
+_PART = 1 << 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +120,8 @@ class HgqTensor:
         if padded % coarse or fine % coarse or padded % fine or padded != -(-self.k // group) * group:
             given = f"{padded} codes, {fine} shifts and {coarse} scales"
             raise ValueError(f"a row of {given} is not padded to {self.k} values")
-        _legal("a code", self.codes, abs(self.codes.astype(np.int16)) <= LARGEST_CODE, "-7 to 7")
+        if self.codes.min(initial=0) < -LARGEST_CODE or self.codes.max(initial=0) > LARGEST_CODE:
+            _legal("a code", self.codes, abs(self.codes.astype(np.int16)) <= LARGEST_CODE, "-7 to 7")
         _legal("a code beyond K", self.codes[..., self.k :], self.codes[..., self.k :] == 0, "0")
         _legal("a shift", self.shifts, self.shifts < 1 << self.shift_bits, f"0 to {(1 << self.shift_bits) - 1}")
         normal = (self.scales >= SMALLEST_NORMAL) & (self.scales <= LARGEST_HALF)
@@ -159,14 +162,19 @@ def sanitize(x):
     ValueError
         For another type.
     """
+    codes = _half(x).view(np.uint16)
+    magnitude = codes & 0x7FFF
+    # The code 0 is +0, and the one before Inf is 65504.
+    clean = codes * ((magnitude >= 0x0400) & (magnitude <= 0x7C00))
+    clean -= magnitude == 0x7C00
+    return clean.view(np.float16), bool(magnitude.max(initial=0) >= 0x7C00)
+
+
+def _half(x):
     x = np.asarray(x)
     if x.dtype != np.float16:
         raise ValueError(f"x must be float16, not {x.dtype}")
-    codes = x.view(np.uint16)
-    magnitude = codes & 0x7FFF
-    clean = np.where(magnitude == 0x7C00, codes - 1, codes)
-    clean = np.where((magnitude > 0x7C00) | (magnitude < 0x0400), np.uint16(0), clean)
-    return clean.view(np.float16), bool((magnitude >= 0x7C00).any())
+    return x
 
 
 def quantize(x, coarse=COARSE, fine=FINE, shift_bits=SHIFT_BITS, threshold=THRESHOLD):
@@ -200,29 +208,46 @@ def quantize(x, coarse=COARSE, fine=FINE, shift_bits=SHIFT_BITS, threshold=THRES
     coarse, fine = check_groups(coarse, fine)
     shift_bits = integer("bits of a shift", shift_bits, 0, MAX_SHIFT_BITS)
     threshold = integer("threshold", threshold, THRESHOLDS[0], THRESHOLDS[-1])
-    x, nonfinite = sanitize(x)
+    x = _half(x)
     if x.ndim == 0 or x.shape[-1] == 0:
         raise ValueError(f"K must be 1 or more, not that of the shape {x.shape}")
     rows, k = x.shape[:-1], x.shape[-1]
     groups = -(-k // coarse)
+    if k % coarse:
+        x = np.concatenate([x, np.zeros((*rows, -k % coarse), np.float16)], axis=-1)
+    x = x.reshape(math.prod(rows) * groups, coarse)
+    codes, shifts = np.empty(x.shape, np.int8), np.empty((len(x), coarse // fine), np.uint8)
+    scales, nonfinite = np.empty(len(x), np.float16), False
+    size = max(1, _PART // coarse)
+    for start in range(0, len(x), size):
+        part = slice(start, start + size)
+        *quantized, wrong = _quantized(x[part], fine, shift_bits, threshold)
+        codes[part], shifts[part], scales[part] = quantized
+        nonfinite |= wrong
+    codes, shifts = codes.reshape(*rows, groups * coarse), shifts.reshape(*rows, groups * (coarse // fine))
+    return HgqTensor(codes, shifts, scales.reshape(*rows, groups), k, shift_bits, nonfinite)
+
+
+def _quantized(x, fine, shift_bits, threshold):
+    """Codes, shifts and scales of coarse groups, and whether there was NaN or Inf."""
+    x, nonfinite = sanitize(x)
+    # Without their signs, the codes of FP16 numbers are in the order of the numbers. Of many short groups, NumPy finds
+    # the largest soonest when they are columns.
+    magnitudes = (x.view(np.uint16) & 0x7FFF).reshape(-1, fine)
+    narrow = np.ascontiguousarray(magnitudes.T).max(axis=0).view(np.float16)
     # float32 holds 4 * 2**j and 7 times an FP16 number exactly. A quotient of two FP16 numbers is either exact or so
     # far from a tie, and from that of two scales, that its own rounding does not matter.
-    values = np.zeros((*rows, groups * coarse), np.float32)
-    values[..., :k] = x
-    values = values.reshape(*rows, groups, coarse // fine, fine)
-    narrow = np.abs(values).max(axis=-1)
+    narrow = narrow.astype(np.float32).reshape(len(x), -1)
     wide = narrow.max(axis=-1)
     scales = np.maximum((wide / np.float32(LARGEST_CODE)).astype(np.float16), np.float16(SMALLEST_NORMAL))
     exponents = np.zeros(narrow.shape, np.int32)
     for j in range(1, 1 << shift_bits):
-        exponents += narrow * np.float32(4 << j) <= wide[..., None] * np.float32(threshold)
-    steps = np.ldexp(scales.astype(np.float32)[..., None], -exponents)
+        exponents += narrow * np.float32(4 << j) <= wide[:, None] * np.float32(threshold)
+    steps = np.ldexp(scales.astype(np.float32)[:, None], -exponents)
+    values = x.astype(np.float32).reshape(*narrow.shape, fine)
     values /= steps[..., None]
-    np.rint(values, out=values)
-    np.clip(values, -LARGEST_CODE, LARGEST_CODE, out=values)
-    codes = values.astype(np.int8).reshape(*rows, groups * coarse)
-    shifts = ((1 << shift_bits) - 1 - exponents).astype(np.uint8).reshape(*rows, groups * (coarse // fine))
-    return HgqTensor(codes, shifts, scales, k, shift_bits, nonfinite)
+    codes = np.rint(values, out=values).astype(np.int8).reshape(x.shape)
+    return np.clip(codes, -LARGEST_CODE, LARGEST_CODE, out=codes), (1 << shift_bits) - 1 - exponents, scales, nonfinite
 
 
 def flat(x, group):

@@ -446,6 +446,15 @@ def test_matmul_without_planes_is_the_same(conversion):
             np.testing.assert_array_equal(a.view(f"u{a.itemsize}"), b.view(f"u{b.itemsize}"))
 
 
+def test_many_rows_are_encoded_as_each_alone():
+    x = np.random.default_rng(5).normal(size=(300, 500)).astype(np.float16)
+    t = anda.encode(x, 7, "nearest")
+    for row in range(0, 300, 23):
+        one = anda.encode(x[row], 7, "nearest")
+        for name in ("signs", "planes", "exponents"):
+            assert (getattr(t, name)[row] == getattr(one, name)).all()
+
+
 def test_leading_axes_and_padding():
     rng = np.random.default_rng(8)
     x = rng.normal(size=(2, 3, 70)).astype(np.float16)

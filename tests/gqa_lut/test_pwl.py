@@ -100,6 +100,9 @@ def test_many_codes_take_the_same_values_as_few():
     few = np.array([accumulate(row, table, 4) for row in codes])
     np.testing.assert_array_equal(accumulate(codes, table, 4), few)
     assert accumulate(codes.astype(np.int8), table, 4).dtype == np.int64
+    table, codes = widened(table, 4, 11), np.random.default_rng(1).integers(-1 << 15, 1 << 16, (100, 1000))
+    few = np.array([accumulate(row, table, 11) for row in codes])
+    np.testing.assert_array_equal(accumulate(codes, table, 11), few)
     assert accumulate(np.zeros(0, int), table, 4).shape == (0,) and accumulate(3, table, 4).shape == ()
 
 

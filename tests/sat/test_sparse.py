@@ -60,6 +60,15 @@ def test_select_is_what_a_sorter_keeps(n, m):
             assert list(zip(indices[row, group].tolist(), values[row, group].tolist(), strict=True)) == expected
 
 
+def test_many_groups_are_those_of_each_row():
+    w = np.random.default_rng(6).integers(-3, 4, (50, 800)).T.T[:, ::-1]
+    values, indices = golden.select(w, 2, 8)
+    assert indices.size // 2 > 1 << 12
+    for row in range(0, 50, 7):
+        one = golden.select(w[row : row + 1], 2, 8)
+        assert (values[row] == one[0][0]).all() and (indices[row] == one[1][0]).all()
+
+
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_every_group_of_four_small_weights(n):
     w = np.array(list(itertools.product(range(-2, 3), repeat=4)))

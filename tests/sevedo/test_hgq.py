@@ -119,6 +119,16 @@ def mixed_codes(rng, count, width):
     return np.concatenate(kinds).astype(np.uint16)
 
 
+def test_many_groups_are_quantized_as_each_alone():
+    x = mixed_codes(np.random.default_rng(8), 40, 250).view(np.float16)
+    t = hgq.quantize(x)
+    assert t.nonfinite and len(x) * 256 > 2 * (1 << 15)
+    for index in range(0, len(x), 13):
+        one = hgq.quantize(x[index])
+        for name in ("codes", "shifts", "scales"):
+            assert (getattr(t, name)[index] == getattr(one, name)).all()
+
+
 # -- the worked example of section 8 -----------------------------------------------------------------------------------
 
 X = np.array([[7, -3.5, 0.5, 2, 0.875, -0.3125, 0.1875, 0, -1, 3, 0.25, -2.5, 0, 0, 0, 0]], np.float16)
