@@ -1,9 +1,10 @@
 """A memory whose words come out of registers: what a block RAM shows is late in its cycle."""
 
-from amaranth import Module, Signal
+from amaranth import Const, Module, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
+from ...hdl.primitives.block_ram import NO_BYPASS
 from ...hdl.stream.pipeline import delayed
 
 __all__ = ["Bank", "pieces"]
@@ -54,7 +55,7 @@ class Bank(wiring.Component):
     en : in, a bit for each part
         Write these parts of the word at `place`.
     address : in
-        What is read there has been written in a cycle before.
+        What is read there has been written in a cycle before, or does not matter.
     o : out
         What `address` of `LATENCY` cycles before had then.
     """
@@ -78,7 +79,9 @@ class Bank(wiring.Component):
         cut = pieces(self.depth)
         asked = delayed(m, "asked", range(len(cut)), self.LATENCY, reset_less=True)
         for number, addresses in enumerate(cut):
-            m.submodules[f"piece_{number}"] = piece = memory.Memory(shape=len(self.word), depth=len(addresses), init=[])
+            m.submodules[f"piece_{number}"] = piece = memory.Memory(
+                shape=len(self.word), depth=len(addresses), init=[], attrs=NO_BYPASS
+            )
             write, read = piece.write_port(granularity=self.bits), piece.read_port()
             shown = Signal(len(self.word), name=f"shown_{number}", reset_less=True)
             written = self._within(self.place, addresses)
@@ -96,5 +99,6 @@ class Bank(wiring.Component):
         return m
 
     def _within(self, address, addresses):
-        """Whether an address is in a piece. It begins at a multiple of its size: the lowest bits are its own."""
-        return (address >= addresses.start) & (address < addresses.stop)
+        """Whether an address is in a piece: it begins at a multiple of its size, and the bits above those tell."""
+        own = (len(addresses) - 1).bit_length()
+        return address[own:] == addresses.start >> own if own < len(address) else Const(1)

@@ -14,7 +14,7 @@ from ..gqa_lut.layernorm_unit import LayernormUnitConfig
 from ..gqa_lut.pwl_unit import PwlUnitConfig
 from ..gqa_lut.softmax_unit import SoftmaxUnitConfig
 from ..systolic.tile import SystolicConfig
-from .requantizer import RequantizerConfig
+from .requantizer import TARGETS, RequantizerConfig
 
 __all__ = ["MachineConfig"]
 
@@ -98,7 +98,7 @@ class MachineConfig(Config):
     @property
     def requantizer(self):
         """Behind the array."""
-        return RequantizerConfig(lanes=self.lanes, output_bits=WIDE, depth=self.lanes, residual=True)
+        return self._requantizer(lanes=self.lanes, output_bits=WIDE, depth=self.lanes, residual=True)
 
     @property
     def gelu(self):
@@ -108,7 +108,7 @@ class MachineConfig(Config):
     @property
     def hidden_requantizer(self):
         """Behind GELU's unit."""
-        return RequantizerConfig(lanes=1, output_bits=self.input_bits, depth=self.lanes)
+        return self._requantizer(lanes=1, output_bits=self.input_bits, depth=self.lanes)
 
     @property
     def norm(self):
@@ -118,7 +118,11 @@ class MachineConfig(Config):
 
     def norm_requantizer(self, bits):
         """Behind LayerNorm's unit, to the residual or to codes."""
-        return RequantizerConfig(lanes=1, output_bits=bits, depth=1 << max(1, (self.channels - 1).bit_length()))
+        return self._requantizer(lanes=1, output_bits=bits, depth=1 << max(1, (self.channels - 1).bit_length()))
+
+    def _requantizer(self, **parameters):
+        """With the machine's primitives, where its family has multipliers that are wide enough."""
+        return RequantizerConfig(target=self.target if self.target in TARGETS else "generic", **parameters)
 
     @property
     def softmax(self):

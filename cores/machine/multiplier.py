@@ -133,13 +133,14 @@ class Multiplier(wiring.Component):
         free = (outstanding == 0) | ~work.drained
         room = started.w_rdy & (outstanding != _JOBS)
         waits = work.wait & (signals == 0)
-        begins, done = Signal(), Signal()
+        # What a job waits for comes, and does not go before it begins: a register may look at it.
+        may, begins, done = Signal(), Signal(), Signal()
         m.d.comb += [
             loading.eq(waited & ~loaded),
             drain.gelu.valid.eq(self.gelu.valid & loading),
             drain.gelu.payload.eq(self.gelu.payload),
             self.gelu.ready.eq(drain.gelu.ready & loading),
-            current.i.valid.eq(self.work.valid & free & room & ~waits & (loaded | ~work.fresh)),
+            current.i.valid.eq(may),
             current.i.payload.eq(work),
             begins.eq(current.i.valid & current.i.ready),
             self.work.ready.eq(begins),
@@ -152,6 +153,7 @@ class Multiplier(wiring.Component):
             self.idle.eq(~self.work.valid & (outstanding == 0)),
         ]
         m.d.sync += [
+            may.eq(self.work.valid & free & room & ~waits & (loaded | ~work.fresh) & ~begins),
             outstanding.eq(outstanding + begins - done),
             waited.eq(self.work.valid & work.fresh & (outstanding == 0) & ~begins),
             signals.eq(signals + self.signal - (begins & work.wait)),

@@ -16,11 +16,16 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ...golden.machine import requantizer as golden
 from ...hdl.emission.replicate import Replica
+from ...hdl.primitives import FAMILIES
 from ...hdl.stream.stages import SkidBuffer, Stage
 from ..config import Config, param
 from .requantizer_lane import ENTRY, RequantizerLane
 
-__all__ = ["FreeRequantizer", "Requantizer", "RequantizerConfig"]
+__all__ = ["TARGETS", "FreeRequantizer", "Requantizer", "RequantizerConfig"]
+
+#: Bits of an operand of the lanes' multipliers, with a sign; the families whose blocks take it.
+_BITS = 17
+TARGETS = tuple(name for name, family in FAMILIES.items() if (family.operand_bits or _BITS) >= _BITS)
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,11 @@ class RequantizerConfig(Config):
     output_bits: int = param(8, "of a code", low=8, high=16)
     depth: int = param(256, "words of a table, with an entry for each lane; a power of two", low=2, high=1024)
     residual: bool = param(False, "a second stream of 16-bit codes is added to the results")
+    target: str = param(
+        "generic",
+        "FPGA family whose multipliers are named; generic: none. Of the others none takes 16 bits without sign",
+        choices=TARGETS,
+    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -212,7 +222,7 @@ def _lanes(m, requantizer, en, released, known):
     places, address, bank = _tables(m, config, requantizer.table, released, known)
     lanes = []
     for index, place in enumerate(places):
-        lane = RequantizerLane(config.output_bits, 2 * config.depth, config.residual, requantizer.halved)
+        lane = RequantizerLane(config.output_bits, 2 * config.depth, config.residual, requantizer.halved, config.target)
         m.submodules[f"lane_{index}"] = Replica(lane)
         m.d.comb += [
             lane.write.eq(place),

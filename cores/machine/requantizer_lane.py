@@ -5,14 +5,15 @@ correction of the upper half for the sign. Of the product's lowest bits only the
 is of use, which is why the shifts begin at 8.
 """
 
-from amaranth import Cat, Module, Mux, signed
+from amaranth import Cat, Module, Mux, signed, unsigned
 from amaranth.lib import data, memory
 from amaranth.lib.wiring import In, Out
 
 from ...golden.machine.requantizer import SHIFTS
-from ...hdl.emission.replicate import Replicable
+from ...hdl.emission.replicate import Replica, Replicable
 from ...hdl.floating.formats import stage, take
 from ...hdl.integer.rounding import round_saturate, shift_noting
+from ...hdl.primitives import FAMILIES
 
 __all__ = ["ENTRY", "RequantizerLane"]
 
@@ -35,6 +36,8 @@ class RequantizerLane(Replicable):
         Whether codes of 16 bits are added.
     halved : bool
         Whether there is a register in the middle of the shifter: a cycle more.
+    target : str
+        Name of the FPGA family whose multipliers it has, with 17 bits or more.
 
     Attributes
     ----------
@@ -55,8 +58,8 @@ class RequantizerLane(Replicable):
         Of the sum of a cycle before that.
     """
 
-    def __init__(self, bits, words, residual, halved=False):
-        self.bits, self.words, self.adds, self.halved = bits, words, residual, halved
+    def __init__(self, bits, words, residual, halved=False, target="generic"):
+        self.bits, self.words, self.adds, self.halved, self.target = bits, words, residual, halved, target
         ports = {
             "write": In(1),
             "write_address": In(range(words)),
@@ -83,24 +86,25 @@ class RequantizerLane(Replicable):
         taken = stage(m, "taken", self.en, sum=self.sum)
         # A memory of an ECP5 takes half a cycle of 100 MHz to read.
         entry = stage(m, "entry", self.en, sum=taken.sum, **{name: read.data[name] for name, _ in ENTRY})
-        biased = stage(m, "biased", self.en, value=entry.sum + entry.bias, **take(entry, "multiplier", "shift"))
+        value = entry.sum + entry.bias
+        multiply = FAMILIES[self.target].multiplier(unsigned(_HALF), unsigned(_HALF), 2)
+        m.submodules.multiply = Replica(multiply)
+        m.d.comb += [
+            multiply.en.eq(self.en),
+            multiply.a[0].eq(value[:_HALF]),
+            multiply.a[1].eq(value[_HALF : 2 * _HALF]),
+            multiply.b[0].eq(entry.multiplier),
+        ]
         # Of the leading bit, which counts below zero, the product is the multiplier itself.
-        value, multiplier = biased.value, biased.multiplier
+        biased = stage(m, "biased", self.en, negative=value[-1], **take(entry, "multiplier", "shift"))
         products = stage(
-            m,
-            "products",
-            self.en,
-            low=value[:_HALF] * multiplier,
-            high=value[_HALF : 2 * _HALF] * multiplier,
-            leading=Mux(value[-1], -multiplier, 0),
-            shift=biased.shift,
+            m, "products", self.en, leading=Mux(biased.negative, -biased.multiplier, 0), **take(biased, "shift")
         )
+        low, high = (multiply.products[half][0] for half in range(2))
         # The lowest bit is the half of the least shift.
         lowest = SHIFTS[0] - 1
-        upper = (Cat(products.low[_HALF:], products.leading).as_signed() + products.high)[: 49 - _HALF]
-        scaled = stage(
-            m, "scaled", self.en, value=Cat(products.low[lowest:_HALF], upper).as_signed(), **take(products, "shift")
-        )
+        upper = (Cat(low[_HALF:], products.leading).as_signed() + high)[: 49 - _HALF]
+        scaled = stage(m, "scaled", self.en, value=Cat(low[lowest:_HALF], upper).as_signed(), **take(products, "shift"))
         # What is beyond 17 bits no residual code brings back into the range.
         whole = 17 if self.adds else self.bits
         signs = [scaled.value[-1]]

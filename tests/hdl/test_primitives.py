@@ -82,6 +82,8 @@ def test_ecp5_products_that_share_a_block(shapes, size, tmp_path, icarus, primit
         ((MAGNITUDE,) * 2, (1, 4), 20, (1, 2)),
         ((signed(2), signed(2)), (3, 2), 6, (3, 2)),
         ((signed(4), unsigned(3)), (2, 2), None, (2, 2)),
+        # The halves of a sum with its scale, of the requantizer.
+        ((unsigned(16), unsigned(16)), (2, 1), None, (1, 1)),
     ],
 )
 def test_ecp5_packing(shapes, size, width, packing, tmp_path, icarus, primitives):

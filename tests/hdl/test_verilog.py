@@ -18,6 +18,7 @@ from amaranth.lib.wiring import In, Out
 from bitloom.cores.catalogue import CATALOGUE
 from bitloom.cores.generate import generate
 from bitloom.hdl.emission.verilog import emit, emit_rtlil
+from bitloom.hdl.primitives.block_ram import NO_BYPASS
 from bitloom.hdl.stream.stages import Stage
 from bitloom.tools import finding, running
 
@@ -175,6 +176,38 @@ class Memories(wiring.Component):
                 getattr(self, f"read_{name}").eq(read.data),
             ]
         return m
+
+
+class Marked(wiring.Component):
+    """Two memories of one name, of which one is marked, and one that is not beside it."""
+
+    def __init__(self):
+        super().__init__({"write": In(1), "data": In(4), "address": In(3), "read": Out(12)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.inner = inner = Module()
+        for at, (home, name, attrs) in enumerate([(m, "words", NO_BYPASS), (m, "others", {}), (inner, "words", {})]):
+            home.submodules[name] = store = memory.Memory(shape=4, depth=8, init=[], attrs=attrs)
+            write, read = store.write_port(), store.read_port()
+            home.d.comb += [
+                *(port.addr.eq(self.address) for port in (write, read)),
+                write.data.eq(self.data),
+                write.en.eq(self.write),
+                self.read.word_select(at, 4).eq(read.data),
+            ]
+        return m
+
+
+def test_only_a_memory_without_bypass_is_marked(tmp_path):
+    """Yosys puts nothing but a register for its output beside a block RAM of it, and keeps what the others are."""
+    text = emit(Marked(), "marked")
+    (tmp_path / "marked.v").write_text(text)
+    assert linters.verilator(tmp_path / "marked.v", "-Wall") == (0, [])
+    first = re.search(r"^module marked\b.*?^endmodule", text, re.M | re.S)[0]
+    marked = re.findall(r"\(\* no_rw_check \*\)\n  reg \[3:0\] (\w+) \[7:0\];", text)
+    assert marked == ["words"] and "no_rw_check" in first
+    assert len(re.findall(r"^  reg \[3:0\] \w+ \[7:0\];", text, re.M)) == 3
 
 
 @pytest.fixture(scope="module")

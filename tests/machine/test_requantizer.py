@@ -1,5 +1,6 @@
 """The requantizer: its model against Python's integers, its cycles and streams, and behind it a softmax unit."""
 
+import re
 from fractions import Fraction
 from math import floor
 
@@ -15,6 +16,7 @@ from contracts import OutputsHold
 from bitloom.cores.catalogue import lookup
 from bitloom.cores.generate import generate
 from bitloom.cores.gqa_lut.softmax_unit import SoftmaxUnit, SoftmaxUnitConfig
+from bitloom.cores.machine.config import MachineConfig
 from bitloom.cores.machine.requantizer import Requantizer, RequantizerConfig
 from bitloom.golden import gqa_lut, machine
 from bitloom.golden.gqa_lut import softmax_unit
@@ -236,6 +238,16 @@ def test_wrong_requests_are_refused():
         RequantizerConfig(depth=6)
     with pytest.raises(ValueError, match=r"^output_bits must be 8 to 16, not 7$"):
         RequantizerConfig(output_bits=7)
+    # A block of a Gowin part takes 9 bits.
+    with pytest.raises(ValueError, match=r"^target must be one of generic, ecp5, not 'gowin'$"):
+        RequantizerConfig(target="gowin")
+
+
+@pytest.mark.parametrize("target, blocks", [("generic", 0), ("ecp5", 2), ("gowin", 0)])
+def test_a_machine_has_the_multipliers_of_its_family_that_are_wide_enough(target, blocks):
+    config = MachineConfig(target=target).hidden_requantizer
+    assert config.family.name == ("ecp5" if blocks else "generic")
+    assert len(re.findall(r"^  MULT18X18D #", generate(CORE, config).verilog, flags=re.M)) == blocks
 
 
 def check(parameters, vectors, seed=1):
