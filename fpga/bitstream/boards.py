@@ -67,8 +67,8 @@ _ECP5_85F = {
     "machine": ("target=ecp5",),
 }
 
-# Sizes of all-MiniLM-L6-v2. 3 Mbaud divide 45 MHz, which is below the 47 MHz that the machine alone reached before it
-# had more registers; neither the new one nor the whole board was placed to the end.
+# Sizes of all-MiniLM-L6-v2. 3 Mbaud divide 45 MHz, half of what the machine alone reaches; the whole board was never
+# placed to the end.
 _MINILM = (
     "lanes=8",
     "tokens=64",

@@ -25,6 +25,13 @@ ROWS = {
     ),
     "sevedo-core": (list(BOARDS["ulx3s-85f"].parameters["sevedo-core"]),),
     "nm-tile": (["rows=4", "cols=4"],),
+    # For MiniLM, but for the memory behind its port, which is of 32 KB.
+    "machine": (
+        [
+            *("lanes=8", "tokens=64", "channels=384", "hidden=1536", "panels=4096", "jobs=512", "id_bits=16"),
+            *("entries=16", "target=ecp5"),
+        ],
+    ),
     "pwl-unit": ([], ["entries=16"], ["kind=rom", "table=gelu-8"]),
     "anda-tile": tuple(
         ["rows=1", "cols=1", "group=16", "max_mantissa=5", "share=1", f"pe={pe}"] for pe in ("anda", "figna", "fp16")

@@ -6,7 +6,9 @@ from bitloom.cores.catalogue import lookup
 from bitloom.cores.generate import generate
 from bitloom.golden.systolic import tile as systolic
 from bitloom.synth import flow
+from bitloom.synth.parts import lookup as lookup_part
 from bitloom.synth.room import TooSmall
+from bitloom.tools.flows import FLOWS
 
 from .kept import tools, versions
 from .rows import configurations
@@ -20,7 +22,9 @@ def synthesis(names):
     """Area and Fmax of some cores on some parts."""
     for core, _, config in configurations(names):
         design = generate(core, config)
-        for part in PARTS:
+        # Primitives that a configuration names are those of one family.
+        family = None if config.family.portable else FLOWS[config.family.name]
+        for part in (part for part in PARTS if family in (None, lookup_part(part).flow)):
             row = {"core": core.name, "parameters": list(config.assignments()), "target": part}
             try:
                 report = flow.synthesize(design, part)
