@@ -45,7 +45,10 @@ _WORD_SHIFTS = range(9)
 
 
 def calibrate(encoder, sentences, format="int8"):
-    """Steps of all tensors, from one pass of the float32 model.
+    """Steps of all tensors, from one pass of the model.
+
+    The pass is in float64, and steps are rounded to float32: so they are the same on every processor, though libraries
+    add in different orders on each.
 
     Parameters
     ----------
@@ -80,7 +83,7 @@ def calibrate(encoder, sentences, format="int8"):
             steps |= dict.fromkeys((f"{following}.{added}", f"{following}.sum"), steps[residual])
     for i in range(encoder.layers):
         steps |= _layer(encoder, f"layer.{i}.", outputs, inputs, format)
-    return steps
+    return {name: np.asarray(step, np.float32).astype(np.float64)[()] for name, step in steps.items()}
 
 
 def _embeddings(encoder):
@@ -104,11 +107,12 @@ def _layer(encoder, prefix, outputs, inputs, format):
 
 
 def _observe(encoder, sentences):
-    """Outputs and inputs by operation, of one pass; inputs of softmax are a list, one a sentence."""
+    """Outputs and inputs by operation, of one pass in float64; inputs of softmax are a list, one a sentence."""
     outputs, inputs = {}, {}
 
     def watched(kind):
         def operation(name, x, *arguments):
+            x = x.astype(np.float64, copy=False)
             inputs[name] = x
             outputs[name] = getattr(transformer, kind)(name, x, *arguments)
             return outputs[name]

@@ -367,8 +367,8 @@ class Encoder:
             self._linear(f"{name}.{part}", x, ops).reshape(heads).transpose(1, 0, 2)
             for part in ("query", "key", "value")
         )
-        scale = np.float32(1 / math.sqrt(heads[2]))
-        context = np.empty(heads, dtype=np.float32)
+        scale = x.dtype.type(1 / math.sqrt(heads[2]))
+        context = np.empty(heads, dtype=x.dtype)
         for rows in sentences:
             scores = ops.matmul(f"{name}.scores", query[:, rows], key[:, rows].transpose(0, 2, 1)) * scale
             probability = ops.softmax(f"{name}.softmax", scores)

@@ -1,5 +1,8 @@
 """The integer encoder against Python's integers, on toy encoders, and its accuracy on the real one."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -282,3 +285,20 @@ def test_with_all_operations_the_float_model_is_close_to_the_integer_one(toy):
     encoder, steps, model = toy
     embedded = encoder.embed(SENTENCES[:8], machine_losses.operations(model, steps))
     assert mean_cosine(embedded, machine_model.embed(model, encoder, SENTENCES[:8])) > 0.9995
+
+
+def test_minilm_has_the_same_steps_on_every_processor():
+    """OpenBLAS adds in another order on each; in float32 that decides hundreds of steps."""
+    script = (
+        "import hashlib, numpy as np\n"
+        "from bitloom.golden.workloads import machine_steps, sentences, transformer\n"
+        "steps = machine_steps.calibrate(transformer.Encoder.load(), sentences.CALIBRATION[:2])\n"
+        "print(hashlib.sha256(b''.join(np.asarray(steps[name]).tobytes() for name in sorted(steps))).hexdigest())"
+    )
+    digests = set()
+    for kernel in ("Prescott", "Haswell", "SkylakeX"):
+        environment = os.environ | {"OPENBLAS_CORETYPE": kernel}
+        done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        digests.add(done.stdout)
+    assert len(digests) == 1
