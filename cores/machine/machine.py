@@ -273,7 +273,7 @@ class Engine(wiring.Component):
         is wide. Whoever reads what was written begins later than in the cycle behind that.
         """
         lanes, out = self.config.lanes, multiplier.o
-        m.submodules[name] = bank = Bank(bits, lanes, depth)
+        m.submodules[f"bank_{name}"] = bank = Bank(bits, lanes, depth)
         taken = Signal(name=f"{name}_taken")
         place, word = (Signal.like(signal, reset_less=True) for signal in (bank.place, bank.word))
         en = Signal.like(bank.en)

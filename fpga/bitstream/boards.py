@@ -65,6 +65,7 @@ _ECP5_85F = {
         "max_outputs=512",
     ),
     "machine": ("target=ecp5",),
+    "requantizer": ("target=ecp5",),
 }
 
 # Sizes of all-MiniLM-L6-v2. 3 Mbaud divide 45 MHz, half of what the machine alone reaches; the whole board was never
