@@ -8,7 +8,7 @@ from amaranth.lib import data
 from ...golden.machine import image, jobs
 from ...golden.machine.parts import WIDE, Norm
 from ...golden.machine.sizes import FORMATS, Sizes
-from ...hdl.primitives import FAMILIES
+from ...hdl.primitives import taking
 from ..config import Config, param
 from ..gqa_lut.layernorm_unit import LayernormUnitConfig
 from ..gqa_lut.pwl_unit import PwlUnitConfig
@@ -51,9 +51,9 @@ class MachineConfig(Config):
     format: str = param("int8", "of weights and inputs of linear layers", choices=FORMATS)
     block: int = param(4, "rows and columns of processing elements that share one operand register", low=1, high=16)
     target: str = param(
-        FAMILIES["generic"].name,
+        "generic",
         "FPGA family whose primitives are named; generic: none. A half of a DSP of iCE40 has no 9 bits",
-        choices=tuple(name for name, family in FAMILIES.items() if (family.operand_bits or _BITS) >= _BITS),
+        choices=taking(_BITS),
     )
 
     def __post_init__(self):

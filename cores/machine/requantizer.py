@@ -16,16 +16,15 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ...golden.machine import requantizer as golden
 from ...hdl.emission.replicate import Replica
-from ...hdl.primitives import FAMILIES
+from ...hdl.primitives import taking
 from ...hdl.stream.stages import SkidBuffer, Stage
 from ..config import Config, param
 from .requantizer_lane import ENTRY, RequantizerLane
 
 __all__ = ["TARGETS", "FreeRequantizer", "Requantizer", "RequantizerConfig"]
 
-#: Bits of an operand of the lanes' multipliers, with a sign; the families whose blocks take it.
-_BITS = 17
-TARGETS = tuple(name for name, family in FAMILIES.items() if (family.operand_bits or _BITS) >= _BITS)
+#: The families whose multipliers take what the lanes multiply, 16 bits and a sign.
+TARGETS = taking(17)
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,15 @@ from .family import Family, Guard
 from .gowin import GOWIN
 from .ice40 import ICE40
 
-__all__ = ["FAMILIES", "Family", "Guard", "guard"]
+__all__ = ["FAMILIES", "Family", "Guard", "guard", "taking"]
 
 #: By the value of a configuration's field `target`. `generic` names no primitive, for any part and for simulators.
 FAMILIES = {family.name: family for family in (Family("generic"), ECP5, GOWIN, ICE40)}
+
+
+def taking(bits):
+    """Names of the families whose multipliers take operands of so many bits, sign included: a tuple of str."""
+    return tuple(name for name, family in FAMILIES.items() if (family.operand_bits or bits) >= bits)
 
 
 def guard(verilog):
