@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 from figures.command import TABLES, chosen, main
+from figures.rows import configurations
+from figures.synthesis import PARTS
 from figures.tables import Table, show
 
 from bitloom.cores.catalogue import CATALOGUE
+from bitloom.synth.parts import lookup as lookup_part
+from bitloom.tools.flows import FLOWS
 
 FOLDER = Path(__file__).with_name("figures")
 
@@ -71,3 +75,14 @@ def test_rows_get_what_their_table_says(capsys, tmp_path):
         ["core", "file"],
         ["lvc", "a.lib"],
     ]
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_rows_can_be_simulated_and_mapped_to_cells_and_those_of_parts_be_placed_somewhere(name):
+    """No simulator and no cell library has a family's primitives; a part has those of one family."""
+    rows = [config for _, _, config in configurations([name])]
+    assert rows and all(config.family.portable for config in rows)
+    more = [config for _, _, config in configurations([name], parts=True)]
+    assert more[: len(rows)] == rows
+    flows = {lookup_part(part).flow for part in PARTS}
+    assert all(config.family.portable or FLOWS[config.family.name] in flows for config in more)

@@ -25,6 +25,14 @@ ROWS = {
     ),
     "sevedo-core": (list(BOARDS["ulx3s-85f"].parameters["sevedo-core"]),),
     "nm-tile": (["rows=4", "cols=4"],),
+    "pwl-unit": ([], ["entries=16"], ["kind=rom", "table=gelu-8"]),
+    "anda-tile": tuple(
+        ["rows=1", "cols=1", "group=16", "max_mantissa=5", "share=1", f"pe={pe}"] for pe in ("anda", "figna", "fp16")
+    ),
+}
+
+#: Further ones for parts alone: in a cell library memories would be flip-flops, and no simulator has the primitives.
+ON_PARTS = {
     # For MiniLM, but for the memory behind its port, which is of 32 KB.
     "machine": (
         [
@@ -32,15 +40,11 @@ ROWS = {
             *("entries=16", "target=ecp5"),
         ],
     ),
-    "pwl-unit": ([], ["entries=16"], ["kind=rom", "table=gelu-8"]),
-    "anda-tile": tuple(
-        ["rows=1", "cols=1", "group=16", "max_mantissa=5", "share=1", f"pe={pe}"] for pe in ("anda", "figna", "fp16")
-    ),
 }
 
 
-def configurations(names):
-    """(core, name of the row, config) of every row of some cores."""
+def configurations(names, parts=False):
+    """(core, name of the row, config) of every row of some cores; of those for `parts` too."""
     for core in map(lookup, names):
-        for assignments in ROWS.get(core.name, ([],)):
+        for assignments in (*ROWS.get(core.name, ([],)), *(ON_PARTS.get(core.name, ()) if parts else ())):
             yield core, " ".join([core.name, *assignments]), core.config.parse(assignments)

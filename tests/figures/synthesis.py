@@ -20,7 +20,7 @@ PARTS = ("ice40-up5k", "ice40-hx8k", "ecp5-25k", "ecp5-85k", "gowin-gw1n-9")
 
 def synthesis(names):
     """Area and Fmax of some cores on some parts."""
-    for core, _, config in configurations(names):
+    for core, _, config in configurations(names, parts=True):
         design = generate(core, config)
         # Primitives that a configuration names are those of one family.
         family = None if config.family.portable else FLOWS[config.family.name]
