@@ -159,11 +159,13 @@ class SoftmaxUnit(wiring.Component):
             elements.valid.eq(taken),
             elements.payload.element.logit.eq(coming.logit),
             elements.payload.last.eq(last),
-            rows.valid.eq(taken & last),
-            rows.payload.eq(largest),
         ]
         if self.free_running:
-            m.d.comb += [logits.begin.eq(taken), logits.begin_row.eq(taken & last)]
+            # A row's value may come a cycle after its last element: from the register of the largest logit.
+            m.d.comb += [logits.begin.eq(taken), logits.begin_row.eq(taken & last), rows.payload.eq(top)]
+            m.d.sync += rows.valid.eq(taken & last)
+        else:
+            m.d.comb += [rows.valid.eq(taken & last), rows.payload.eq(largest)]
         if self.config.mask:
             m.d.comb += elements.payload.element.masked.eq(masked)
         with m.If(taken):

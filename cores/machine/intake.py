@@ -4,6 +4,7 @@ from amaranth import Module, Signal
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from ...hdl.primitives.block_ram import NO_BYPASS
 from .loader import token_layout
 
 __all__ = ["Intake", "coming_layout", "sentence_layout"]
@@ -72,7 +73,10 @@ class Intake(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config, coming, lanes = self.config, self.i.payload, self.config.lanes
-        m.submodules.tokens = tokens = memory.Memory(shape=token_layout(config), depth=config.tokens, init=[])
+        # Nobody looks at a token while one comes in.
+        m.submodules.tokens = tokens = memory.Memory(
+            shape=token_layout(config), depth=config.tokens, init=[], attrs=NO_BYPASS
+        )
         m.submodules.sentences = kept = memory.Memory(shape=sentence_layout(config), depth=config.sizes.groups, init=[])
         write, note = tokens.write_port(), kept.write_port()
         for place, record in ((self.loading, self.loaded), (self.reading, self.record)):
@@ -96,6 +100,9 @@ class Intake(wiring.Component):
             write.data.position.eq(position),
             write.data.lane.eq(lane),
             write.data.fresh.eq(fresh),
+        ]
+        # Nobody looks at a sentence before the sequencer has read a job: it is kept a cycle after its last token.
+        m.d.sync += [
             note.addr.eq(self.sentences),
             note.data.first.eq(first),
             note.data.tokens.eq(position + keeps),
@@ -107,7 +114,7 @@ class Intake(wiring.Component):
         with m.If(taken & full):
             m.d.sync += self.overrun.eq(1)
         counted = taken & coming.last & ((position != 0) | keeps)
-        m.d.comb += note.en.eq(counted)
+        m.d.sync += note.en.eq(counted)
         with m.If(taken & coming.last):
             m.d.sync += [position.eq(0), lane.eq(0), self.running.eq(coming.run)]
         with m.If(counted):

@@ -1,6 +1,6 @@
 """The machine's multiplying unit: jobs `Product`, from the memories through the array and back."""
 
-from amaranth import Module, Signal, signed
+from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
@@ -156,8 +156,11 @@ class Multiplier(wiring.Component):
             may.eq(self.work.valid & free & room & ~waits & (loaded | ~work.fresh) & ~begins),
             outstanding.eq(outstanding + begins - done),
             waited.eq(self.work.valid & work.fresh & (outstanding == 0) & ~begins),
-            signals.eq(signals + self.signal - (begins & work.wait)),
         ]
+        # A signal comes late in its cycle: it only enables.
+        used = begins & work.wait
+        with m.If(self.signal ^ used):
+            m.d.sync += signals.eq(Mux(used, signals - 1, signals + 1))
         with m.If(begins):
             m.d.sync += loaded.eq(0)
         with m.Elif(self.gelu.valid & self.gelu.ready & self.gelu.payload.last):
