@@ -57,10 +57,10 @@ def info(core, parameters, interface, as_json, as_html, output):
         print_json({**design.manifest, "config": core.config.describe(), "doc": core.component.__doc__})
         return
     click.echo(f"{core.name}: {core.summary}\n{core.paper}\n")
-    values = config.to_dict()
+    values = config.shown()
     columns = ["parameter", "value", "default", "allowed", "what it is"]
     rows = [[p["name"], values[p["name"]], p["default"], p["allowed"], p["doc"]] for p in core.config.describe()]
-    table(columns, [[name, word(value), word(default), *rest] for name, value, default, *rest in rows])
+    table(columns, [[name, value, word(default), *rest] for name, value, default, *rest in rows])
     click.echo()
     pins = generate.pinout(core, config, interface)
     table(["port", "direction", "bits"], [[port.name, port.direction, port.width] for port in pins.ports])

@@ -134,7 +134,16 @@ class Config:
 
     def portable(self) -> Self:
         """This configuration without primitives of a family: the same values in the same cycles."""
-        return self if self.family.portable else dataclasses.replace(self, target="generic")
+        return self if self.family.portable else dataclasses.replace(self, target="generic", **self.decided())
+
+    def decided(self) -> dict[str, str]:
+        """What the fields stand for that are `auto`, which leaves the choice to the configuration."""
+        return {}
+
+    def shown(self) -> dict[str, str]:
+        """Field name to its value as people read it, with what an `auto` stands for."""
+        decided = {name: f"auto: {value}" for name, value in self.decided().items()}
+        return {name: to_text(value) for name, value in self.to_dict().items()} | decided
 
     def to_dict(self) -> dict[str, Any]:
         """Field name to value."""

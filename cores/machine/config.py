@@ -29,6 +29,7 @@ class ArrayConfig(SystolicConfig):
 
     w_format: str = param("int9", "format of the columns", choices=("int9",))
     overflow: bool = param(False, "sums have 32 bits and wrap", choices=(False,))
+    pipeline: str = param("stalling", "what a drain that waits does to the array", choices=("stalling",))
 
 
 @dataclass(frozen=True)

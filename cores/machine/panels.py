@@ -62,11 +62,13 @@ class PanelRing(wiring.Component):
         # Words in the ring, and words to be read; both flags are those of the next cycle, from registers.
         held, ahead = (end - first)[:bits], (seen - place)[:bits]
         room, available, address = Signal(init=1), Signal(), Signal(bits - 1, reset_less=True)
+        # A word comes late in its cycle: nothing but registers takes it.
+        taken, coming = self.i.valid & room, Signal()
+        m.d.sync += [coming.eq(taken), words.word.eq(self.i.payload)]
         m.d.comb += [
             self.i.ready.eq(room),
             words.place.eq(end[:-1]),
-            words.word.eq(self.i.payload),
-            words.en.eq(self.i.valid & room),
+            words.en.eq(coming),
             self.available.eq(available),
             words.address.eq(address),
             self.o.eq(words.o),
@@ -75,7 +77,7 @@ class PanelRing(wiring.Component):
             end.eq(end + words.en),
             seen.eq(end),
             address.eq(place[:-1]),
-            room.eq(~held[-1] & ~(held[:-1].all() & words.en)),
+            room.eq((held + coming < self.depth - 1) | ((held + coming == self.depth - 1) & ~taken)),
             # A panel that is read again is there from its first word on.
             available.eq((self.read & self.again) | (ahead > 1) | ((ahead == 1) & ~self.read)),
         ]

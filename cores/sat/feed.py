@@ -45,7 +45,8 @@ class GroupFeed(StepFeed):
         ]
         with m.If(take):
             m.d.sync += [slot.eq(Mux(closing | last, 0, slot + 1)), held.eq(final)]
-            m.d.comb += self.activations.eq(self.a.payload.lanes)
-            for weight, lane in zip(self.weights, self.w.payload.lanes, strict=True):
-                m.d.comb += [weight.index.eq(Mux(final == group - 1, slot, lane.index)), weight.value.eq(lane.value)]
+        weights = Signal(self.weights.shape(), name="slots_of_step")
+        for weight, lane in zip(weights, self.w.payload.lanes, strict=True):
+            m.d.comb += [weight.index.eq(Mux(final == group - 1, slot, lane.index)), weight.value.eq(lane.value)]
+        self._operands(m, take, self.a.payload.lanes, weights)
         return m

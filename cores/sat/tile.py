@@ -18,7 +18,7 @@ from amaranth.lib.wiring import In, Out
 from ...golden.sat import tile as golden
 from ..config import param
 from ..systolic.block import OutputBlock
-from ..systolic.config import SidesConfig, TileConfig, target_param
+from ..systolic.config import SidesConfig, TileConfig, pipeline_param, target_param
 from ..systolic.sequence import output_stationary
 from ..systolic.tile import SystolicConfig, assemble
 from .feed import GroupFeed
@@ -44,6 +44,7 @@ class NmTileConfig(TileConfig, _GroupConfig):
     a_format: str = param("int8", "format of the activations", choices=("int8", "int4"))
     w_format: str = param("int8", "format of the weights", choices=("int8", "int4"))
     target: str = target_param()
+    pipeline: str = pipeline_param()
 
     @property
     def dense(self):
@@ -94,10 +95,10 @@ class NmTile(wiring.Component):
     cycle, with another N. Results come one row a transfer, row 0 first. A reduction that would end fewer than `rows`
     slots after the one before it waits until the drain is free.
 
-    A blocked output freezes the array; missing operands do not, they leave the multipliers idle. Latency as
-    `golden.sat.tile.latency`; one transfer on `w` per cycle, on `a` every N cycles. `a.ready` depends on `w.valid`,
-    `last` where either side offers it, and `slots`, and `w.ready` on `a.valid` and these. No combinational path from
-    `o.ready` to either.
+    A blocked output freezes the array, or where this is free-running, makes the next reductions wait before they end;
+    missing operands leave the multipliers idle. Latency as `golden.sat.tile.latency`; one transfer on `w` per cycle, on
+    `a` every N cycles. `a.ready` depends on `w.valid`, `last` where either side offers it, and `slots`, and `w.ready`
+    on `a.valid` and these. No combinational path from `o.ready` to either.
 
     Parameters
     ----------

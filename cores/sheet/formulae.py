@@ -82,7 +82,8 @@ _TRANSFERS = Cycles("from a transfer on `i` to the next one", _always(1))
 _INTEGERS = "a_format in ('int8', 'int4')"
 _STATIONARY = "dataflow == 'weight-stationary'"
 _PRODUCT = (Case("2", _INTEGERS), Case("4", "a_format == 'ovp-int8'"), Case("3"))
-_RESULTS = "edge + product + 2 + ceil(rows / block) + ceil(cols / block)"
+_RUNS = (Case("0", "pipeline == 'stalling' or pipeline == 'auto' and target not in ('ecp5', 'gowin')"), Case("1"))
+_RESULTS = "edge + product + 2 + 2 * runs + ceil(rows / block) + ceil(cols / block)"
 _LAST = "from the last transfer of a reduction to the `valid` of its first result"
 
 FORMULAE = {
@@ -97,7 +98,11 @@ FORMULAE = {
             "from a transfer on `a` to the next one",
             (Case("1", f"{_STATIONARY} or {_INTEGERS}"), Case("2")),
         ),
-        {"product": _PRODUCT, "edge": (Case("0", _INTEGERS), Case("1", _STATIONARY), Case("2"))},
+        {
+            "product": _PRODUCT,
+            "edge": (Case("0", _INTEGERS), Case("1", _STATIONARY), Case("2")),
+            "runs": (Case("0", _STATIONARY), *_RUNS),
+        },
     ),
     "gemm": Formulae(
         Cycles(
@@ -105,7 +110,7 @@ FORMULAE = {
             _always(f"2 + {_RESULTS}"),
         ),
         Cycles("from a transfer on `a` or `w` that goes into a memory to the next one", _always(1)),
-        {"product": _PRODUCT, "edge": (Case("0", _INTEGERS), Case("2"))},
+        {"product": _PRODUCT, "edge": (Case("0", _INTEGERS), Case("2")), "runs": _RUNS},
     ),
     "anda-compressor": Formulae(
         Cycles(
@@ -166,9 +171,10 @@ FORMULAE = {
     "nm-tile": Formulae(
         Cycles(
             "from the last slot of a reduction to the `valid` of its first result",
-            _always("4 + ceil(rows / block) + ceil(cols / block)"),
+            _always("4 + 2 * runs + ceil(rows / block) + ceil(cols / block)"),
         ),
         Cycles("from a slot on `w` to the next one", _always(1)),
+        {"runs": _RUNS},
     ),
     "lvc": Formulae(
         Cycles(

@@ -56,9 +56,9 @@ def blocks(sheet, text):
 
 def parameters(sheet, text):
     """Every parameter: its value, its default, what is allowed."""
-    values = sheet.config.to_dict()
+    values = sheet.config.shown()
     rows = [
-        (f"`{each['name']}`", to_text(values[each["name"]]), to_text(each["default"]), each["allowed"], each["doc"])
+        (f"`{each['name']}`", values[each["name"]], to_text(each["default"]), each["allowed"], each["doc"])
         for each in sheet.core.config.describe()
     ]
     return html.table(["parameter", "value", "default", "allowed", "what it is"], rows)

@@ -5,7 +5,7 @@ from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from ...hdl.emission.replicate import Replica, Replicable
-from .processing_element import CONTROL, WEIGHT_CONTROL, Accumulator, PartialSum, carries, moving_layout, terms
+from .processing_element import WEIGHT_CONTROL, Accumulator, PartialSum, carries, control_layout, moving_layout, terms
 
 __all__ = ["OutputBlock", "WeightBlock", "controls"]
 
@@ -14,7 +14,7 @@ def controls(config, rows):
     """Layout of the control of blocks of `rows` rows: one control for all of a block's rows, or one for each."""
     if config.weight_stationary:
         return data.ArrayLayout(WEIGHT_CONTROL, rows)
-    return data.ArrayLayout(CONTROL, -(-rows // config.block))
+    return data.ArrayLayout(control_layout(config), -(-rows // config.block))
 
 
 class Block(Replicable):

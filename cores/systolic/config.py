@@ -9,12 +9,18 @@ from ...golden.systolic import tile as golden
 from ...hdl.primitives import FAMILIES
 from ..config import Config, param
 
-__all__ = ["SidesConfig", "TileConfig", "target_param"]
+__all__ = ["SidesConfig", "TileConfig", "pipeline_param", "target_param"]
 
 
 def target_param():
     """The field `target`, which each kind of tile declares behind those of its own."""
     return param("generic", "FPGA family whose primitives are named; generic: none", choices=tuple(FAMILIES))
+
+
+def pipeline_param():
+    """The field `pipeline`, which each kind of tile declares as its last one."""
+    doc = "whether a blocked output stalls the array; auto: free-running where the target is faster so"
+    return param("auto", doc, choices=golden.PIPELINES)
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,7 @@ class SidesConfig(Config):
 
 @dataclass(frozen=True)
 class TileConfig(SidesConfig):
-    """Size, formats and accumulators of an array. Each kind of tile adds `target`, and fields of its own.
+    """Size, formats and accumulators of an array. Each kind of tile adds `target`, fields of its own, and `pipeline`.
 
     Raises
     ------
@@ -53,12 +59,28 @@ class TileConfig(SidesConfig):
 
     def shared(self):
         """Name to value of the fields that all tiles have."""
-        return {name: getattr(self, name) for name in (*TileConfig.__dataclass_fields__, "target")}
+        return {name: getattr(self, name) for name in (*TileConfig.__dataclass_fields__, "target", "pipeline")}
 
     @property
     def weight_stationary(self):
         """Whether the weights stay in the array."""
         return self.dataflow == "weight-stationary"
+
+    @property
+    def free_running(self):
+        """Whether no register of the array holds: a reduction waits for room for its results before it ends.
+
+        Without enables the array is faster in an FPGA. It takes a register for each product, and a queue for the
+        results.
+        """
+        return (self.pipeline, *self.decided().values())[-1] == "free-running"
+
+    def decided(self):
+        """What `pipeline` is where it is `auto`."""
+        if self.pipeline != "auto":
+            return {}
+        runs = self.family.free_running and not self.weight_stationary
+        return {"pipeline": "free-running" if runs else "stalling"}
 
     @property
     def operands(self):
@@ -67,8 +89,11 @@ class TileConfig(SidesConfig):
 
     @property
     def term_bits(self):
-        """Bits of a product: what any two codes can give, wrapped to the accumulator; all that a DSP block has."""
-        if self.family.product_bits and not self.operands[0].pairs:
+        """Bits of a product: what any two codes can give, wrapped to the accumulator.
+
+        All that a DSP block has, where no register is between the block and the adder.
+        """
+        if self.family.product_bits and not self.operands[0].pairs and not self.free_running:
             return min(self.accumulator + self.overflow, self.family.product_bits)
         return min(golden.term_bits(self, legal=False), self.accumulator)
 

@@ -43,32 +43,41 @@ class Feed(wiring.Component):
 
 
 class StepFeed(Feed):
-    """Output-stationary: join the operands' streams and give one step a cycle; zeros where there is none.
+    """Output-stationary: join the operands' streams and give one step a cycle.
 
-    A reduction's last step waits until `rows` steps after the one before it, as long as the drain needs.
+    A reduction's last step waits until `rows` steps after the one before it, as long as the drain needs, and until
+    there is `room`.
 
     Attributes
     ----------
-    first, last : out 1
-        The step begins, ends a reduction.
+    room : in 1
+        There is room for a reduction's results.
+    made, first, last : out 1
+        A step is made; it begins, ends a reduction.
     """
 
     def __init__(self, config, **ports):
-        super().__init__(config, first=Out(1), last=Out(1), **ports)
+        super().__init__(config, room=In(1, init=1), made=Out(1), first=Out(1), last=Out(1), **ports)
 
     def _frame(self, m, take, last):
-        """Drive `first` and `last` for a step that is made where `take` is high; give the flag that `last` may come."""
+        """Drive the flags for a step that is made where `take` is high; give the flag that `last` may come."""
         fresh, free = Signal(init=1), Signal(init=1)
         busy = Signal(range(self.config.rows), reset_less=True)
         m.d.comb += [self.first.eq(take & fresh), self.last.eq(take & last)]
         with m.If(take):
             m.d.sync += fresh.eq(last)
-        # `free` is a register because it decides about `ready`.
+        # `free` is a register because it decides about `ready`; so is `room`.
         with m.If(self.last):
             m.d.sync += [busy.eq(self.config.rows - 1), free.eq(self.config.rows == 1)]
         with m.Elif(self.en):
             m.d.sync += [busy.eq(busy - 1), free.eq(free | (busy == 1))]
-        return free
+        return free & self.room
+
+    def _operands(self, m, take, activations, weights):
+        """Drive the operands of a step that is made where `take` is high; elsewhere zeros, or free-running anything."""
+        m.d.comb += self.made.eq(take)
+        with m.If(take | self.config.free_running):
+            m.d.comb += [self.activations.eq(activations), self.weights.eq(weights)]
 
 
 class IntegerFeed(StepFeed):
@@ -85,8 +94,7 @@ class IntegerFeed(StepFeed):
             self.a.ready.eq(self.w.valid & go),
             self.w.ready.eq(self.a.valid & go),
         ]
-        with m.If(take):
-            m.d.comb += [self.activations.eq(self.a.payload.lanes), self.weights.eq(self.w.payload.lanes)]
+        self._operands(m, take, self.a.payload.lanes, self.w.payload.lanes)
         return m
 
 
@@ -113,20 +121,14 @@ class PairFeed(StepFeed):
         with m.If(accept):
             m.d.sync += last.eq(self.a.payload.last | self.w.payload.last)
 
-        illegal = []
-        for name, port, out, operand in zip(
-            "aw", (self.a, self.w), (self.activations, self.weights), config.operands, strict=True
-        ):
-            for lane in range(len(out)):
+        illegal, values = [], {"a": [], "w": []}
+        for name, operand in zip(values, config.operands, strict=True):
+            for lane, codes in enumerate(getattr(self, name).payload.lanes):
                 m.submodules[f"{name}_{lane}"] = Replica(edge := PairEdge(operand))
-                m.d.comb += [
-                    edge.accept.eq(accept),
-                    edge.take.eq(take),
-                    edge.second.eq(second),
-                    edge.codes.eq(port.payload.lanes[lane]),
-                    out[lane].eq(edge.value),
-                ]
+                m.d.comb += [edge.accept.eq(accept), edge.second.eq(second), edge.codes.eq(codes)]
+                values[name].append(edge.value)
                 illegal.append(edge.illegal)
+        self._operands(m, take, Cat(values["a"]), Cat(values["w"]))
         with m.If(take & Cat(illegal).any()):
             m.d.sync += self.illegal.eq(1)
         return m
@@ -180,10 +182,10 @@ class PairEdge(Replicable):
         Load the register.
     codes : in
         Packed pair.
-    take, second : in 1
-        A step is made, with the second value.
+    second : in 1
+        The second one.
     value : out
-        Its operand; zero where no step is made.
+        The one that is chosen.
     illegal : out 1
         The pair in the register is illegal.
     """
@@ -194,7 +196,6 @@ class PairEdge(Replicable):
             {
                 "accept": In(1),
                 "codes": In(operand.lane_bits),
-                "take": In(1),
                 "second": In(1),
                 "value": Out(operand_shape(operand)),
                 "illegal": Out(1),
@@ -209,6 +210,5 @@ class PairEdge(Replicable):
             decoder.codes.eq(self.codes),
             self.illegal.eq(decoder.illegal),
         ]
-        with m.If(self.take):
-            m.d.comb += self.value.eq(Mux(self.second, *reversed(decoder.values)))
+        m.d.comb += self.value.eq(Mux(self.second, *reversed(decoder.values)))
         return m

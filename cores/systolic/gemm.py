@@ -13,7 +13,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ...golden.systolic import gemm as golden
 from ..config import param
-from .config import TileConfig, target_param
+from .config import TileConfig, pipeline_param, target_param
 from .gemm_buffer import GemmBuffer
 from .tile import SystolicConfig, SystolicTile
 
@@ -27,6 +27,7 @@ class GemmConfig(TileConfig):
     target: str = target_param()
     a_depth: int = param(1024, "transfers of activations that are kept, a power of two", low=2, high=1 << 20)
     w_depth: int = param(1024, "transfers of weights that are kept, a power of two", low=2, high=1 << 20)
+    pipeline: str = pipeline_param()
 
     def __post_init__(self):
         super().__post_init__()

@@ -15,9 +15,9 @@ from amaranth.lib.wiring import In, Out
 from ...hdl.emission.replicate import Replica, Replicable
 from ...hdl.integer.bits import shift_left
 from ...hdl.primitives.portable import OuterProduct
+from .product import latency, multiplier
 
 __all__ = [
-    "CONTROL",
     "WEIGHT_CONTROL",
     "Accumulator",
     "Ecp5ExponentTerms",
@@ -27,6 +27,7 @@ __all__ = [
     "QuadTerms",
     "Terms",
     "carries",
+    "control_layout",
     "moving_layout",
     "operand_shape",
     "result_layout",
@@ -34,13 +35,18 @@ __all__ = [
     "terms",
 ]
 
-#: What the accumulators of a block do: `keep` adds to the sum instead of starting a new one; `load` takes the sums into
-#: the drain; `move` moves the drain by one row, or loads it.
-CONTROL = data.StructLayout({"keep": 1, "load": 1, "move": 1})
-
 #: What a row does with its stationary weights: `load` takes spare ones; `swap` puts the spare ones into use, or zeros
 #: unless they are `full`.
 WEIGHT_CONTROL = data.StructLayout({"load": 1, "swap": 1, "full": 1})
+
+
+def control_layout(config):
+    """What the accumulators of a block do.
+
+    `keep` adds to the sum instead of starting a new one; `load` takes the sums into the drain; `move` moves the drain
+    by one row, or loads it. Free-running, `add`: there is a term; else it is zero where there is none.
+    """
+    return data.StructLayout({"keep": 1, "load": 1, "move": 1} | ({"add": 1} if config.free_running else {}))
 
 
 def operand_shape(operand):
@@ -141,15 +147,17 @@ class IntegerTerms(Terms):
         for row in range(0, block_rows, height):
             for col in range(0, block_cols, width):
                 rows, cols = min(height, block_rows - row), min(width, block_cols - col)
-                multiplier = config.family.multiplier(config.a_shape, config.w_shape, rows, cols, config.term_bits)
-                m.submodules[f"multiply_{row}_{col}"] = Replica(multiplier)
-                m.d.comb += multiplier.en.eq(self.en)
-                m.d.comb += [multiplier.a[i].eq(self.a[row + i]) for i in range(rows)]
-                m.d.comb += [multiplier.b[j].eq(self.w[col + j]) for j in range(cols)]
+                block = multiplier(
+                    config, config.family.multiplier, config.a_shape, config.w_shape, rows, cols, config.term_bits
+                )
+                m.submodules[f"multiply_{row}_{col}"] = Replica(block)
+                m.d.comb += block.en.eq(self.en)
+                m.d.comb += [block.a[i].eq(self.a[row + i]) for i in range(rows)]
+                m.d.comb += [block.b[j].eq(self.w[col + j]) for j in range(cols)]
                 for i in range(rows):
-                    m.d.comb += [self.terms[row + i][col + j].eq(multiplier.products[i][j]) for j in range(cols)]
+                    m.d.comb += [self.terms[row + i][col + j].eq(block.products[i][j]) for j in range(cols)]
                     if carries(config):
-                        m.d.comb += [self.carries[row + i][col + j].eq(multiplier.carries[i][j]) for j in range(cols)]
+                        m.d.comb += [self.carries[row + i][col + j].eq(block.carries[i][j]) for j in range(cols)]
         return m
 
 
@@ -162,7 +170,7 @@ class ExponentTerms(Terms):
         for row in range(rows):
             for col in range(cols):
                 a, w = self.a[row], self.w[col]
-                term = ShiftedProduct(a.integer.shape(), w.integer.shape(), len(a.exponent), config.term_bits)
+                term = ShiftedProduct(config, a.integer.shape(), w.integer.shape(), len(a.exponent))
                 m.submodules[f"term_{row}_{col}"] = Replica(term)
                 m.d.comb += [
                     term.en.eq(self.en),
@@ -183,11 +191,11 @@ class Ecp5ExponentTerms(Terms):
     def elaborate(self, platform):
         m = Module()
         config, rows, cols = self.config, self.rows, self.cols
-        multiplier = config.family.multiplier(unsigned(3), unsigned(3), rows, cols)
-        m.submodules.multiply = Replica(multiplier)
-        m.d.comb += multiplier.en.eq(self.en)
+        block = multiplier(config, config.family.multiplier, unsigned(3), unsigned(3), rows, cols)
+        m.submodules.multiply = Replica(block)
+        m.d.comb += block.en.eq(self.en)
         sides = []
-        for name, values, magnitudes in (("a", self.a, multiplier.a), ("w", self.w, multiplier.b)):
+        for name, values, magnitudes in (("a", self.a, block.a), ("w", self.w, block.b)):
             sides.append([])
             for lane, value in enumerate(values):
                 sign = Signal(name=f"{name}_sign_{lane}", reset_less=True)
@@ -198,14 +206,14 @@ class Ecp5ExponentTerms(Terms):
                 sides[-1].append((sign, exponent))
         for row, (a_sign, a_exponent) in enumerate(sides[0]):
             for col, (w_sign, w_exponent) in enumerate(sides[1]):
-                shifter = SignedShift(len(multiplier.products[0][0]), len(a_exponent), config.term_bits)
+                shifter = SignedShift(len(block.products[0][0]), len(a_exponent), config.term_bits, latency(config) - 1)
                 m.submodules[f"shift_{row}_{col}"] = Replica(shifter)
                 m.d.comb += [
                     shifter.en.eq(self.en),
                     shifter.signs.eq(Cat(a_sign, w_sign)),
                     shifter.a_exponent.eq(a_exponent),
                     shifter.b_exponent.eq(w_exponent),
-                    shifter.product.eq(multiplier.products[row][col]),
+                    shifter.product.eq(block.products[row][col]),
                     self.terms[row][col].eq(shifter.term),
                     self.carries[row][col].eq(shifter.carry),
                 ]
@@ -223,6 +231,8 @@ class SignedShift(Replicable):
         Bits of either exponent.
     width : int
         Bits of the term.
+    later : int
+        Enabled cycles by which the product comes later than what belongs to it.
 
     Attributes
     ----------
@@ -231,13 +241,14 @@ class SignedShift(Replicable):
     signs, a_exponent, b_exponent : in
         Signs and exponents of the operands.
     product : in
-        Product of the magnitudes, an enabled cycle later.
+        Product of the magnitudes, so much later.
     term : out, signed(`width`)
     carry : out 1
         Another cycle later.
     """
 
-    def __init__(self, product_bits, exponent_bits, width):
+    def __init__(self, product_bits, exponent_bits, width, later):
+        self.later = later
         super().__init__(
             {
                 "en": In(1),
@@ -253,14 +264,13 @@ class SignedShift(Replicable):
     def elaborate(self, platform):
         m = Module()
         width = len(self.term)
-        shift = Signal(len(self.a_exponent) + 1, reset_less=True)
-        sign, carry = Signal(reset_less=True), Signal(name="carry_q", reset_less=True)
+        shifts = _held(m, self.en, "shift", self.a_exponent + self.b_exponent, self.later)
+        signs = _held(m, self.en, "sign", self.signs.xor(), self.later)
+        shift, sign, carry = shifts[-1], signs[-1], Signal(name="carry_q", reset_less=True)
         term = Signal(signed(width), name="term_q", reset_less=True)
         m.d.comb += [self.term.eq(term), self.carry.eq(carry)]
         with m.If(self.en):
             m.d.sync += [
-                shift.eq(self.a_exponent + self.b_exponent),
-                sign.eq(self.signs.xor()),
                 term.eq(shift_left(self.product, shift, width) ^ sign.replicate(width)),
                 carry.eq(sign),
             ]
@@ -280,7 +290,7 @@ class QuadTerms(Terms):
                 for a_at, a_part in enumerate(_nibbles(a.integer)):
                     for w_at, w_part in enumerate(_nibbles(w.integer)):
                         term = ShiftedProduct(
-                            a_part.shape(), w_part.shape(), len(a.exponent), config.term_bits, 4 * (a_at + w_at)
+                            config, a_part.shape(), w_part.shape(), len(a.exponent), 4 * (a_at + w_at)
                         )
                         m.submodules[f"term_{row}_{col}_{a_at}{w_at}"] = Replica(term)
                         m.d.comb += [
@@ -302,22 +312,22 @@ def _nibbles(integer):
 
 
 class ShiftedProduct(Replicable):
-    """`(a * b) << (a_exponent + b_exponent + offset)` in 3 cycles: operands, product, shift.
+    """`(a * b) << (a_exponent + b_exponent + offset)`: operands, product, and in a cycle more the shift.
 
     Parameters
     ----------
+    config : SystolicConfig
+        Its `term_bits` are those of the term; a larger one wraps.
     a_shape, b_shape : Shape
         Integers.
     exponent_bits : int
         Bits of either exponent.
-    width : int
-        Bits of the term; a larger one wraps.
     offset : int
         Constant that is added to the exponents.
     """
 
-    def __init__(self, a_shape, b_shape, exponent_bits, width, offset=0):
-        self.offset = offset
+    def __init__(self, config, a_shape, b_shape, exponent_bits, offset=0):
+        self.config, self.offset = config, offset
         super().__init__(
             {
                 "en": In(1),
@@ -325,18 +335,18 @@ class ShiftedProduct(Replicable):
                 "b": In(b_shape),
                 "a_exponent": In(exponent_bits),
                 "b_exponent": In(exponent_bits),
-                "term": Out(signed(width)),
+                "term": Out(signed(config.term_bits)),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.multiply = multiply = OuterProduct(self.a.shape(), self.b.shape())
+        m.submodules.multiply = multiply = multiplier(self.config, OuterProduct, self.a.shape(), self.b.shape())
         width = len(self.term)
-        shifts = [Signal(len(self.a_exponent) + 1, name=f"shift_{stage}", reset_less=True) for stage in range(2)]
+        # The exponents' sum is registered beside the operands, then beside the product.
+        shifts = _held(m, self.en, "shift", self.a_exponent + self.b_exponent, latency(self.config))
         term = Signal(signed(width), name="term_q", reset_less=True)
         product = multiply.products[0][0]
-        # The exponents' sum is registered beside the operands, then beside the product.
         offset = Cat(Const(0, self.offset), product)
         extended = offset.as_signed() if product.shape().signed else offset
         m.d.comb += [
@@ -346,12 +356,19 @@ class ShiftedProduct(Replicable):
             self.term.eq(term),
         ]
         with m.If(self.en):
-            m.d.sync += [
-                shifts[0].eq(self.a_exponent + self.b_exponent),
-                shifts[1].eq(shifts[0]),
-                term.eq(shift_left(extended, shifts[1], width)),
-            ]
+            m.d.sync += term.eq(shift_left(extended, shifts[-1], width))
         return m
+
+
+def _held(m, en, name, value, steps):
+    """Signals of which each is what the one before it was an enabled cycle before; the first one, the value."""
+    held = [value]
+    for step in range(steps):
+        register = Signal(value.shape(), name=f"{name}_{step}", reset_less=True)
+        with m.If(en):
+            m.d.sync += register.eq(held[-1])
+        held.append(register)
+    return held
 
 
 def _add(m, config, base, port, keep):
@@ -379,7 +396,7 @@ class Accumulator(Replicable):
         What to add.
     carry : in 1
         Only where `carries(config)`: 1 to add.
-    control : in, `CONTROL`
+    control : in, `control_layout(config)`
         For the sum and for the drain.
     above : in, `result_layout(config)`
         The drain's register in the row above.
@@ -393,7 +410,7 @@ class Accumulator(Replicable):
             {
                 "en": In(1),
                 "term": In(signed(config.term_bits)),
-                "control": In(CONTROL),
+                "control": In(control_layout(config)),
                 "above": In(result_layout(config)),
                 "drain": Out(result_layout(config)),
                 **({"carry": In(1)} if carries(config) else {}),
@@ -411,12 +428,13 @@ class Accumulator(Replicable):
         m.d.comb += self.drain.eq(drain)
         complete = Signal.like(result, name="complete")
         m.d.comb += complete.eq(result)
-        with m.If(self.en):
+        adds = self.control.add if config.free_running else self.en
+        with m.If(adds):
             m.d.sync += result.sum.eq(total)
         if config.overflow:
             sign = Signal(reset_less=True)
             m.d.comb += complete.overflow.eq(result.overflow | (sign ^ result.sum[-1]))
-            with m.If(self.en):
+            with m.If(adds):
                 m.d.sync += [sign.eq(total[-1]), result.overflow.eq(self.control.keep & complete.overflow)]
         with m.If(self.en & self.control.move):
             m.d.sync += drain.eq(Mux(self.control.load, complete, self.above))

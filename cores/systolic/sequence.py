@@ -12,6 +12,7 @@ def output_stationary(m, config, feed, array):
     blocks = len(config.row_blocks)
     latency = golden.term_latency(config)
     keep = Signal(latency + blocks - 1, reset_less=True)
+    add = Signal(latency + blocks - 1)
     ended = Signal(latency + blocks)
     moving = Signal(blocks)
     load = ended[latency:]
@@ -19,6 +20,7 @@ def output_stationary(m, config, feed, array):
     with m.If(array.en):
         m.d.sync += [
             keep.eq(Cat(~feed.first, keep)),
+            add.eq(Cat(feed.made, add)),
             ended.eq(Cat(feed.last, ended)),
             moving.eq(Mux(load[-1], ~0, moving & ~load)),
         ]
@@ -28,6 +30,8 @@ def output_stationary(m, config, feed, array):
             control.load.eq(load[index]),
             control.move.eq(load[index] | moving[index]),
         ]
+        if config.free_running:
+            m.d.comb += control.add.eq(add[latency - 1 + index])
     # The drain gives the lowest row first: row 0 of the operands enters there.
     lanes = Cat(feed.activations[lane] for lane in reversed(range(config.rows)))
     m.d.comb += array.a.as_value().eq(lanes)
@@ -35,12 +39,13 @@ def output_stationary(m, config, feed, array):
     complete = Signal(len(config.col_blocks))
     with m.If(array.en):
         m.d.sync += complete.eq(Cat(load[-1], complete))
-    remaining = Signal(range(config.rows + 1))
+    # Rows that follow the one at the lower edge. That there is one is a flag: it enables much.
+    valid, following = Signal(name="row_valid"), Signal(range(config.rows), reset_less=True)
     with m.If(array.en & complete[-1]):
-        m.d.sync += remaining.eq(config.rows)
-    with m.Elif(array.en & (remaining != 0)):
-        m.d.sync += remaining.eq(remaining - 1)
-    return remaining != 0, remaining == 1
+        m.d.sync += [valid.eq(1), following.eq(config.rows - 1)]
+    with m.Elif(array.en):
+        m.d.sync += [valid.eq(valid & (following != 0)), following.eq(following - 1)]
+    return valid, following == 0
 
 
 def weight_stationary(m, config, feed, array):

@@ -16,23 +16,27 @@ Formats are chosen when the tile is generated (our choice); OliVe's array switch
 
 from dataclasses import dataclass
 
-from amaranth import Cat, Module, signed
+from amaranth import Cat, Const, Module, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ...golden.systolic import tile as golden
 from ...hdl.emission.replicate import Replica
+from ...hdl.stream.credit import CreditQueue
 from ...hdl.stream.stages import Stage
 from ..config import param
 from .array import SystolicArray
 from .block import OutputBlock, WeightBlock
-from .config import TileConfig, target_param
+from .config import TileConfig, pipeline_param, target_param
 from .feed import IntegerFeed, PairFeed
 from .processing_element import operand_shape, settled
 from .sequence import output_stationary, weight_stationary
 from .weight_feed import IntegerWeightFeed, PairWeightFeed
 
 __all__ = ["SystolicConfig", "SystolicTile", "assemble"]
+
+#: Places of the results' queue beyond those of the rows that are on their way and of the reduction that ends.
+_QUEUE = 3
 
 
 @dataclass(frozen=True)
@@ -43,11 +47,14 @@ class SystolicConfig(TileConfig):
     dataflow: str = param("output-stationary", "what stays in the array", choices=golden.DATAFLOWS)
     partials: int = param(64, "weight-stationary: rows of results of a reduction longer than `rows`", low=2, high=65536)
     target: str = target_param()
+    pipeline: str = pipeline_param()
 
     def __post_init__(self):
         super().__post_init__()
         if self.weight_stationary and self.rows % self.operands[0].steps:
             raise ValueError(f"rows must be even for weight-stationary pairs, not {self.rows}")
+        if self.weight_stationary and self.free_running:
+            raise ValueError("pipeline must be auto or stalling for weight-stationary, not 'free-running'")
 
     @property
     def a_shape(self):
@@ -103,9 +110,10 @@ class SystolicTile(wiring.Component):
     `rows + 2` rows of results, nor between reductions of one block with `rows` of them. `w.ready` depends on `a.valid`
     for plain integers.
 
-    A blocked output freezes the array; missing operands do not, they leave the multipliers idle. Latency as
-    `golden.systolic.tile.latency`; one transfer per cycle, one per two cycles for packed pairs whose values go in one
-    after the other. No combinational path from `o.ready` to `a.ready` or `w.ready`.
+    A blocked output freezes the array, or where this is free-running, makes the next reductions wait before they end;
+    missing operands leave the multipliers idle. Latency as `golden.systolic.tile.latency`; one transfer per cycle, one
+    per two cycles for packed pairs whose values go in one after the other. No combinational path from `o.ready` to
+    `a.ready` or `w.ready`.
 
     Parameters
     ----------
@@ -166,23 +174,41 @@ def assemble(m, tile, feed, kind, sequence):
         Of `systolic_sequence`.
     """
     config = tile.config
-    m.submodules.egress = Replica(egress := Stage(config.o_layout))
-    connect(m, egress.o, flipped(tile.o))
-    # The array advances while the output's spare register can take what is at the array's lower edge.
-    en = egress.i.ready
-
     m.submodules.feed = feed
     connect(m, flipped(tile.a), feed.a)
     connect(m, flipped(tile.w), feed.w)
-    m.d.comb += feed.en.eq(en)
     if config.operands[0].pairs:
         m.d.comb += tile.illegal.eq(feed.illegal)
 
     m.submodules.array = Replica(array := SystolicArray(config, kind))
-    m.d.comb += [array.en.eq(en), array.w.eq(feed.weights)]
     valid, last = sequence(m, config, feed, array)
-    m.d.comb += [egress.i.valid.eq(valid), egress.i.payload.last.eq(last)]
+    row = Signal(config.o_layout)
     results = [settled(moving, config) if config.weight_stationary else moving for moving in array.drain]
-    m.d.comb += egress.i.payload.sums.eq(Cat(result["sum"] for result in results))
+    m.d.comb += [row.sums.eq(Cat(result["sum"] for result in results)), row.last.eq(last)]
     if config.overflow:
-        m.d.comb += egress.i.payload.overflow.eq(Cat(result["overflow"] for result in results))
+        m.d.comb += row.overflow.eq(Cat(result["overflow"] for result in results))
+    en = (_queued if config.free_running else _stalling)(m, tile.o, feed, valid, row)
+    m.d.comb += [feed.en.eq(en), array.en.eq(en), array.w.eq(feed.weights)]
+
+
+def _stalling(m, o, feed, valid, row):
+    """Rows of results to the output; the array advances while the output's spare register can take one."""
+    m.submodules.egress = Replica(egress := Stage(row.shape()))
+    connect(m, egress.o, flipped(o))
+    m.d.comb += [egress.i.valid.eq(valid), egress.i.payload.eq(row)]
+    return egress.i.ready
+
+
+def _queued(m, o, feed, valid, row):
+    """Rows of results to a queue; the array always advances, as no reduction ends before there is room for its rows."""
+    config = feed.config
+    depth = golden.latency(config) + config.rows + _QUEUE
+    m.submodules.results = results = CreditQueue(row.shape(), depth, batch=config.rows)
+    connect(m, results.o, flipped(o))
+    m.d.comb += [
+        feed.room.eq(results.room),
+        results.begin.eq(feed.last),
+        results.valid.eq(valid),
+        results.payload.eq(row),
+    ]
+    return Const(1)

@@ -104,7 +104,6 @@ class PairWeightFeed(WeightFeed):
             m.submodules[f"w_{lane}"] = Replica(edge := PairEdge(w_operand))
             m.d.comb += [
                 edge.accept.eq(w_accept),
-                edge.take.eq(1),
                 edge.second.eq(second),
                 edge.codes.eq(codes),
                 self.weights[lane].eq(edge.value),

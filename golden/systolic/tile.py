@@ -17,6 +17,7 @@ from ..olive import ovp
 __all__ = [
     "DATAFLOWS",
     "FORMATS",
+    "PIPELINES",
     "Operand",
     "check_formats",
     "cycles",
@@ -29,6 +30,9 @@ __all__ = [
 
 #: What stays in the array: the results, or the weights.
 DATAFLOWS = ("output-stationary", "weight-stationary")
+
+#: What a blocked output does to the array: it holds all registers, or none, as there is room for what is inside.
+PIPELINES = ("auto", "stalling", "free-running")
 
 
 @dataclass(frozen=True)
@@ -139,9 +143,12 @@ def term_bits(config, legal=True):
 
 
 def term_latency(config):
-    """Cycles from operands to their product: registers for operands and product, for the shift, for a sum of four."""
+    """Cycles from operands to their product: registers for operands and product, for the shift, for a sum of four.
+
+    Free-running, one more, behind the product.
+    """
     a, _ = check_formats(config.a_format, config.w_format)
-    return 2 if not a.pairs else 3 if a.bits == 4 else 4
+    return (2 if not a.pairs else 3 if a.bits == 4 else 4) + config.free_running
 
 
 def max_k(config):
@@ -199,8 +206,8 @@ def latency(config):
     """Cycles, without stalls, from a reduction's last input transfer to its first result's `valid`.
 
     Registers on the way: the packed pairs and the second value of the last one (2, none for plain integers), the
-    operands (1), the term (`term_latency`), the accumulator, the drain and the output (1 each); each
-    further row or column of blocks adds one.
+    operands (1), the term (`term_latency`), the accumulator, the drain and the output (1 each); each further row or
+    column of blocks adds one. Free-running, one more in the output's queue.
 
     Weight-stationary: from a transfer of activations in a reduction's last block to their result's `valid`. The
     packed pairs (1, none for plain integers), the operands (1), the term, a sum for each row, the output (1); each
@@ -209,8 +216,8 @@ def latency(config):
     a, _ = check_formats(config.a_format, config.w_format)
     if config.dataflow == "weight-stationary":
         return (1 if a.pairs else 0) + term_latency(config) + config.rows + _blocks(config.cols, config) + 1
-    edge = 2 if a.pairs else 0
-    return edge + term_latency(config) + 2 + _blocks(config.rows, config) + _blocks(config.cols, config)
+    ends = (2 if a.pairs else 0) + 2 + config.free_running
+    return ends + term_latency(config) + _blocks(config.rows, config) + _blocks(config.cols, config)
 
 
 def cycles(config, m, k, n):
@@ -224,7 +231,7 @@ def cycles(config, m, k, n):
     Parameters
     ----------
     config
-        `dataflow`, `rows`, `cols`, `block`, `partials`, `a_format`, `w_format`.
+        `dataflow`, `free_running`, `rows`, `cols`, `block`, `partials`, `a_format`, `w_format`.
     m, k, n : int
         Shape, each 1 or more; N, and output-stationary M, are padded to whole tiles, K to whole pairs.
     """

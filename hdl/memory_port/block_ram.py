@@ -4,7 +4,7 @@ from amaranth import Module, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from ..stream.stages import PipelineRegister
+from ..stream.stages import Stage
 from .port import MemoryPort
 from .walk import Walk, check_size
 
@@ -51,7 +51,7 @@ class BlockRam(wiring.Component):
         m.submodules.words = words = memory.Memory(shape=self.width, depth=self.depth, init=self.init)
         store, load = words.write_port(), words.read_port()
         # What leaves a block RAM is late in its cycle.
-        m.submodules.register = register = PipelineRegister(self.width)
+        m.submodules.register = register = Stage(self.width)
         room, fetched = Signal(), Signal()
         connect(m, register.o, flipped(self.port.read))
         connect(m, walk.i, flipped(self.port.request))

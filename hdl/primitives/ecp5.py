@@ -222,5 +222,6 @@ ECP5 = Family(
     has_carry=_has_carry,
     product_bits=36,
     packs_magnitudes=True,
+    free_running=True,
     pll=Ecp5Pll,
 )

@@ -63,6 +63,8 @@ class Family:
         Bits in which a block gives a product, its sign extended to all of them; None where it is extended outside.
     packs_magnitudes : bool
         Whether one block makes four products of 3-bit magnitudes.
+    free_running : bool
+        Whether an array is faster in it whose registers never hold: enables that reach far cost much there.
     guard : Guard
         What a design that names `cells` needs from synthesis.
     pll : type or None
@@ -79,6 +81,7 @@ class Family:
     operand_bits: int | None = None
     product_bits: int | None = None
     packs_magnitudes: bool = False
+    free_running: bool = False
     guard: Guard = Guard()
     pll: type[Pll] | None = None
 

@@ -52,4 +52,11 @@ class GowinOuterProduct(OuterProduct):
 _MULT9X9 = {"SIA": 9, "SIB": 9, "ASEL": 1, "BSEL": 1, "RESET": 1}
 
 
-GOWIN = Family(name="gowin", cells=("MULT9X9",), multiplier=GowinOuterProduct, operand_bits=9, pll=GowinPll)
+GOWIN = Family(
+    name="gowin",
+    cells=("MULT9X9",),
+    multiplier=GowinOuterProduct,
+    operand_bits=9,
+    free_running=True,
+    pll=GowinPll,
+)

@@ -4,15 +4,17 @@ Where registers hold when the next one does, a `ready` goes through all of them 
 A pipeline whose beginning waits for room at its end has no such path, and its registers have no enable.
 """
 
-from amaranth import Module, Shape, Signal
-from amaranth.lib import fifo, stream, wiring
+from amaranth import Module, Mux, Shape, Signal, Value
+from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out, connect
+
+from ..primitives.block_ram import NO_BYPASS
 
 __all__ = ["CreditQueue", "admitted", "bounded"]
 
 
 class CreditQueue(wiring.Component):
-    """A queue at a pipeline's end. Who begins something takes a place of it, and leaves it with the output.
+    """A queue at a pipeline's end. Who begins something takes places of it; one is left with each output.
 
     A place is free again two cycles after its payload was taken. Latency 2 cycles.
 
@@ -20,7 +22,10 @@ class CreditQueue(wiring.Component):
     ----------
     payload : ShapeLike
     depth : int
-        Places, 3 or more. For a payload a cycle, those of all that is inside the pipeline, and 4 more.
+        Places, 3 or more, and `batch` at least. For a payload a cycle, those of all that is inside the pipeline, and 4
+        more.
+    batch : int
+        Places that are taken at a time: payloads of what begins.
 
     Attributes
     ----------
@@ -35,8 +40,8 @@ class CreditQueue(wiring.Component):
         All places are free; from a register.
     """
 
-    def __init__(self, payload, depth):
-        self.shape, self.depth = payload, depth
+    def __init__(self, payload, depth, batch=1):
+        self.shape, self.depth, self.batch = payload, depth, batch
         super().__init__(
             {
                 "room": Out(1, init=1),
@@ -50,22 +55,35 @@ class CreditQueue(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=Shape.cast(self.shape).width, depth=self.depth)
+        self._queue(m)
         free, taken = Signal(range(self.depth + 1), init=self.depth), self.o.valid & self.o.ready
-        m.d.comb += [
-            queue.w_data.eq(self.payload),
-            queue.w_en.eq(self.valid),
-            self.o.payload.eq(queue.r_data),
-            self.o.valid.eq(queue.r_rdy),
-            queue.r_en.eq(self.o.ready),
-        ]
         m.d.sync += [
-            free.eq(free - self.begin + taken),
+            free.eq(free - Mux(self.begin, self.batch, 0) + taken),
             # Nothing but a flag comes in late; what is taken in this cycle counts in the next one.
-            self.room.eq((free > 1) | ((free == 1) & ~self.begin)),
+            self.room.eq((free >= 2 * self.batch) | ((free >= self.batch) & ~self.begin)),
             self.idle.eq((free == self.depth) & ~self.begin),
         ]
         return m
+
+    def _queue(self, m):
+        """Keep what comes, and show it in its order: as there is room for it, nothing is asked before it is written."""
+        width = Shape.cast(self.shape).width
+        # A word is read a cycle after it was written, or later.
+        m.submodules.queue = words = memory.Memory(shape=width, depth=self.depth, init=[], attrs=NO_BYPASS)
+        write, read = words.write_port(), words.read_port()
+        inside, waiting = Signal(range(self.depth + 1)), Signal()
+        fetch = waiting & (~self.o.valid | self.o.ready)
+        for port, moves in ((write, self.valid), (read, fetch)):
+            place = Signal(range(self.depth), name=f"{'write' if port is write else 'read'}_place")
+            m.d.comb += [port.addr.eq(place), port.en.eq(moves)]
+            with m.If(moves):
+                m.d.sync += place.eq(Mux(place == self.depth - 1, 0, place + 1))
+        m.d.comb += [write.data.eq(self.payload), Value.cast(self.o.payload).eq(read.data)]
+        m.d.sync += [
+            inside.eq(inside + self.valid - fetch),
+            waiting.eq(self.valid | (inside > 1) | ((inside == 1) & ~fetch)),
+            self.o.valid.eq(fetch | (self.o.valid & ~self.o.ready)),
+        ]
 
 
 def admitted(m, name, source, queue):

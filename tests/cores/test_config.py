@@ -66,13 +66,14 @@ def test_tiles_share_their_fields_and_have_none_that_does_not_count():
     rest = ["accumulator", "overflow", "block"]
     formats = ["a_format", "w_format"]
     orders = {
-        "systolic-tile": ["rows", "cols", *formats, *rest, "dataflow", "partials", "target"],
-        "gemm": ["rows", "cols", *formats, *rest, "target", "a_depth", "w_depth"],
-        "nm-tile": ["rows", "cols", "group", *formats, *rest, "target"],
+        "systolic-tile": ["rows", "cols", *formats, *rest, "dataflow", "partials", "target", "pipeline"],
+        "gemm": ["rows", "cols", *formats, *rest, "target", "a_depth", "w_depth", "pipeline"],
+        "nm-tile": ["rows", "cols", "group", *formats, *rest, "target", "pipeline"],
     }
     found = {name: {field["name"]: field for field in lookup(name).config.describe()} for name in orders}
     assert {name: list(fields) for name, fields in found.items()} == orders
+    shared = [*rest, "target", "pipeline"]
     for fields in found.values():
-        assert [fields[name] for name in [*rest, "target"]] == [found["gemm"][name] for name in [*rest, "target"]]
+        assert [fields[name] for name in shared] == [found["gemm"][name] for name in shared]
     assert [found["gemm"][name] for name in formats] == [found["systolic-tile"][name] for name in formats]
     assert "weight-stationary" not in str(found["gemm"]) + str(found["nm-tile"])

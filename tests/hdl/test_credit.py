@@ -3,13 +3,15 @@
 import random
 
 import pytest
-from amaranth import Module
+from amaranth import Module, Mux, Signal
+from amaranth.hdl import Assert, Cover
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.sim import Simulator
 
 from bitloom.hdl.stream.credit import CreditQueue
 from bitloom.hdl.stream.pipeline import free_registered
+from bitloom.testbench.formal import ProofFailed, held, prove
 
 
 class Pipeline(wiring.Component):
@@ -87,3 +89,58 @@ def test_one_a_cycle(steps):
 def test_all_places_are_used():
     taken, _ = run(Pipeline(2, 6), 40, 0, 1)
     assert taken == list(range(6))
+
+
+class Contract(wiring.Component):
+    """What a queue owes to who begins where there is room, and gives as many payloads for it at any later time.
+
+    Payloads count what was given, so that none is lost, repeated, or before its time.
+    """
+
+    def __init__(self, queue, batch):
+        self.queue, self.batch = queue, batch
+        super().__init__({name: In(1) for name in ("begin", "valid", "ready")})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.queue = queue = self.queue
+        given, taken = (Signal(queue.shape, name=name) for name in ("given", "taken"))
+        inside, owed = (Signal(range(queue.depth + 1), name=name) for name in ("inside", "owed"))
+        leaves, waited = queue.o.valid & queue.o.ready, Signal(range(4))
+        m.d.comb += [
+            queue.begin.eq(self.begin & queue.room),
+            queue.valid.eq(self.valid & (owed != 0)),
+            queue.payload.eq(given),
+            queue.o.ready.eq(self.ready),
+        ]
+        m.d.sync += [
+            owed.eq(owed + Mux(queue.begin, self.batch, 0) - queue.valid),
+            inside.eq(inside + queue.valid - leaves),
+            given.eq(given + queue.valid),
+            taken.eq(taken + leaves),
+            waited.eq(Mux((inside != 0) & ~queue.o.valid, waited + 1, 0)),
+        ]
+        held(m, queue.o, Assert)
+        m.d.comb += [
+            Assert(inside + owed + Mux(queue.begin, self.batch, 0) <= queue.depth, "there is a place for all of it"),
+            Assert(~queue.o.valid | (inside != 0), "valid only with a payload inside"),
+            Assert(~queue.o.valid | (queue.o.payload == taken), "in their order, each once"),
+            Assert(waited < 2, "what is inside comes out two cycles later"),
+            Assert(~queue.idle | (owed + inside + queue.begin == 0) | queue.begin, "idle only with nothing inside"),
+            Cover(inside == queue.depth, "all places are used"),
+        ]
+        return m
+
+
+@pytest.mark.parametrize("batch, depth", ((1, 3), (2, 5)))
+def test_a_queue_keeps_its_contract(batch, depth):
+    prove(Contract(CreditQueue(3, depth, batch), batch), f"credit-queue-{batch}")
+
+
+def test_more_than_a_batch_has_no_place():
+    with pytest.raises(ProofFailed, match="there is a place for all of it"):
+        prove(Contract(CreditQueue(3, 4), 2), "credit-queue-wrong", mode="bmc", depth=6)
+
+
+def test_a_queue_fills():
+    prove(Contract(CreditQueue(3, 4, 2), 2), "credit-queue", mode="cover", depth=12)

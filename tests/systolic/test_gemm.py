@@ -413,7 +413,7 @@ def test_run_matmul_in_several_jobs_on_the_twin(a_format, w_format, tmp_path):
         (
             "dataflow=weight-stationary",
             "unknown parameter 'dataflow': allowed are rows, cols, a_format, w_format, accumulator, overflow, block, "
-            "target, a_depth, w_depth",
+            "target, a_depth, w_depth, pipeline",
         ),
         ("a_depth=3", "a_depth must be a power of two, not 3"),
         ("target=ecp5", "target must be generic to run in Verilator, not 'ecp5'"),

@@ -77,7 +77,9 @@ class TileContract(wiring.Component):
         m.d.comb += Assert(waited < golden.latency(config), "a result inside comes in time, whatever ready was")
         refused = Signal(range(64))
         m.d.sync += refused.eq(Mux(core.a.valid & core.w.valid & ~core.a.ready & core.o.ready, refused + 1, 0))
-        m.d.comb += Assert(refused <= config.rows, "operands are taken in time while nothing stalls")
+        # Behind a full queue, a reduction's rows leave first, and their places are known two cycles later.
+        patience = config.rows + 2 * config.free_running
+        m.d.comb += Assert(refused <= patience, "operands are taken in time while nothing stalls")
         return m
 
     def _watch(self, m, taken, ends, given, inside, place):
@@ -122,6 +124,23 @@ def test_tile_fills():
     prove(TileContract(tile(), 9), "tile", mode="cover", depth=30)
 
 
+def free_running():
+    """Its queue, whose own contract is proved for all times, has as many places as all else needs for a pause."""
+    this = tile(pipeline="free-running")
+    return this, golden.latency(this.config) + this.config.rows + 3
+
+
+@pytest.mark.parametrize("depth", [14, pytest.param(22, marks=pytest.mark.long)])
+def test_free_running_tile_keeps_the_contract_in_the_first_cycles(depth):
+    # 22: until the queue was full and a place of it free again.
+    prove(TileContract(*free_running()), "tile-free", mode="bmc", depth=depth)
+
+
+@pytest.mark.long
+def test_free_running_tile_fills():
+    prove(TileContract(*free_running()), "tile-free", mode="cover", depth=40)
+
+
 @pytest.mark.long
 def test_watched_reduction_gives_its_products():
     # Up to the results of a reduction that begins in any of the first cycles.
@@ -140,6 +159,7 @@ def test_tile_cuts_paths(a_format, dataflow):
     targets = ["a__ready", "w__ready", "o__valid", "o__payload"]
     prove_no_path(core, "o__ready", targets, "tile")
     prove_no_path(tile(), "a__payload", ["o__valid", "o__payload"], "tile")
+    prove_no_path(tile(pipeline="free-running"), "o__ready", targets, "tile")
 
 
 def test_verilog_is_what_amaranth_gives():

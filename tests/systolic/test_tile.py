@@ -11,7 +11,10 @@ from oracles import codes
 from bitloom.cores.systolic.tile import SystolicConfig, SystolicTile
 from bitloom.golden.systolic import tile as golden
 from bitloom.hdl.emission.verilog import emit
+from bitloom.hdl.primitives import FAMILIES
 
+#: Of output-stationary tiles.
+PIPELINES = ("stalling", "free-running")
 PAIRS = [(a, w) for a in golden.FORMATS for w in golden.FORMATS]
 
 
@@ -210,22 +213,24 @@ def reductions(config, lengths, seed=0, rows=None):
     return [(codes(rng, a, m, k), codes(rng, w, config.cols, k)) for m, k in zip(rows, lengths, strict=True)]
 
 
+@pytest.mark.parametrize("pipeline", PIPELINES)
 @pytest.mark.parametrize("a_format, w_format", LEGAL)
-def test_every_format_pair_under_stalls(a_format, w_format):
+def test_every_format_pair_under_stalls(a_format, w_format, pipeline):
     """Accumulators as narrow as a product allows, so that sums wrap; K = 1 and others; blocks that do not divide."""
     narrow = golden.term_bits(config(a_format, w_format))
-    this = SystolicConfig(3, 2, a_format, w_format, accumulator=max(narrow, 8), block=2)
+    this = SystolicConfig(3, 2, a_format, w_format, accumulator=max(narrow, 8), block=2, pipeline=pipeline)
     lengths = [1, 6, 2, 9, 1, 1, 1, 4]
     for stall_in, stall_out in ((0.3, 0.3), (0.0, 0.7), (0.6, 0.0)):
         Run(this, reductions(this, lengths), stall_in=stall_in, stall_out=stall_out)
 
 
+@pytest.mark.parametrize("pipeline", PIPELINES)
 @pytest.mark.parametrize("rows, cols, block", [(1, 1, 4), (4, 4, 2), (5, 3, 2), (2, 6, 1)])
 @pytest.mark.parametrize("a_format", ["int8", "ovp-int4", pytest.param("ovp-int8", marks=pytest.mark.long)])
-def test_cycles_are_those_of_the_model(rows, cols, block, a_format):
+def test_cycles_are_those_of_the_model(rows, cols, block, a_format, pipeline):
     if a_format == "ovp-int8":
         rows, cols = rows // 2 + 1, cols // 3 + 1  # its shifters make Amaranth's simulator slow
-    this = SystolicConfig(rows, cols, a_format, a_format, accumulator=31, block=block)
+    this = SystolicConfig(rows, cols, a_format, a_format, accumulator=31, block=block, pipeline=pipeline)
     for k in (1, rows, 2 * rows + 3):
         run = Run(this, reductions(this, [k] * 3))
         assert run.cycles == golden.cycles(this, rows, k, 3 * cols)
@@ -239,10 +244,11 @@ def test_latency_is_that_of_the_model():
         assert run.cycles == transfers - 1 + golden.latency(this) + this.rows
 
 
+@pytest.mark.parametrize("pipeline", PIPELINES)
 @pytest.mark.parametrize("k", [8, 11])
-def test_nothing_idles_between_tiles(k):
+def test_nothing_idles_between_tiles(k, pipeline):
     """Back to back, K at least `rows`: a step every cycle from the first to the last."""
-    this = SystolicConfig(8, 3, block=4)
+    this = SystolicConfig(8, 3, block=4, pipeline=pipeline)
     tiles = 6
     run = Run(this, reductions(this, [k] * tiles))
     assert run.steps == tiles * k
@@ -261,8 +267,9 @@ def test_extremes(low):
         Run(this, [(a, w)] * 2)
 
 
-def test_reset_in_the_middle_leaves_nothing_behind():
-    this = SystolicConfig(3, 3, block=2)
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_reset_in_the_middle_leaves_nothing_behind(pipeline):
+    this = SystolicConfig(3, 3, block=2, pipeline=pipeline)
     dut, reset = SystolicTile(this), Signal()
     ((a, w),) = reductions(this, [7])
     expected, _ = golden.matmul(a, w, this)
@@ -418,6 +425,25 @@ def test_weight_stationary_reset_in_the_middle_leaves_nothing_behind():
 def test_weight_stationary_pairs_need_an_even_number_of_rows():
     with pytest.raises(ValueError, match="rows must be even for weight-stationary pairs, not 3"):
         weight_stationary(3, 3, "ovp-int4", "ovp-int4")
+
+
+def test_the_pipeline_follows_from_the_target():
+    """Of what is `auto`, a configuration says what it stands for; the portable one has the same cycles."""
+    chosen = {target: SystolicConfig(target=target).decided()["pipeline"] for target in FAMILIES}
+    assert chosen == {
+        "generic": "stalling",
+        "ice40": "stalling",
+        "ecp5": "free-running",
+        "gowin": "free-running",
+    }
+    this = SystolicConfig(target="ecp5")
+    assert this.shown()["pipeline"] == "auto: free-running"
+    assert this.portable() == SystolicConfig(pipeline="free-running")
+    assert golden.latency(this) == golden.latency(SystolicConfig()) + 2
+    assert not SystolicConfig(target="ecp5", dataflow="weight-stationary").free_running
+    assert not SystolicConfig(target="ecp5", pipeline="stalling").free_running
+    with pytest.raises(ValueError, match="pipeline must be auto or stalling for weight-stationary, not 'free-running'"):
+        SystolicConfig(dataflow="weight-stationary", pipeline="free-running")
 
 
 def test_text_grows_with_the_side():

@@ -73,6 +73,9 @@ MORE = [
     ("systolic-tile", ["rows=1", "cols=1", "overflow=false"]),
     ("systolic-tile", ["rows=1", "cols=1", "a_format=ovp-int4", "w_format=ovp-int4"]),
     ("systolic-tile", ["rows=5", "cols=6", "block=3", "dataflow=weight-stationary", "overflow=false"]),
+    ("systolic-tile", ["rows=4", "cols=3", "block=2", "pipeline=free-running"]),
+    ("nm-tile", ["rows=2", "cols=3", "block=2", "pipeline=free-running"]),
+    ("gemm", ["rows=2", "cols=3", "block=2", "a_depth=8", "w_depth=16", "pipeline=free-running"]),
 ]
 
 LONG = [

@@ -33,7 +33,8 @@ def test_some_mutants_are_killed():
     ("name", "parameters"),
     [(core.name, core.small) for core in CATALOGUE.values()]
     + [("ovp-decoder", ()), ("ovp-encoder", ())]
-    + [("systolic-tile", (*lookup("systolic-tile").small, "dataflow=weight-stationary"))],
+    + [("systolic-tile", (*lookup("systolic-tile").small, "dataflow=weight-stationary"))]
+    + [("systolic-tile", (*lookup("systolic-tile").small, "pipeline=free-running"))],
 )
 def test_nearly_every_mutant_is_killed(name, parameters):
     core = lookup(name)
