@@ -1,5 +1,6 @@
 """From a catalogue entry and its configuration to Verilog, a manifest and a FuseSoC description."""
 
+import functools
 import hashlib
 import importlib.metadata
 import re
@@ -99,11 +100,13 @@ class Pinout:
         return describing.text(self.streams, self.signals, self.clock)
 
 
+@functools.lru_cache(maxsize=4)
 def generate(core, config, interface="stream", name=None):
     """Generate the Verilog of a core.
 
-    The same request gives the same bytes on any machine. Every module's name is that of the top module, or begins with
-    it and two underscores; so designs with different names can be in one design together.
+    The same request gives the same bytes on any machine; one that comes again, the same design. Every module's name is
+    that of the top module, or begins with it and two underscores; so designs with different names can be in one design
+    together.
 
     Parameters
     ----------

@@ -34,17 +34,18 @@ _UP5K = _SMALL | {
     "nm-tile": ("rows=4", "cols=4", "group=4", "accumulator=24", "target=ice40"),
 }
 
+# A board's clock is slow: its tiles are those with fewer registers.
 _GW1NR_9 = _SMALL | {
-    "systolic-tile": ("rows=4", "cols=4", "accumulator=24", "target=gowin"),
-    "gemm": ("rows=4", "cols=4", "target=gowin", "a_depth=2048", "w_depth=2048"),
-    "nm-tile": ("rows=4", "cols=4", "group=4", "accumulator=24", "target=gowin"),
+    "systolic-tile": ("rows=4", "cols=4", "accumulator=24", "target=gowin", "pipeline=stalling"),
+    "gemm": ("rows=4", "cols=4", "target=gowin", "a_depth=2048", "w_depth=2048", "pipeline=stalling"),
+    "nm-tile": ("rows=4", "cols=4", "group=4", "accumulator=24", "target=gowin", "pipeline=stalling"),
 }
 
 # Of what would fit, what is placed and routed in minutes.
 _ECP5_85F = {
-    "systolic-tile": ("accumulator=24", "target=ecp5"),
-    "gemm": ("target=ecp5", "a_depth=2048", "w_depth=2048"),
-    "nm-tile": ("accumulator=24", "target=ecp5"),
+    "systolic-tile": ("accumulator=24", "target=ecp5", "pipeline=stalling"),
+    "gemm": ("target=ecp5", "a_depth=2048", "w_depth=2048", "pipeline=stalling"),
+    "nm-tile": ("accumulator=24", "target=ecp5", "pipeline=stalling"),
     "anda-compressor": ("lanes=2",),
     "anda-decompressor": ("lanes=2",),
     "anda-buffer": ("lanes=2",),
