@@ -125,11 +125,15 @@ class PairFeed(StepFeed):
         for name, operand in zip(values, config.operands, strict=True):
             for lane, codes in enumerate(getattr(self, name).payload.lanes):
                 m.submodules[f"{name}_{lane}"] = Replica(edge := PairEdge(operand))
-                m.d.comb += [edge.accept.eq(accept), edge.second.eq(second), edge.codes.eq(codes)]
+                # Whatever is there while there is room for it: whether it counts comes too late for so many registers.
+                m.d.comb += [edge.accept.eq(room), edge.second.eq(second), edge.codes.eq(codes)]
                 values[name].append(edge.value)
                 illegal.append(edge.illegal)
         self._operands(m, take, Cat(values["a"]), Cat(values["w"]))
-        with m.If(take & Cat(illegal).any()):
+        # One flag of all lanes is a cycle behind those of the lanes: decoders are long enough.
+        taken, seen = Signal(), Signal(len(illegal), reset_less=True)
+        m.d.sync += [taken.eq(take), seen.eq(Cat(illegal))]
+        with m.If(taken & seen.any()):
             m.d.sync += self.illegal.eq(1)
         return m
 
