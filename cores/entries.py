@@ -54,7 +54,7 @@ ENTRIES = (
         config="olive.ovp:OvpEncoderConfig",
         component="olive.ovp:OvpEncoder",
         bench="olive.ovp:encoder",
-        latency=3,
+        latency=lambda config: config.latency,
         interval=1,
         small=("normal=flint4", "pairs=2"),
     ),

@@ -19,7 +19,7 @@ from ...hdl.integer.bits import resize
 from ...hdl.integer.leading_one import align_counted, count_leading
 from ...hdl.integer.rounding import saturate
 from ...hdl.stream.credit import bounded
-from ...hdl.stream.pipeline import free_registered, registered
+from ...hdl.stream.pipeline import free_registered, queued, registered, skidded
 from ..config import Config, param
 from .fine_root import FineRoot
 from .pwl_datapath import PwlDatapath
@@ -31,6 +31,8 @@ __all__ = ["LayernormUnit", "LayernormUnitConfig"]
 _ROOT = 6
 #: Places behind free-running registers: those of the second pass, and four for the queue's own way.
 _PLACES = 14
+#: Places for what is known of rows whose roots are in registers, of which there are half as many.
+_ALONG = 16
 #: Bits without sign that the lower of two multipliers takes of a wide operand.
 _LOW = 17
 
@@ -110,16 +112,16 @@ class LayernormUnit(wiring.Component):
     """LayerNorm of rows of codes of 8 to 16 bits without scale and shift of channels, bit for bit
     `golden.gqa_lut.integer_ops.layernorm`.
 
-    Latency 19 cycles from the last element of a row to its first output, 20 with 192 entries. One element per cycle, of
-    rows of equal and of other lengths, but while some nine wait behind a longer one, no further one comes in. No
-    combinational path from `o.ready` to `i.ready`.
+    Latency 24 cycles from the last element of a row to its first output. One element per cycle, of rows of equal and of
+    other lengths, but while twelve wait behind a longer one, no further one comes in. No combinational path from
+    `o.ready` to `i.ready`.
 
     Parameters
     ----------
     config : LayernormUnitConfig
     free_running : bool
-        Not with 192 entries: registers that never hold, more of them, and queues with room for what is inside. Faster,
-        with a longer latency.
+        Not with 192 entries: registers that never hold, and queues with room for what is inside. Faster, with a
+        longer latency.
 
     Attributes
     ----------
@@ -151,20 +153,23 @@ class LayernormUnit(wiring.Component):
         row = config.row_layout
         kind = FreeRowBuffer if self.free_running else RowBuffer
         m.submodules.elements = elements = kind(signed(config.input_bits), row, config.max_length)
-        tag = row.size - row["root"].width
+        tag = row["places"].width
         m.submodules.root = root = (
             FineRoot(tag)
             if config.fine
             else PwlDatapath(config.table, _ROOT, unsigned_codes=True, tag=tag, free_running=self.free_running)
         )
-        self._spread(m, self._elements(m, elements), root.i)
+        along = self._spread(m, self._elements(m, elements), root.i)
         rows = elements.row if self.free_running else elements.rows
         m.d.comb += [
             rows.valid.eq(root.o.valid),
-            rows.payload.eq(Cat(root.o.payload.tag, root.o.payload.value[: row["root"].width])),
+            rows.payload.places.eq(root.o.payload.tag),
+            rows.payload.count.eq(along.payload.count),
+            rows.payload.sum.eq(along.payload.sum),
+            rows.payload.root.eq(root.o.payload.value),
+            root.o.ready.eq(1 if self.free_running else rows.ready),
+            along.ready.eq(root.o.valid & root.o.ready),
         ]
-        if not self.free_running:
-            m.d.comb += root.o.ready.eq(rows.ready)
         self._normalize(m, elements.o)
         return m
 
@@ -201,7 +206,7 @@ class LayernormUnit(wiring.Component):
             m, "sums", element, element=fields.element, place=fields.place, last=fields.last, before=before
         )
         fields = sums.payload
-        products = self.step(
+        multiplied = self.step(
             m,
             "products",
             sums,
@@ -209,6 +214,7 @@ class LayernormUnit(wiring.Component):
             square=(fields.element * fields.element)[: 2 * config.input_bits - 1].as_unsigned(),
             **_fields(fields, "element", "place", "last", "before"),
         )
+        products = self._cut(m, "multiplied", multiplied)
         fields = products.payload
         distances = self.step(
             m,
@@ -237,51 +243,63 @@ class LayernormUnit(wiring.Component):
             crossed,
             # Never below zero: of each element before this one, the squared difference.
             increment=(fields.product + fields.squares)[: config.spread_bits].as_unsigned(),
+            first=fields.place == 0,
             **_fields(fields, "place", "last", "sum"),
         )
         fields = increments.payload
         spread, whole = Signal(config.spread_bits, reset_less=True), Signal(config.spread_bits)
         row_end = stream.Signature(1).create()
-        whole_register = self.step(m, "spread", row_end, spread=whole, count=fields.place + 1, sum=fields.sum)
         m.d.comb += [
-            whole.eq(Mux(fields.place == 0, config.epsilon, spread) + fields.increment),
+            whole.eq(Mux(fields.first, config.epsilon, spread) + fields.increment),
             row_end.valid.eq(increments.valid & fields.last),
             increments.ready.eq(row_end.ready | ~fields.last),
         ]
         with m.If(increments.valid & increments.ready):
             m.d.sync += spread.eq(whole)
 
-        normalized = self._leading(m, whole_register)
+        spreads = self._cut(m, "spreads", self.step(m, "spread", row_end, spread=whole))
+        normalized = self._leading(m, spreads)
         m.d.comb += [
             codes.valid.eq(normalized.valid),
             normalized.ready.eq(codes.ready),
             codes.payload.code.eq(normalized.payload.code),
             codes.payload.tag.eq(normalized.payload.tag),
         ]
+        return self._along(m, row_end, fields)
+
+    def _cut(self, m, name, source):
+        """A stream; where registers hold, those before here see from a spare one that those behind here do."""
+        return source if self.free_running else skidded(m, name, source)
+
+    def _along(self, m, row_end, fields):
+        """What else is known of a row, beside the registers of its root."""
+        row = self.config.row_layout
+        source = stream.Signature(data.StructLayout({name: row[name].shape for name in ("count", "sum")})).create()
+        m.d.comb += [
+            # There are more places than registers.
+            source.valid.eq(row_end.valid & row_end.ready),
+            source.payload.count.eq(fields.place + 1),
+            source.payload.sum.eq(fields.sum),
+        ]
+        return queued(m, "along", source, _ALONG)
 
     def _leading(self, m, spread):
-        """A row's spread from its leading pair of bits on, and where it is; free-running, with a register between."""
+        """A row's spread from its leading pair of bits on, and where it is."""
         row, bits = self.config.row_layout, self.config.root_code_bits
         padded, zeros = count_leading(m, "spread", spread.payload.spread, bits, step=2)
-        if self.free_running:
-            known = _fields(spread.payload, "count", "sum")
-            spread = free_registered(m, "counted_spread", spread, padded=padded, zeros=zeros, **known)
-            padded, zeros = spread.payload.padded, spread.payload.zeros
-        aligned, places = align_counted(m, "spread", padded, zeros, bits, step=2)
-        fields = spread.payload
-        tag = Cat(places[: row["places"].width], fields.count[: row["count"].width], fields.sum)
-        return self.step(m, "normalized", spread, code=aligned, tag=tag)
+        counted = self.step(m, "counted_spread", spread, padded=padded, zeros=zeros)
+        aligned, places = align_counted(m, "spread", counted.payload.padded, counted.payload.zeros, bits, step=2)
+        return self.step(m, "normalized", counted, code=aligned, tag=places[: row["places"].width])
 
     def _product(self, m, name, source, wide, factor, **values):
-        """A product behind a register, with what goes along; free-running, two halves, added behind one more."""
-        if not self.free_running or len(wide) <= _LOW:
-            return self.step(m, name, source, product=wide * factor, **values)
-        halves = free_registered(
-            m, f"{name}_halves", source, low=wide[:_LOW] * factor, high=wide[_LOW:].as_signed() * factor, **values
-        )
+        """A product, with what goes along: two halves behind a register, added behind one more."""
+        # The upper half of a narrow operand is its sign.
+        cut = min(_LOW, len(wide) - 1)
+        low, high = wide[:cut], wide[cut:].as_signed()
+        halves = self.step(m, f"{name}_halves", source, low=low * factor, high=high * factor, **values)
         fields = halves.payload
-        product = (fields.low + (fields.high << _LOW))[: len(wide) + len(factor)].as_signed()
-        return free_registered(m, name, halves, product=product, **_fields(fields, *values))
+        product = (fields.low + (fields.high << cut))[: len(wide) + len(factor)].as_signed()
+        return self.step(m, name, halves, product=product, **_fields(fields, *values))
 
     def _running(self, m, name, source, first, value, shape):
         """Sum of the values of a row before the one that `source` shows."""
@@ -351,11 +369,9 @@ class LayernormUnit(wiring.Component):
             shifted = stage(m, f"product_by_{1 << index}", None, value=value).value
         shifted = self.step(m, "shifted", product, value=shifted, last=last)
         rounded = stage(m, "rounded", None, value=(shifted.payload.value + 1).shift_right(1)).value
-        if self.free_running:
-            shifted = free_registered(m, "added", shifted, value=rounded, last=shifted.payload.last)
-            rounded = shifted.payload.value
-        element = saturate(rounded, signed(config.output_bits))
-        return self.step(m, "output", shifted, element=element, last=shifted.payload.last)
+        added = self.step(m, "added", shifted, value=rounded, last=shifted.payload.last)
+        element = saturate(added.payload.value, signed(config.output_bits))
+        return self.step(m, "output", added, element=element, last=added.payload.last)
 
 
 def _fields(payload, *names):

@@ -1,10 +1,8 @@
 """The integer datapath of a piecewise-linear unit: compare, select, multiply, add, and round to the output's scale.
 
-Each step ends in a register that holds when the next one does. The comparison and the selection share a cycle, so the
-table is looked at in the one cycle in which a code is taken, and may change in the next one.
-
-In a free-running pipeline none of them ever holds; comparison and selection have a cycle each, the output's shift has
-two, and its rounding one: faster, and for who has room for all that is inside.
+Each step ends in a register that holds when the next one does; in a free-running pipeline none of them ever holds, for
+who has room for all that is inside. Comparison and selection have a cycle each. A constant output shift is none, and
+rounds in one cycle; another one takes two, and its rounding a third.
 """
 
 import functools
@@ -63,10 +61,9 @@ def _offset(code):
 class PwlDatapath(wiring.Component):
     """Piecewise-linear function of a stream of codes, with tags that go along.
 
-    Latency 3 cycles, one more with an output scale; one code per cycle. `o.ready` has a path to `i.ready`.
-
-    Free-running, latency 4 cycles, three more with an output scale; `i.ready` is always high, `o.ready` has no effect,
-    and the table must hold while `busy`.
+    Latency 4 cycles; with an output scale three more, or one more where it is constant and the registers may hold. One
+    code per cycle. `o.ready` has a path to `i.ready`; free-running, `i.ready` is always high, and `o.ready` has no
+    effect.
 
     Parameters
     ----------
@@ -100,7 +97,7 @@ class PwlDatapath(wiring.Component):
     busy : out 1
         Whether a code is inside whose output is not yet known.
     thresholds, slopes, intercepts : in
-        The table, where none is fixed; taken with each code.
+        The table, where none is fixed; must hold while `busy`.
     known : in 1
         Where it is low, the sum is 0.
     scale, shift : in
@@ -162,21 +159,23 @@ class PwlDatapath(wiring.Component):
         passed = stage(m, "passed", None, **{f"threshold_{n}": beyond for n, beyond in enumerate(passed)})
         factor = Signal(self.factor)
         m.d.comb += factor.eq(-code if self.negate else code)
-        codes = self._compared(m, Cat(vars(passed).values()), factor)
+        compared = self.step(
+            m, "compared", self.i, passed=Cat(vars(passed).values()), factor=factor, tag=self.i.payload.tag
+        )
         rows = [Cat(slope, intercept) for slope, intercept in zip(slopes, intercepts, strict=True)]
-        row = select(m, "select", list(codes.passed), rows)
+        row = select(m, "select", list(compared.payload.passed), rows)
         if self.table is None:
             row = row & self.known.replicate(2 * width)
         chosen = self.step(
             m,
             "chosen",
-            codes.stream,
+            compared,
             slope=row[:width].as_signed(),
             intercept=row[width:].as_signed(),
-            factor=codes.factor,
-            tag=codes.tag,
+            **_fields(compared.payload, "factor", "tag"),
         )
-        total = self._sum(m, codes.busy, chosen, scale)
+        product, total = self._sum(m, chosen, scale)
+        m.d.comb += self.busy.eq(Cat(step.valid for step in (compared, chosen, product, total)).any())
         last = self._rounded(m, total)
         m.d.comb += [
             self.o.valid.eq(last.valid),
@@ -186,41 +185,23 @@ class PwlDatapath(wiring.Component):
         ]
         return m
 
-    def _compared(self, m, passed, factor):
-        """Codes, and which thresholds they pass, for the selection: of the same cycle, or through a register."""
-        tag = self.i.payload.tag
-        if not self.free_running:
-            return SimpleNamespace(stream=self.i, passed=passed, factor=factor, tag=tag, busy=0)
-        compared = free_registered(m, "compared", self.i, passed=passed, factor=factor, tag=tag)
-        fields = compared.payload
-        return SimpleNamespace(stream=compared, busy=compared.valid, **_fields(fields, "passed", "factor", "tag"))
-
-    def _sum(self, m, before, chosen, scale):
+    def _sum(self, m, chosen, scale):
         """The product and the shifted intercept, added."""
-        intercept = chosen.payload.intercept
-        # The shift goes on while the product is made, or only when the product is there, which takes fewer registers.
-        if self.free_running:
-            intercept = self._shifted(m, intercept, scale)
+        fields = chosen.payload
         product = self.step(
             m,
             "product",
             chosen,
-            product=chosen.payload.slope * chosen.payload.factor,
-            intercept=intercept,
-            tag=chosen.payload.tag,
+            product=fields.slope * fields.factor,
+            # Shifted while the product is made.
+            intercept=self._shifted(m, fields.intercept, scale),
+            tag=fields.tag,
         )
-        intercept = product.payload.intercept
-        if not self.free_running:
-            intercept = self._shifted(m, intercept, scale)
+        fields = product.payload
         total = self.step(
-            m,
-            "total",
-            product,
-            value=resize(product.payload.product + intercept, self.sum.width),
-            tag=product.payload.tag,
+            m, "total", product, value=resize(fields.product + fields.intercept, self.sum.width), tag=fields.tag
         )
-        m.d.comb += self.busy.eq(before | chosen.valid | product.valid | total.valid)
-        return total
+        return product, total
 
     def _shifted(self, m, intercept, scale):
         shifted = Value.cast(intercept)
@@ -242,14 +223,15 @@ class PwlDatapath(wiring.Component):
         def through(name, **values):
             """What is known, through a register; that is where the next step takes it from."""
             known = streams[-1]
-            after = free_registered(m, name, known.stream, sign=known.sign, tag=known.tag, **values)
+            after = self.step(m, name, known.stream, sign=known.sign, tag=known.tag, **values)
             streams.append(SimpleNamespace(stream=after, **_fields(after.payload, "sign", "tag")))
             return after.payload
 
-        between = functools.partial(through, "half") if self.free_running else None
+        stepwise = self.free_running or self.table is None
+        between = functools.partial(through, "half") if stepwise else None
         bits = self.out.width + (not self.out.signed)
         moved, beyond = shift_noting(m, "output", halves, shift, bits, between=between)
-        if self.free_running:
+        if stepwise:
             fields = through("moved", moved=moved.as_signed(), beyond=beyond)
             moved, beyond = fields.moved, fields.beyond
         known = streams[-1]

@@ -161,8 +161,8 @@ class PwlUnit(wiring.Component):
     a wide unit, the result is ``data * 2**-(fraction_bits + 5 + step * range)``, with the step of
     `golden.gqa_lut.pwl.MULTI_RANGES`.
 
-    Latency 4 cycles; 3 with a wide input, 1 of a ROM, 11 of FP32 (9 without specials), which holds fewer codes if they
-    came with gaps. No combinational path from `o.ready` to `i.ready`.
+    Latency 7 cycles; 5 with a fixed table, 4 with a wide input, 1 of a ROM, 11 of FP32 (9 without specials), which
+    holds fewer codes if they came with gaps. No combinational path from `o.ready` to `i.ready`.
 
     Parameters
     ----------

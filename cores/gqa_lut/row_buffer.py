@@ -5,13 +5,13 @@ memory holds little more than one row of the greatest length. The values of four
 included: equal rows follow each other without gaps, and so do others until three wait behind a longer one.
 """
 
-from amaranth import Module, Value
-from amaranth.lib import data, fifo, stream, wiring
+from amaranth import Module
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ...golden.gqa_lut.row_cycles import ROWS, SPARE
 from ...hdl.stream.credit import CreditQueue
-from ...hdl.stream.pipeline import staged
+from ...hdl.stream.pipeline import queued, registered, skidded, staged
 from ...hdl.stream.stages import Stage
 
 __all__ = ["FreeRowBuffer", "RowBuffer"]
@@ -23,7 +23,7 @@ _SPARE, _ROWS = 32, 8
 class RowBuffer(wiring.Component):
     """Join elements with a value of their row.
 
-    Latency 2 cycles from either input. One element per cycle.
+    Latency 3 cycles from an element, 2 from a row's value. One element per cycle.
 
     Parameters
     ----------
@@ -55,24 +55,23 @@ class RowBuffer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        entry = Value.cast(self.i.payload)
-        m.submodules.elements = elements = fifo.SyncFIFOBuffered(width=len(entry), depth=self.length + SPARE)
+        elements = queued(m, "elements", flipped(self.i), self.length + SPARE)
+        # A block RAM is slow: its output goes into a register and nowhere else.
+        shown = registered(m, "shown", elements, element=elements.payload.element, last=elements.payload.last)
+        # Whether it goes on is known late: the memory sees it from a register.
+        offered = skidded(m, "offered", shown)
         source = flipped(self.rows)
         for index in range(ROWS):
             m.submodules[f"rows_{index}"] = stage = Stage(self.rows.payload.shape())
             connect(m, source, stage.i)
             source = stage.o
-        first = data.View(self.i.payload.shape(), elements.r_data)
-        taken = self.o.valid & self.o.ready
+        first, taken = offered.payload, self.o.valid & self.o.ready
         m.d.comb += [
-            elements.w_data.eq(entry),
-            elements.w_en.eq(self.i.valid),
-            self.i.ready.eq(elements.w_rdy),
-            self.o.valid.eq(elements.r_rdy & source.valid),
+            self.o.valid.eq(offered.valid & source.valid),
             self.o.payload.element.eq(first.element),
             self.o.payload.last.eq(first.last),
             self.o.payload.row.eq(source.payload),
-            elements.r_en.eq(taken),
+            offered.ready.eq(taken),
             source.ready.eq(taken & first.last),
         ]
         return m

@@ -18,7 +18,7 @@ from ...hdl.integer.bits import resize
 from ...hdl.integer.leading_one import align_counted, count_leading
 from ...hdl.integer.rounding import saturate
 from ...hdl.stream.credit import admitted, bounded
-from ...hdl.stream.pipeline import free_registered, registered
+from ...hdl.stream.pipeline import free_registered, registered, skidded
 from ..config import Config, param
 from .pwl_datapath import PwlDatapath
 from .row_buffer import FreeRowBuffer, RowBuffer
@@ -69,8 +69,8 @@ def sum_width(config):
 class SoftmaxUnit(wiring.Component):
     """Softmax of rows of INT8 logits, bit for bit `golden.gqa_lut.integer_ops.softmax`.
 
-    Latency 18 cycles of a row of one; a row of length L begins to leave L + 17 cycles after its last logit came. One
-    logit per cycle, of rows of equal and of other lengths, but while three wait behind a longer one, no further one
+    Latency 22 cycles of a row of one; a row of length L begins to leave L + 21 cycles after its last logit came. One
+    logit per cycle, of rows of equal and of other lengths, but while four wait behind a longer one, no further one
     comes in. No combinational path from `o.ready` to `i.ready`.
 
     Parameters
@@ -130,7 +130,7 @@ class SoftmaxUnit(wiring.Component):
         )
         self._maximum(m, logits)
         self._distances(m, self._admitted(m, logits.o, exponentials), exp.i)
-        self._sums(m, exp.o, exponentials, inverse.i)
+        self._sums(m, self._cut(m, "results", exp.o), exponentials, inverse.i)
         rows = exponentials.row if self.free_running else exponentials.rows
         m.d.comb += [
             rows.valid.eq(inverse.o.valid),
@@ -152,20 +152,23 @@ class SoftmaxUnit(wiring.Component):
         largest = stage(m, "largest", None, top=Mux((place == 0) | (logit > top), logit, top)).top.as_signed()
         taken, last = Signal(), Signal()
         elements, rows = (logits.element, logits.row) if self.free_running else (logits.i, logits.rows)
+        row_end = stream.Signature(1).create()
+        highest = self.step(m, "highest", row_end, top=largest)
         m.d.comb += [
             last.eq(coming.last | full),
-            self.i.ready.eq(logits.room if self.free_running else elements.ready & rows.ready),
+            self.i.ready.eq(logits.room if self.free_running else elements.ready & row_end.ready),
             taken.eq(self.i.valid & self.i.ready),
             elements.valid.eq(taken),
             elements.payload.element.logit.eq(coming.logit),
             elements.payload.last.eq(last),
+            row_end.valid.eq(taken & last),
+            rows.valid.eq(highest.valid),
+            rows.payload.eq(highest.payload.top),
         ]
         if self.free_running:
-            # A row's value may come a cycle after its last element: from the register of the largest logit.
-            m.d.comb += [logits.begin.eq(taken), logits.begin_row.eq(taken & last), rows.payload.eq(top)]
-            m.d.sync += rows.valid.eq(taken & last)
+            m.d.comb += [logits.begin.eq(taken), logits.begin_row.eq(taken & last)]
         else:
-            m.d.comb += [rows.valid.eq(taken & last), rows.payload.eq(largest)]
+            m.d.comb += highest.ready.eq(rows.ready)
         if self.config.mask:
             m.d.comb += elements.payload.element.masked.eq(masked)
         with m.If(taken):
@@ -198,6 +201,10 @@ class SoftmaxUnit(wiring.Component):
             codes.payload.tag.eq(distance.payload.tag),
         ]
 
+    def _cut(self, m, name, source):
+        """A stream; where registers hold, those before here see from a spare one that those behind here do."""
+        return source if self.free_running else skidded(m, name, source)
+
     def _sums(self, m, results, exponentials, codes):
         """Still the second pass: keep the exponentials, add them up, give the sum to the table of 1/x."""
         elements = exponentials.element if self.free_running else exponentials.i
@@ -224,16 +231,14 @@ class SoftmaxUnit(wiring.Component):
             m.d.sync += [total.eq(whole), begins.eq(last)]
 
     def _leading(self, m, whole):
-        """The bits of a row's sum from its leading one on, and where that is; free-running, with a register between."""
+        """The bits of a row's sum from its leading one on, and where that is."""
         width = _RECIPROCAL + 1
         padded, zeros = count_leading(m, "sum", whole.payload.total, width)
-        if self.free_running:
-            whole = free_registered(m, "counted_sum", whole, padded=padded, zeros=zeros)
-            padded, zeros = whole.payload.padded, whole.payload.zeros
-        aligned, position = align_counted(m, "sum", padded, zeros, width)
+        counted = self.step(m, "counted_sum", whole, padded=padded, zeros=zeros)
+        aligned, position = align_counted(m, "sum", counted.payload.padded, counted.payload.zeros, width)
         # A sum of any logits has 255 in it; of none, the product with the reciprocal is 0.
         places = (position - _RECIPROCAL)[: _places(self.config)].as_unsigned()
-        return self.step(m, "normalized", whole, code=aligned, tag=places)
+        return self.step(m, "normalized", counted, code=aligned, tag=places)
 
     def _products(self, m, elements, fraction):
         """Third pass: exponentials times the sum's reciprocal."""

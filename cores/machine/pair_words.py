@@ -22,7 +22,7 @@ _INSIDE = 4
 
 
 def _encoder(pairs):
-    return OvpEncoder(OvpEncoderConfig(normal=PAIRS.name, pairs=pairs, width=WIDE, fraction=FRACTION), compares=True)
+    return OvpEncoder(OvpEncoderConfig(normal=PAIRS.name, pairs=pairs, width=WIDE, fraction=FRACTION))
 
 
 def pair_value(m, octet, second):

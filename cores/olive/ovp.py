@@ -8,13 +8,13 @@ choice).
 
 from dataclasses import dataclass
 
+import numpy as np
 from amaranth import Array, Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ...golden.olive.ovp import FORMATS
 from ...hdl.integer.bits import leading_zeros, shift_left
-from ...hdl.integer.rounding import saturate
 from ...hdl.stream.stages import PipelineRegister, SkidBuffer
 from ..config import Config, param
 
@@ -223,6 +223,16 @@ class OvpEncoderConfig(Config):
         return FORMATS[self.normal].with_bias(self.bias)
 
     @property
+    def split(self):
+        """Whether a code takes two steps: 8 bits are too many for tables."""
+        return self.format.bits == 8
+
+    @property
+    def latency(self):
+        """Cycles from a transfer to its codes."""
+        return 4 if self.split else 3
+
+    @property
     def value_layout(self):
         """Payload of the input stream.
 
@@ -244,16 +254,14 @@ class OvpEncoderConfig(Config):
 class OvpEncoder(wiring.Component):
     """Encode fixed-point values as packed outlier-victim pairs (the paper gives no encoder hardware: our choice).
 
-    Latency 3 cycles, one transfer per cycle: magnitudes; the pair's compare and the choice of what is kept; rounding.
-    No combinational path from `o.ready` to `i.ready`.
+    Latency 3 cycles, of `int8` 4, one transfer per cycle: magnitudes; the pair's compare and the choice of what is
+    kept; its code, which `int8` normalizes and rounds in two steps, and 4 bits read from tables. No combinational path
+    from `o.ready` to `i.ready`.
 
     Parameters
     ----------
     config : OvpEncoderConfig
         Format, pairs per transfer, bias, input width and fraction bits.
-    compares : bool
-        An outlier is compared with what lies between two magnitudes, not normalized: of the few magnitudes of 4 bits
-        that is the shorter path. The codes are the same.
 
     Attributes
     ----------
@@ -264,118 +272,164 @@ class OvpEncoder(wiring.Component):
         Packed pairs, one transfer for each of `i`, in order; equal to `golden.olive.ovp.encode` for every input.
     """
 
-    def __init__(self, config, compares=False):
-        self.config, self.compares = config, compares
+    def __init__(self, config):
+        self.config = config
         super().__init__(
             {"i": In(stream.Signature(config.value_layout)), "o": Out(stream.Signature(config.packed_layout))}
         )
 
     def elaborate(self, platform):
         m = Module()
-        config, fmt = self.config, self.config.format
-        # Doubled magnitudes, rounded down and saturated above the largest outlier, decide every threshold.
-        top = 2 * int(fmt.outlier_magnitudes[-1])
-        whole = config.width - config.fraction + 1
-        doubled_bits = min(whole, top.bit_length())
-
-        magnitude_layout = data.StructLayout({"negative": 1, "magnitude": config.width})
-        magnitudes_layout = data.StructLayout(
-            {"values": data.ArrayLayout(magnitude_layout, 2 * config.pairs), "last": 1}
-        )
-        value_layout = data.StructLayout({"negative": 1, "doubled": doubled_bits})
-        kept_layout = data.StructLayout({"values": data.ArrayLayout(value_layout, 2), "keep": 2})
-        selected_layout = data.StructLayout({"pairs": data.ArrayLayout(kept_layout, config.pairs), "last": 1})
-
-        m.submodules.magnitudes = magnitudes = PipelineRegister(magnitudes_layout)
-        m.submodules.selected = selected = PipelineRegister(selected_layout)
-        m.submodules.skid = skid = SkidBuffer(config.packed_layout)
-        m.submodules.register = register = PipelineRegister(config.packed_layout)
-
-        for source, target in ((flipped(self.i), magnitudes.i), (magnitudes.o, selected.i), (selected.o, skid.i)):
-            m.d.comb += [
-                target.valid.eq(source.valid),
-                source.ready.eq(target.ready),
-                target.payload.last.eq(source.payload.last),
-            ]
+        magnitudes = self._magnitudes(m)
+        selected = self._selected(m, magnitudes)
+        codes = self._split(m, selected) if self.config.split else selected
+        m.submodules.skid = skid = SkidBuffer(self.config.packed_layout)
+        m.submodules.register = register = PipelineRegister(self.config.packed_layout)
+        m.d.comb += [
+            skid.i.valid.eq(codes.valid),
+            codes.ready.eq(skid.i.ready),
+            skid.i.payload.last.eq(codes.payload.last),
+        ]
+        for target, pair in zip(skid.i.payload.codes, codes.payload.pairs, strict=True):
+            m.d.comb += target.eq(self._pair(pair))
         connect(m, skid.o, register.i)
         connect(m, register.o, flipped(self.o))
-
-        for index in range(2 * config.pairs):
-            value = self.i.payload.values[index]
-            magnitude = magnitudes.i.payload.values[index]
-            # The most negative value's magnitude fits, as the sign bit is free.
-            m.d.comb += [magnitude.negative.eq(value[-1]), magnitude.magnitude.eq(Mux(value[-1], -value, value))]
-
-        # a >= threshold, where the threshold is a multiple of 1/2.
-        threshold = int(2 * fmt.outlier_threshold) << (config.fraction - 1)
-        for pair in range(config.pairs):
-            first, second = (magnitudes.o.payload.values[2 * pair + side] for side in range(2))
-            target = selected.i.payload.pairs[pair]
-            keep_first = (first.magnitude >= threshold) & (first.magnitude > second.magnitude)
-            m.d.comb += target.keep.eq(Cat(keep_first, (second.magnitude >= threshold) & ~keep_first))
-            for side, source in enumerate((first, second)):
-                doubled = source.magnitude[config.fraction - 1 :]
-                m.d.comb += [
-                    target.values[side].negative.eq(source.negative),
-                    target.values[side].doubled.eq(saturate(doubled, doubled_bits)),
-                ]
-            m.d.comb += skid.i.payload.codes[pair].eq(
-                _encode_pair(m, fmt, selected.o.payload.pairs[pair], self.compares)
-            )
         return m
 
+    def _step(self, m, name, source, pair):
+        """A register behind a stream: its pairs, of a layout, to be driven; its output."""
+        layout = data.StructLayout({"pairs": data.ArrayLayout(pair, self.config.pairs), "last": 1})
+        m.submodules[name] = register = PipelineRegister(layout)
+        m.d.comb += [
+            register.i.valid.eq(source.valid),
+            source.ready.eq(register.i.ready),
+            register.i.payload.last.eq(source.payload.last),
+        ]
+        return register.i.payload.pairs, register.o
 
-def _encode_pair(m, fmt, pair, compares):
-    """Packed code of one pair of doubled magnitudes."""
-    encode = _compare_outlier if compares else _encode_outlier
-    outlier = Signal(fmt.bits)
-    kept = Signal(pair.values[0].shape())
-    m.d.comb += [
-        kept.eq(Mux(pair.keep[1], pair.values[1], pair.values[0])),
-        outlier.eq(Cat(encode(m, fmt, kept.doubled), kept.negative)),
-    ]
-    codes = [
-        Mux(pair.keep[side], outlier, Mux(pair.keep[1 - side], fmt.identifier, _encode_normal(fmt, pair.values[side])))
-        for side in range(2)
-    ]
-    return Cat(code[: fmt.bits] for code in codes)
+    def _magnitudes(self, m):
+        """First step: signs and magnitudes."""
+        value = data.StructLayout({"negative": 1, "magnitude": self.config.width})
+        pairs, out = self._step(m, "magnitudes", flipped(self.i), data.ArrayLayout(value, 2))
+        for index, value in enumerate(self.i.payload.values):
+            target = pairs[index // 2][index % 2]
+            # The most negative value's magnitude fits, as the sign bit is free.
+            m.d.comb += [target.negative.eq(value[-1]), target.magnitude.eq(Mux(value[-1], -value, value))]
+        return out
+
+    def _selected(self, m, magnitudes):
+        """Second step: what is kept; of doubled magnitudes, rounded down, what decides about codes."""
+        config, fmt = self.config, self.config.format
+        value = data.StructLayout({"negative": 1, "normal": _normal_bits(fmt)})
+        layout = {"keep": 2, "values": data.ArrayLayout(value, 2), "negative": 1, "outlier": _outlier_bits(fmt)}
+        pairs, out = self._step(m, "selected", magnitudes, data.StructLayout(layout))
+        # The threshold is a multiple of 1/2.
+        threshold = int(2 * fmt.outlier_threshold) << (config.fraction - 1)
+        for source, target in zip(magnitudes.payload.pairs, pairs, strict=True):
+            reached = [_reaches(side.magnitude, threshold) for side in source]
+            keep_first = Signal()
+            m.d.comb += [
+                keep_first.eq(reached[0] & (source[0].magnitude > source[1].magnitude)),
+                target.keep.eq(Cat(keep_first, reached[1] & ~keep_first)),
+                target.negative.eq(Mux(keep_first, source[0].negative, source[1].negative)),
+            ]
+            outliers = []
+            for side, value in zip(source, target.values, strict=True):
+                doubled = side.magnitude[config.fraction - 1 :]
+                m.d.comb += [value.negative.eq(side.negative), value.normal.eq(_cut(doubled, 0, len(value.normal)))]
+                outliers.append(_cut(doubled, fmt.bias, len(target.outlier)))
+            m.d.comb += target.outlier.eq(Mux(keep_first, *outliers))
+        return out
+
+    def _split(self, m, selected):
+        """Third step of two: normal codes, and an outlier normalized, but not yet rounded up."""
+        fmt = self.config.format
+        layout = {"keep": 2, "codes": data.ArrayLayout(fmt.bits, 2), "negative": 1, "magnitude": fmt.bits - 1, "up": 1}
+        pairs, out = self._step(m, "normalized", selected, data.StructLayout(layout))
+        for source, target in zip(selected.payload.pairs, pairs, strict=True):
+            magnitude, up = _normalized_outlier(m, fmt, source.outlier)
+            m.d.comb += [
+                target.keep.eq(source.keep),
+                Cat(target.codes).eq(Cat(_round_normal(fmt, value) for value in source.values)),
+                target.negative.eq(source.negative),
+                target.magnitude.eq(magnitude),
+                target.up.eq(up),
+            ]
+        return out
+
+    def _pair(self, pair):
+        """Last step: packed code of one pair."""
+        fmt = self.config.format
+        if self.config.split:
+            normals, outlier = pair.codes, pair.magnitude + pair.up
+        else:
+            normals = [Array(_normal_codes(fmt))[Cat(value.normal, value.negative)] for value in pair.values]
+            outlier = Array(_outlier_codes(fmt))[pair.outlier]
+        outlier = Cat(outlier[: fmt.bits - 1], pair.negative)
+        return Cat(
+            Mux(pair.keep[side], outlier, Mux(pair.keep[1 - side], fmt.identifier, normals[side]))[: fmt.bits]
+            for side in range(2)
+        )
 
 
-def _encode_normal(fmt, value):
-    """Code of a normal value: nearest magnitude, ties away from zero, saturated; zero is never negative."""
-    if fmt.normal == "int":
-        magnitude = saturate((value.doubled + 1)[1:], fmt.bits - 1)
-        return Mux(value.negative, -magnitude, magnitude)[: fmt.bits]
-    grid = fmt.normal_magnitudes
-    code = Const(0, fmt.bits - 1)
-    for index in range(1, len(grid)):
-        reached = value.doubled >= int(grid[index - 1] + grid[index])
-        code = Mux(reached, Const(int(fmt.normal_code(index, False)), fmt.bits - 1), code)
-    return Cat(code, value.negative & code.any())
+def _reaches(value, threshold):
+    """``value >= threshold``, without a carry chain: of a constant, most bits decide nothing."""
+    reached = Const(1, 1)
+    for place, bit in enumerate(value):
+        # Below the lowest one of the threshold, all is reached.
+        if threshold >> place & 1:
+            reached = bit & reached
+        elif threshold & ((1 << place) - 1):
+            reached = bit | reached
+    return reached if threshold >> len(value) == 0 else Const(0, 1)
 
 
-def _compare_outlier(m, fmt, doubled):
-    """`_encode_outlier` without a shifter."""
-    grid, code = fmt.outlier_magnitudes, Const(1, fmt.bits - 1)
-    for index in range(1, len(grid)):
-        code = Mux(doubled >= int(grid[index - 1] + grid[index]), Const(index + 1, fmt.bits - 1), code)
-    return code
+def _cut(doubled, low, bits):
+    """Bits of a doubled magnitude from `low` up, saturated."""
+    over = doubled[low + bits :].any()
+    kept = doubled[low : low + bits]
+    return Cat(kept, Const(0, bits - len(kept))) | over.replicate(bits)
 
 
-def _encode_outlier(m, fmt, doubled):
-    """Exponent and mantissa fields of an outlier: nearest abfloat magnitude, ties away from zero, clamped."""
-    # Normalize: the leading one, the mantissa, the bit to round on. An outlier has no need of the bits below.
-    significant = max(len(doubled), fmt.mantissa_bits + 2)
-    padded = Cat(Const(0, significant - len(doubled)), doubled)
+def _normal_bits(fmt):
+    """Of a doubled magnitude, for the code of a normal value: beyond the last threshold nothing changes."""
+    return int(fmt.normal_magnitudes[-1] + fmt.normal_magnitudes[-2]).bit_length()
+
+
+def _outlier_bits(fmt):
+    """Of a doubled magnitude from bit `bias` up, for the code of an outlier: exponents, mantissa, half."""
+    return fmt.max_exponent + 1 + fmt.mantissa_bits + 1
+
+
+def _normal_codes(fmt):
+    """Codes by doubled magnitude, then those of negative values: nearest magnitude, ties away from zero."""
+    grid, doubled = fmt.normal_magnitudes, np.arange(1 << _normal_bits(fmt))
+    index = np.searchsorted(grid[1:] + grid[:-1], doubled, side="right")
+    codes = np.concatenate([fmt.normal_code(index, np.full(index.shape, negative)) for negative in (False, True)])
+    return [Const(int(code), fmt.bits) for code in codes]
+
+
+def _outlier_codes(fmt):
+    """Codes without sign by what is kept of the doubled magnitude: nearest abfloat, ties away from zero, clamped."""
+    grid, doubled = fmt.outlier_magnitudes, np.arange(1 << _outlier_bits(fmt)) << fmt.bias
+    codes = np.searchsorted(grid[1:] + grid[:-1], doubled, side="right") + 1
+    return [Const(int(code), fmt.bits - 1) for code in codes]
+
+
+def _round_normal(fmt, value):
+    """`_normal_codes` of integers, by arithmetic."""
+    magnitude = value.normal[1:] + (value.normal[0] & ~value.normal[1:].all())
+    return Mux(value.negative, -magnitude, magnitude)[: fmt.bits]
+
+
+def _normalized_outlier(m, fmt, kept):
+    """`_outlier_codes` by arithmetic: the code, and whether it is one more."""
+    # The leading one of an outlier is among the highest bits, each of which stands for an exponent.
+    zeros = leading_zeros(kept[fmt.mantissa_bits + 1 :])
+    exponent, normalized = Signal(range(fmt.max_exponent + 1)), Signal(len(kept))
     # Signals, because Amaranth writes an expression out again at every use.
-    zeros, normalized = Signal(significant.bit_length()), Signal(significant)
-    m.d.comb += [zeros.eq(leading_zeros(padded)), normalized.eq(shift_left(padded, zeros))]
-    mantissa = normalized[-1 - fmt.mantissa_bits : -1]
-    half = normalized[-2 - fmt.mantissa_bits]
-    # log2 of the magnitude, not of its double; a mantissa that rounds up to the next power of two carries into it.
-    exponent = (len(doubled) - 2 - fmt.mantissa_bits - fmt.bias) - zeros
-    rounded = ((exponent << fmt.mantissa_bits) | mantissa) + half
-    code = Signal(rounded.shape())
-    m.d.comb += code.eq(rounded)
-    top = len(fmt.outlier_magnitudes)
-    return Mux(code < 1, 1, Mux(code > top, top, code))[: fmt.bits - 1]
+    m.d.comb += [exponent.eq(fmt.max_exponent - zeros), normalized.eq(shift_left(kept, (~exponent)[: len(exponent)]))]
+    one = 1 << fmt.mantissa_bits
+    least, beyond = _reaches(kept, 2 * (one + 1)), _reaches(kept, (4 * one - 1) << fmt.max_exponent)
+    code = Cat(normalized[-1 - fmt.mantissa_bits : -1], exponent)
+    return Mux(least, code, 1), normalized[-2 - fmt.mantissa_bits] & least & ~beyond

@@ -88,7 +88,10 @@ _LAST = "from the last transfer of a reduction to the `valid` of its first resul
 
 FORMULAE = {
     "ovp-decoder": Formulae(Cycles("from a transfer on `i` to the `valid` of its values", _always(1)), _TRANSFERS),
-    "ovp-encoder": Formulae(Cycles("from a transfer on `i` to the `valid` of its codes", _always(3)), _TRANSFERS),
+    "ovp-encoder": Formulae(
+        Cycles("from a transfer on `i` to the `valid` of its codes", (Case("4", "normal == 'int8'"), Case("3"))),
+        _TRANSFERS,
+    ),
     "systolic-tile": Formulae(
         Cycles(
             f"{_LAST}; weight-stationary: from a transfer on `a` in a reduction's last block to its results' `valid`",
@@ -198,8 +201,9 @@ FORMULAE = {
                 Case("11", "kind == 'fp32' and specials"),
                 Case("9", "kind == 'fp32'"),
                 Case("1", "kind == 'rom'"),
-                Case("3", "wide > 0"),
-                Case("4"),
+                Case("4", "wide > 0"),
+                Case("7", "table == 'none'"),
+                Case("5"),
             ),
         ),
         _TRANSFERS,
@@ -207,14 +211,14 @@ FORMULAE = {
     "softmax-unit": Formulae(
         Cycles(
             "from the only logit of a row to the `valid` of its probability; a row of length L takes L - 1 more",
-            _always(18),
+            _always(22),
         ),
         _TRANSFERS,
     ),
     "layernorm-unit": Formulae(
         Cycles(
             "from the last element of a row to the `valid` of its first output",
-            (Case("20", "entries == 192"), Case("19")),
+            _always(24),
         ),
         _TRANSFERS,
     ),

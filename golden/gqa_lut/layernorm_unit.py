@@ -1,15 +1,18 @@
 """How long the LayerNorm unit takes, to the cycle."""
 
-from .row_cycles import Buffer, Registers, Stages
+from .row_cycles import Buffer, Registers, Spare, Stages
 
 __all__ = ["cycles", "equal_cycles", "latency"]
 
-#: Element, sums, products, distance, their product, increment of the spread.
-_SPREAD = 6
-#: Spread, leading one, select, multiply, add; by whether the table is in a memory, which takes one more.
-_ROOT = {False: 5, True: 6}
-#: Operands, product with the count, deviation, product, shift, output.
-_PRODUCT = 6
+#: Element, sums, products.
+_PRODUCTS = 3
+#: Distance, two halves of its product, product, increment of the spread.
+_SPREAD = 4
+#: Of the spread, zeros before its leading one, what follows that, compare, select, multiply, add; or of a table in a
+#: memory: address, word, multiply, add.
+_ROOT = 6
+#: Operands, product with the count, deviation, two halves of the product, product, shift, rounding, output.
+_OUTPUT = 8
 
 
 def latency(config):
@@ -23,7 +26,7 @@ def cycles(config, lengths):
     Parameters
     ----------
     config : LayernormUnitConfig
-        Or anything with `max_length` and `fine`.
+        Or anything with `max_length`.
     lengths : sequence of int
         Of the rows.
 
@@ -32,27 +35,36 @@ def cycles(config, lengths):
     int
         Of equal rows, `equal_cycles`.
     """
-    elements, spreads = Buffer(config.max_length), Stages()
-    spread, root, product = Registers(_SPREAD), Registers(_ROOT[config.fine]), Registers(_PRODUCT)
+    products, spread, whole = Registers(_PRODUCTS), Registers(_SPREAD), Registers(1)
+    root, output = Registers(_ROOT), Registers(_OUTPUT)
+    elements, multiplied, spreads, roots = Buffer(config.max_length), Spare(), Spare(), Stages()
     begin, time, done = None, -1, -1
     for length in lengths:
         for index in range(length):
-            time = max(time + 1, elements.room(), spread.room())
+            time = max(time + 1, elements.room(), products.room())
             begin = time if begin is None else begin
             elements.enter(time)
-            moved = spread.enter(time)
+            moved = max(products.enter(time), multiplied.room())
+            products.leave(moved)
+            passed = max(moved, spread.room())
+            multiplied.leave(passed)
+            moved = spread.enter(passed)
             if index == length - 1:
-                moved = max(moved, root.room())
-                taken = max(root.enter(moved), spreads.room())
+                moved = max(moved, whole.room())
+                cut = max(whole.enter(moved), spreads.room())
+                whole.leave(cut)
+                passed = max(cut, root.room())
+                spreads.leave(passed)
+                taken = max(root.enter(passed), roots.room())
                 root.leave(taken)
-                ready = spreads.enter(taken)
+                ready = roots.enter(taken)
             spread.leave(moved)
         for _ in range(length):
-            moved = max(ready, elements.next(), product.room())
+            moved = max(ready, elements.next(), output.room())
             elements.leave(moved)
-            done = product.enter(moved)
-            product.leave(done)
-        spreads.leave(moved)
+            done = output.enter(moved)
+            output.leave(done)
+        roots.leave(moved)
     return done - begin + 1
 
 

@@ -9,14 +9,18 @@ __all__ = ["exact", "float_words", "floats", "latency", "outputs", "words"]
 
 #: Cycles of the FP32 datapath, without and with subnormals, infinities and NaNs.
 _FLOAT = {False: 9, True: 11}
+#: Compare, select, multiply, add. On the output's scale: round, or by a shift that is loaded: shift twice, round.
+_SUM, _ROUND = 4, {False: 1, True: 3}
 _NAN = np.uint32(0x7FC00000)
 
 
 def latency(config):
-    """Cycles from a code to its output: select, multiply, add, round; `config` is a `PwlUnitConfig`."""
+    """Cycles from a code to its output; `config` is a `PwlUnitConfig`."""
     if config.kind == "fp32":
         return _FLOAT[config.specials]
-    return 1 if config.kind == "rom" else 3 if config.wide else 4
+    if config.kind == "rom":
+        return 1
+    return _SUM if config.wide else _SUM + _ROUND[config.loaded]
 
 
 def words(config, table, s, shift):

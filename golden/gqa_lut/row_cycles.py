@@ -5,7 +5,7 @@ takes it; a queue has so many places. So each time is the latest of a few others
 and of the earlier element that must have made room.
 """
 
-__all__ = ["ROWS", "SPARE", "Buffer", "Registers", "Stages"]
+__all__ = ["ROWS", "SPARE", "Buffer", "Registers", "Spare", "Stages"]
 
 #: Words of a row buffer's memory beyond the longest row: for the way of the row's value.
 SPARE = 16
@@ -63,13 +63,32 @@ class Stages:
         self._taken[ROWS] = time
 
 
+class Spare:
+    """A spare register: an element goes through it, or waits in it."""
+
+    def __init__(self):
+        self._left = -1
+
+    def room(self):
+        """First cycle in which the next element may be taken; in the same one it may leave."""
+        return self._left + 1
+
+    def leave(self, time):
+        """What follows takes the element."""
+        self._left = time
+
+
 class Buffer:
-    """The memory of a row buffer: a row goes in, and out, before the next one goes in."""
+    """The memory of a row buffer: a row goes in, and out, before the next one goes in.
+
+    Behind it there are two registers, and a spare one.
+    """
 
     def __init__(self, length):
-        # The last place is the register behind the memory.
+        # The last place is the first register behind the memory.
         self._words = length + SPARE - 1
-        self._entered, self._read, self._left = [], [], -1
+        self._entered, self._read = [], []
+        self._out, self._spare = Registers(2), Spare()
 
     def room(self):
         """First cycle in which the next element may be taken."""
@@ -82,9 +101,11 @@ class Buffer:
 
     def next(self):
         """When the next element may leave, at the earliest."""
-        self._read.append(max(self._entered[len(self._read)] + 1, self._left))
-        return self._read[-1] + 1
+        self._read.append(max(self._entered[len(self._read)] + 1, self._out.room()))
+        offered = max(self._out.enter(self._read[-1]), self._spare.room())
+        self._out.leave(offered)
+        return offered
 
     def leave(self, time):
         """What follows takes the element."""
-        self._left = time
+        self._spare.leave(time)

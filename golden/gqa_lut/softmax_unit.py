@@ -1,13 +1,13 @@
 """How long the softmax unit takes, to the cycle."""
 
-from .row_cycles import Buffer, Registers, Stages
+from .row_cycles import Buffer, Registers, Spare, Stages
 
 __all__ = ["cycles", "equal_cycles", "latency"]
 
-#: Distance from the maximum, select, multiply, add, round.
-_EXPONENTIAL = 5
-#: Sum, leading one, select, multiply, add.
-_RECIPROCAL = 5
+#: Distance from the maximum, compare, select, multiply, add, round.
+_EXPONENTIAL = 6
+#: Sum, zeros before its leading one, what follows that, compare, select, multiply, add.
+_RECIPROCAL = 7
 #: Operands, product, shift, output.
 _PRODUCT = 4
 
@@ -33,26 +33,31 @@ def cycles(config, lengths):
         Of equal rows, `equal_cycles`.
     """
     first, second = Buffer(config.max_length), Buffer(config.max_length)
-    tops, totals = Stages(), Stages()
+    top, tops, totals = Registers(1), Stages(), Stages()
     exponential, reciprocal, product = Registers(_EXPONENTIAL), Registers(_RECIPROCAL), Registers(_PRODUCT)
+    results = Spare()
     begin, time, done = None, -1, -1
     for length in lengths:
         for _ in range(length):
-            time = max(time + 1, first.room(), tops.room())
+            time = max(time + 1, first.room(), top.room())
             begin = time if begin is None else begin
             first.enter(time)
-        ready = tops.enter(time)
+        taken = max(top.enter(time), tops.room())
+        top.leave(taken)
+        ready = tops.enter(taken)
         for index in range(length):
             moved = max(ready, first.next(), exponential.room())
             first.leave(moved)
-            done = max(exponential.enter(moved), second.room())
+            done = max(exponential.enter(moved), results.room())
+            exponential.leave(done)
+            done = max(done, second.room())
             if index == length - 1:
                 tops.leave(moved)
                 done = max(done, reciprocal.room())
                 taken = max(reciprocal.enter(done), totals.room())
                 reciprocal.leave(taken)
                 ready = totals.enter(taken)
-            exponential.leave(done)
+            results.leave(done)
             second.enter(done)
         for _ in range(length):
             moved = max(ready, second.next(), product.room())

@@ -4,12 +4,13 @@ none of which ever does, and queues where a step may be late."""
 import itertools
 
 from amaranth import Shape, Signal, Value
-from amaranth.lib import data, fifo, stream
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import connect
 
-from .stages import PipelineRegister, Stage
+from .queue import Queue
+from .stages import PipelineRegister, SkidBuffer, Stage
 
-__all__ = ["delayed", "free_registered", "queued", "registered", "staged"]
+__all__ = ["delayed", "free_registered", "queued", "registered", "skidded", "staged"]
 
 
 def registered(m, name, source, **values):
@@ -90,6 +91,21 @@ def staged(m, name, source):
     return stage.o
 
 
+def skidded(m, name, source):
+    """Put a `SkidBuffer` behind a stream, which cuts the way back; gives its output.
+
+    Parameters
+    ----------
+    m : Module
+    name : str
+        Of the submodule.
+    source : stream
+    """
+    m.submodules[name] = skid = SkidBuffer(source.payload.shape())
+    connect(m, source, skid.i)
+    return skid.o
+
+
 def queued(m, name, source, depth):
     """Put a queue behind a stream.
 
@@ -110,7 +126,7 @@ def queued(m, name, source, depth):
     """
     shape = source.payload.shape()
     out = stream.Signature(shape).create(path=(name,))
-    m.submodules[name] = queue = fifo.SyncFIFOBuffered(width=Shape.cast(shape).width, depth=depth)
+    m.submodules[name] = queue = Queue(width=Shape.cast(shape).width, depth=depth)
     m.d.comb += [
         queue.w_data.eq(source.payload),
         queue.w_en.eq(source.valid),

@@ -275,7 +275,7 @@ def _measured(bench, name, count, **options):
 
 
 def _full(bench):
-    """Phases in which the output is blocked until nothing more goes in: four registers and the input's spare one."""
+    """Phases in which the output is blocked until nothing more goes in."""
     phases = []
     for source in ("eager", "sparse"):
         drawn, traffic = _drawn(bench.config, bench.rng), _Tables(bench)
@@ -284,8 +284,13 @@ def _full(bench):
         phases.append(traffic.phase("before it is filled", reset=True))
         traffic = _Tables(bench)
         traffic.feed_codes(*drawn, 30)
-        phases.append(traffic.phase(f"full, stalls {source} in", source=source, capacity=5))
+        phases.append(traffic.phase(f"full, stalls {source} in", source=source, capacity=_capacity(bench)))
     return phases
+
+
+def _capacity(bench):
+    """Codes that a unit holds: one in each register, and one in the input's spare one."""
+    return bench.core.latency(bench.config) + 1
 
 
 def _fixed(bench):
@@ -294,13 +299,11 @@ def _fixed(bench):
     table, s = config.fixed
     if config.kind == "rom":
         contents = golden.exact(config)
-        capacity = 2
 
         def outputs(codes):
             return contents[codes & 255]
     else:
         shift = table.fraction_bits + s - config.out_scale
-        capacity = 5
 
         def outputs(codes):
             return golden.outputs(codes, config, table, s, shift)
@@ -313,7 +316,7 @@ def _fixed(bench):
 
     phases = [phase("every code"), phase("measured", reset=True, measured=True), *_stalled(bench, phase)]
     return phases + [
-        phase(f"full, stalls {source} in", source=source, capacity=capacity, reset=True)
+        phase(f"full, stalls {source} in", source=source, capacity=_capacity(bench), reset=True)
         for source in ("eager", "sparse")
     ]
 
@@ -353,7 +356,9 @@ def _wide(bench):
         *_stalled(bench, random),
     ]
     return phases + [
-        phase(f"full, stalls {source} in", np.maximum(draw(20), 1), source=source, capacity=4, reset=True)
+        phase(
+            f"full, stalls {source} in", np.maximum(draw(20), 1), source=source, capacity=_capacity(bench), reset=True
+        )
         for source in ("eager", "sparse")
     ]
 
@@ -425,7 +430,7 @@ def _float(bench):
     phases.append(traffic.phase("measured", reset=True, measured=True, cycles=cycles))
     traffic = _Traffic(config)
     feed(traffic, table, 40)
-    phases.append(traffic.phase("full", capacity=bench.core.latency(config) + 1))
+    phases.append(traffic.phase("full", capacity=_capacity(bench)))
     phases.append(phase("random tables", 2000))
     if config.specials:
         phases.append(phase("any codes", 4000, special=True, reset=True))

@@ -503,6 +503,7 @@ def encoder(**parameters):
 
 def test_encoder_keeps_the_contract():
     prove(StreamContract(encoder(), capacity=4, latency=3, relation=same_last), "encoder")
+    prove(StreamContract(encoder(normal="int8"), capacity=5, latency=4, relation=same_last), "encoder-int8")
 
 
 def test_encoder_fills_and_flows():
