@@ -34,7 +34,7 @@ _PLACES = 14
 #: Places for what is known of rows whose roots are in registers, of which there are half as many.
 _ALONG = 16
 #: Bits without sign that the lower of two multipliers takes of a wide operand.
-_LOW = 17
+_LOW = 15
 
 
 @dataclass(frozen=True)

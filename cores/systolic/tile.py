@@ -54,7 +54,7 @@ class SystolicConfig(TileConfig):
         if self.weight_stationary and self.rows % self.operands[0].steps:
             raise ValueError(f"rows must be even for weight-stationary pairs, not {self.rows}")
         if self.weight_stationary and self.free_running:
-            raise ValueError("pipeline must be auto or stalling for weight-stationary, not 'free-running'")
+            raise ValueError("pipeline must be auto or stalling for weight-stationary, not free-running")
 
     @property
     def a_shape(self):
