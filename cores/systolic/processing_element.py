@@ -264,11 +264,13 @@ class SignedShift(Replicable):
     def elaborate(self, platform):
         m = Module()
         width = len(self.term)
-        shifts = _held(m, self.en, "shift", self.a_exponent + self.b_exponent, self.later)
-        signs = _held(m, self.en, "sign", self.signs.xor(), self.later)
-        shift, sign, carry = shifts[-1], signs[-1], Signal(name="carry_q", reset_less=True)
-        term = Signal(signed(width), name="term_q", reset_less=True)
+        term, carry = (
+            Signal.like(port, name=f"{name}_q", reset_less=True)
+            for name, port in (("term", self.term), ("carry", self.carry))
+        )
         m.d.comb += [self.term.eq(term), self.carry.eq(carry)]
+        shift = _held(m, self.en, "shift", self.a_exponent + self.b_exponent, self.later)[-1]
+        sign = _held(m, self.en, "sign", self.signs.xor(), self.later)[-1]
         with m.If(self.en):
             m.d.sync += [
                 term.eq(shift_left(self.product, shift, width) ^ sign.replicate(width)),
@@ -343,8 +345,6 @@ class ShiftedProduct(Replicable):
         m = Module()
         m.submodules.multiply = multiply = multiplier(self.config, OuterProduct, self.a.shape(), self.b.shape())
         width = len(self.term)
-        # The exponents' sum is registered beside the operands, then beside the product.
-        shifts = _held(m, self.en, "shift", self.a_exponent + self.b_exponent, latency(self.config))
         term = Signal(signed(width), name="term_q", reset_less=True)
         product = multiply.products[0][0]
         offset = Cat(Const(0, self.offset), product)
@@ -355,6 +355,8 @@ class ShiftedProduct(Replicable):
             multiply.b[0].eq(self.b),
             self.term.eq(term),
         ]
+        # The exponents' sum is registered beside the operands, then beside the product.
+        shifts = _held(m, self.en, "shift", self.a_exponent + self.b_exponent, latency(self.config))
         with m.If(self.en):
             m.d.sync += term.eq(shift_left(extended, shifts[-1], width))
         return m
