@@ -73,7 +73,7 @@ class TileConfig(SidesConfig):
         Without enables the array is faster in an FPGA. It takes a register for each product, and a queue for the
         results.
         """
-        return (self.pipeline, *self.decided().values())[-1] == "free-running"
+        return self.decided().get("pipeline", self.pipeline) == "free-running"
 
     def decided(self):
         """What `pipeline` is where it is `auto`."""

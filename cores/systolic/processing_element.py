@@ -15,6 +15,7 @@ from amaranth.lib.wiring import In, Out
 from ...hdl.emission.replicate import Replica, Replicable
 from ...hdl.integer.bits import shift_left
 from ...hdl.primitives.portable import OuterProduct
+from ...hdl.stream.delay import Delay
 from .product import latency, multiplier
 
 __all__ = [
@@ -269,8 +270,8 @@ class SignedShift(Replicable):
             for name, port in (("term", self.term), ("carry", self.carry))
         )
         m.d.comb += [self.term.eq(term), self.carry.eq(carry)]
-        shift = _held(m, self.en, "shift", self.a_exponent + self.b_exponent, self.later)[-1]
-        sign = _held(m, self.en, "sign", self.signs.xor(), self.later)[-1]
+        shift = _held(m, self.en, "shift", self.a_exponent + self.b_exponent, self.later)
+        sign = _held(m, self.en, "sign", self.signs.xor(), self.later)
         with m.If(self.en):
             m.d.sync += [
                 term.eq(shift_left(self.product, shift, width) ^ sign.replicate(width)),
@@ -356,21 +357,17 @@ class ShiftedProduct(Replicable):
             self.term.eq(term),
         ]
         # The exponents' sum is registered beside the operands, then beside the product.
-        shifts = _held(m, self.en, "shift", self.a_exponent + self.b_exponent, latency(self.config))
+        shift = _held(m, self.en, "shift", self.a_exponent + self.b_exponent, latency(self.config))
         with m.If(self.en):
-            m.d.sync += term.eq(shift_left(extended, shifts[-1], width))
+            m.d.sync += term.eq(shift_left(extended, shift, width))
         return m
 
 
 def _held(m, en, name, value, steps):
-    """Signals of which each is what the one before it was an enabled cycle before; the first one, the value."""
-    held = [value]
-    for step in range(steps):
-        register = Signal(value.shape(), name=f"{name}_{step}", reset_less=True)
-        with m.If(en):
-            m.d.sync += register.eq(held[-1])
-        held.append(register)
-    return held
+    """A value of `steps` enabled cycles before."""
+    m.submodules[name] = Replica(delay := Delay(len(value), steps))
+    m.d.comb += [delay.en.eq(en), delay.i.eq(value)]
+    return delay.o
 
 
 def _add(m, config, base, port, keep):

@@ -12,7 +12,6 @@ def output_stationary(m, config, feed, array):
     blocks = len(config.row_blocks)
     latency = golden.term_latency(config)
     keep = Signal(latency + blocks - 1, reset_less=True)
-    add = Signal(latency + blocks - 1)
     ended = Signal(latency + blocks)
     moving = Signal(blocks)
     load = ended[latency:]
@@ -20,7 +19,6 @@ def output_stationary(m, config, feed, array):
     with m.If(array.en):
         m.d.sync += [
             keep.eq(Cat(~feed.first, keep)),
-            add.eq(Cat(feed.made, add)),
             ended.eq(Cat(feed.last, ended)),
             moving.eq(Mux(load[-1], ~0, moving & ~load)),
         ]
@@ -30,8 +28,10 @@ def output_stationary(m, config, feed, array):
             control.load.eq(load[index]),
             control.move.eq(load[index] | moving[index]),
         ]
-        if config.free_running:
-            m.d.comb += control.add.eq(add[latency - 1 + index])
+    if config.free_running:
+        add = Signal(latency + blocks - 1)
+        m.d.sync += add.eq(Cat(feed.made, add))
+        m.d.comb += [control.add.eq(add[latency - 1 + index]) for index, control in enumerate(array.control)]
     # The drain gives the lowest row first: row 0 of the operands enters there.
     lanes = Cat(feed.activations[lane] for lane in reversed(range(config.rows)))
     m.d.comb += array.a.as_value().eq(lanes)

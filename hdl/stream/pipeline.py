@@ -86,9 +86,7 @@ def staged(m, name, source):
         Of the submodule.
     source : stream
     """
-    m.submodules[name] = stage = Stage(source.payload.shape())
-    connect(m, source, stage.i)
-    return stage.o
+    return _behind(m, name, source, Stage)
 
 
 def skidded(m, name, source):
@@ -101,9 +99,13 @@ def skidded(m, name, source):
         Of the submodule.
     source : stream
     """
-    m.submodules[name] = skid = SkidBuffer(source.payload.shape())
-    connect(m, source, skid.i)
-    return skid.o
+    return _behind(m, name, source, SkidBuffer)
+
+
+def _behind(m, name, source, kind):
+    m.submodules[name] = link = kind(source.payload.shape())
+    connect(m, source, link.i)
+    return link.o
 
 
 def queued(m, name, source, depth):
