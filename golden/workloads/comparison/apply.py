@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...checks import named
+from ..calibration import observed
 
 __all__ = ["Prepared", "operations", "prepare"]
 
@@ -115,23 +116,20 @@ def operations(subject, prepared, product=None, watch=None):
 
 def _seen(subject, scheme):
     """What calibration meets by place: inputs of a layer, (rows, K); or both sides of a product of activations."""
-    plain, seen = subject.ops(), {}
+    seen = {}
 
     def keep(place, *sides):
         seen.setdefault(place, tuple([] for _ in sides))
         for kept, side in zip(seen[place], sides, strict=True):
             kept.append(side)
 
-    def linear(name, x, weight, bias):
-        if name in subject.linears:
+    def see(name, x, *second):
+        if second and scheme.attends:
+            keep(name, x, *(side.transpose(0, 2, 1) for side in second))
+        elif name in subject.linears:
             keep(name, x)
-        return plain.linear(name, x, weight, bias)
 
-    def matmul(name, a, b):
-        keep(name, a, b.transpose(0, 2, 1))
-        return plain.matmul(name, a, b)
-
-    subject.calibrate(subject.ops(linear=linear, matmul=matmul if scheme.attends else plain.matmul))
+    subject.calibrate(observed(subject.ops(), see))
     return {place: _rows(sides[0]) if len(sides) == 1 else tuple(map(_rows, sides)) for place, sides in seen.items()}
 
 
