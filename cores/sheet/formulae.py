@@ -158,13 +158,13 @@ FORMULAE = {
         {"levels": _always("max(1, ceil(log2(lanes)))")},
     ),
     "hgq-dequantizer": Formulae(
-        Cycles(_LAST, (Case("7 + adder", "scheme == 'hgq'"), Case("7"))),
+        Cycles(_LAST, (Case("8 + adder", "scheme == 'hgq'"), Case("8"))),
         _TRANSFERS,
     ),
     "hgq-tile": Formulae(
         Cycles(
             _LAST,
-            (Case("dot + 7 + adder", "scheme == 'hgq'"), Case("dot + 8", "scheme == 'flat'"), Case("dot + 7")),
+            (Case("dot + 8 + adder", "scheme == 'hgq'"), Case("dot + 9", "scheme == 'flat'"), Case("dot + 8")),
         ),
         Cycles("from a transfer on `x` and `w` to the next one", _always(1)),
     ),
@@ -190,7 +190,7 @@ FORMULAE = {
         Cycles(
             "from the last weights of a block of outputs to the `valid` of its first result, where the low-rank terms "
             "are there",
-            _always("dot + adder + 22"),
+            _always("dot + adder + 23"),
         ),
         Cycles("from a transfer of the residual's weights on `w` to the next one", _always(1)),
     ),
