@@ -92,9 +92,9 @@ class AndaDecompressor(wiring.Component):
         left, beat = Signal(range(config.load + 1)), Signal(range(beats))
         # No more than one transfer is left, or none: registers, since all values wait for them.
         ends, idle = Signal(), Signal(init=1)
-        m.submodules.found = found = PipelineRegister(_found_layout(config))
-        self._leave(m, found.o)
-        # Whether `found` is ready, as a register too.
+        m.submodules.counted = counted = PipelineRegister(_counted_layout(config))
+        self._leave(m, counted.o)
+        # Whether `counted` is ready, as a register too.
         inside, after, room = Signal(range(_BEHIND + 1)), Signal(range(_BEHIND + 1)), Signal(init=1)
         m.d.comb += [
             step.eq(~idle & room),
@@ -115,8 +115,8 @@ class AndaDecompressor(wiring.Component):
             # The exponent that the top bit of the shift register stands for.
             m.d.sync += [scale.eq(exponents[lane] + (longest - planes)) for lane, scale in enumerate(scales)]
 
-        m.d.comb += [found.i.valid.eq(step), found.i.payload.last.eq(ends), found.i.payload.scale.eq(scales[0])]
-        for source, target in zip(going, found.i.payload.values, strict=False):
+        m.d.comb += [counted.i.valid.eq(step), counted.i.payload.last.eq(ends), counted.i.payload.scale.eq(scales[0])]
+        for source, target in zip(going, counted.i.payload.values, strict=False):
             m.d.comb += [
                 target.bits.eq(source.bits),
                 target.negative.eq(source.negative),
@@ -124,25 +124,25 @@ class AndaDecompressor(wiring.Component):
             ]
         return m
 
-    def _leave(self, m, found):
+    def _leave(self, m, counted):
         """From leading zeros to FP16 codes: first by how much to shift, then the shift."""
         config = self.config
         m.submodules.placed = placed = PipelineRegister(_placed_layout(config))
         m.submodules.exit = exit_ = Stage(config.value_layout)
         connect(m, exit_.o, flipped(self.o))
-        for source, target in ((found, placed.i), (placed.o, exit_.i)):
+        for source, target in ((counted, placed.i), (placed.o, exit_.i)):
             m.d.comb += [
                 target.valid.eq(source.valid),
                 source.ready.eq(target.ready),
                 target.payload.last.eq(source.payload.last),
             ]
-        for source, target in zip(found.payload.values, placed.i.payload.values, strict=True):
-            m.d.comb += _place(target, source, found.payload.scale, config.max_mantissa)
+        for source, target in zip(counted.payload.values, placed.i.payload.values, strict=True):
+            m.d.comb += _place(target, source, counted.payload.scale, config.max_mantissa)
         for source, target in zip(placed.o.payload.values, exit_.i.payload.values, strict=True):
             m.d.comb += target.eq(_code(m, source, config.max_mantissa))
 
 
-def _found_layout(config):
+def _counted_layout(config):
     """Values of a transfer with their leading zeros, and the exponent of the top bit of them all."""
     longest = config.max_mantissa
     value = data.StructLayout({"bits": longest, "negative": 1, "zeros": mantissa_bits(longest)})
