@@ -13,10 +13,13 @@ from amaranth.lib.wiring import In, Out
 from ...hdl.emission.replicate import Replicable
 from ...hdl.floating.add import FloatAdder
 from ...hdl.floating.convert import FloatConverter, IntegerToFloat
-from ...hdl.floating.formats import FP16, FP32
+from ...hdl.floating.formats import FP16, FP32, FloatFormat
 from ...hdl.floating.multiply import FloatMultiplier
 
-__all__ = ["Accumulator", "Scaler", "control_layout", "token_layout"]
+__all__ = ["NORMAL_SCALE", "Accumulator", "Scaler", "control_layout", "token_layout"]
+
+#: Format of a scale: all numbers of FP16, with an exponent in whose range none is subnormal.
+NORMAL_SCALE = FloatFormat(FP16.exponent_bits + 1, FP16.fraction_bits)
 
 
 def token_layout(share):
@@ -27,10 +30,10 @@ def token_layout(share):
 def control_layout(config):
     """What the accumulators of all units do in a cycle.
 
-    `add`, the value that enters the adder; `write`, the sum that leaves it; `store`, the result that leaves the
-    converter, `valid` at the end of a reduction only.
+    `select`, the value that enters the adder in the next one; `write`, the sum that leaves it; `store`, the result that
+    leaves the converter, `valid` at the end of a reduction only.
     """
-    return data.StructLayout(dict.fromkeys(("add", "write", "store"), token_layout(config.share)))
+    return data.StructLayout(dict.fromkeys(("select", "write", "store"), token_layout(config.share)))
 
 
 class Scaler(Replicable):
@@ -48,8 +51,8 @@ class Scaler(Replicable):
         Integers.
     exponents : in, array of `share` of `config.exponent_shape`
         Their exponents.
-    scale : in, FP16
-        For the integer taken `golden.convert_latency(config)` cycles before.
+    scale : in, `NORMAL_SCALE`
+        For the integer taken `golden.CONVERT` cycles before.
     o : out, FP32
         `golden.SCALE` cycles after its scale.
     """
@@ -61,7 +64,7 @@ class Scaler(Replicable):
                 "start": In(1),
                 "dots": In(data.ArrayLayout(config.dot_shape, config.share)),
                 "exponents": In(data.ArrayLayout(config.exponent_shape, config.share)),
-                "scale": In(FP16.layout),
+                "scale": In(NORMAL_SCALE.layout),
                 "o": Out(FP32.layout),
             }
         )
@@ -86,7 +89,7 @@ class Scaler(Replicable):
             config.dot_shape, x, config.exponent_shape, config.exponent_offset, specials=not exact
         )
         m.submodules.multiply = multiply = FloatMultiplier(
-            x, FP16, FP32, specials=not exact, subnormals=(not exact, True)
+            x, NORMAL_SCALE, FP32, specials=not exact, subnormals=(not exact, False), split=exact
         )
         m.d.comb += [
             convert.en.eq(1),
@@ -111,7 +114,7 @@ class Accumulator(Replicable):
     ----------
     control : in, `control_layout(config)`
     term : in, FP32
-        What to add: the value of `control.add`.
+        What to add: one cycle after `control.select`.
     results : out, array of `share` of `config.result_format`
     """
 
@@ -131,19 +134,23 @@ class Accumulator(Replicable):
         m.submodules.add = adder = FloatAdder(FP32, specials=not config.normal, stages=config.adder)
         sums = [Signal(FP32.width, name=f"sum_{index}", reset_less=True) for index in range(config.share)]
         results = [Signal.like(result, name=f"result_{i}", reset_less=True) for i, result in enumerate(self.results)]
-        before = Array(sums)[control.add.index]
-        m.d.comb += [
-            adder.en.eq(1),
-            adder.a.eq(Mux(control.add.first, 0, before)),
-            adder.b.eq(self.term),
-        ]
+        # A row's turn comes when its sum leaves the adder at the earliest: then it is taken from there.
+        before = Signal(FP32.width, reset_less=True)
+        select, write = control.select, control.write
+        with m.If(select.first):
+            m.d.sync += before.eq(0)
+        with m.Elif(write.valid & (write.index == select.index)):
+            m.d.sync += before.eq(adder.o)
+        with m.Else():
+            m.d.sync += before.eq(Array(sums)[select.index])
+        m.d.comb += [adder.en.eq(1), adder.a.eq(before), adder.b.eq(self.term)]
         result = adder.o.as_value()
         if config.output == "fp16":
             m.submodules.convert = convert = FloatConverter(FP32, FP16)
             m.d.comb += [convert.en.eq(1), convert.i.eq(adder.o)]
             result = convert.o.as_value()
         for index in range(config.share):
-            with m.If(control.write.valid & (control.write.index == index)):
+            with m.If(write.valid & (write.index == index)):
                 m.d.sync += sums[index].eq(adder.o)
             with m.If(control.store.valid & (control.store.index == index)):
                 m.d.sync += results[index].eq(result)

@@ -4,11 +4,12 @@ from amaranth import Array, Cat, Module, Signal
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
+from ...golden.anda import tile as golden
 from ...hdl.emission.replicate import Replica, Replicable
-from ...hdl.floating.convert import IntegerToFloat
+from ...hdl.floating.convert import FloatConverter, IntegerToFloat
 from ...hdl.floating.formats import FP16
 from ...hdl.floating.multiply import FloatMultiplier
-from .accumulator import Accumulator, Scaler, control_layout
+from .accumulator import NORMAL_SCALE, Accumulator, Scaler, control_layout
 from .pe import WEIGHT_BITS, Fp16Pe, ParallelPe, SerialPe
 
 __all__ = ["Fp16Column", "ParallelColumn", "SerialColumn"]
@@ -22,7 +23,7 @@ class _Column(Replicable):
     scale : in, FP16
         The weights' next scale.
     rescale : in 1
-        Take it.
+        Take it: one cycle after the first transfer of its first group.
     control : in, `control_layout(config)`
     row : in
         Row of the result.
@@ -61,9 +62,10 @@ class _IntegerColumn(_Column):
     shifts : in, array of `config.rows` of `config.exponent_shape`
         Exponents of the rows' dot products.
     step, fresh : in 1
-        Two cycles after a transfer with operands: as of the processing elements.
+        Four cycles after a transfer with operands: as of the processing elements.
     ended, start, hold : in 1
-        A group's last transfer was taken one cycle before; its dot products are there; they are due at the scale.
+        A group's last transfer was taken two cycles before; its dot products are there; they are due at the scale.
+        At least four cycles are between groups.
     """
 
     def __init__(self, config, **ports):
@@ -74,14 +76,19 @@ class _IntegerColumn(_Column):
     def _finish(self, m, dots):
         """From the rows' dot products to results."""
         config, units = self.config, []
-        # The scale of a group waits until its last transfer, and then for its conversion. No group follows another one
-        # in fewer cycles than a conversion takes, and one more.
-        scales = [Signal(FP16.layout, name=name, reset_less=True) for name in ("scale_next", "scale_ended", "scale_q")]
-        for before, after, take in zip(
-            [self.scale, *scales], scales, (self.rescale, self.ended, self.hold), strict=False
-        ):
+        # The scale of a group waits until its last transfer, is normalized once for all rows, and waits for the dot
+        # products and for their conversion, each time no longer than the next group needs.
+        opened = Signal(FP16.layout, name="scale_opened", reset_less=True)
+        with m.If(self.rescale):
+            m.d.sync += opened.eq(self.scale)
+        m.submodules.normalize = Replica(normalize := FloatConverter(FP16, NORMAL_SCALE))
+        m.d.comb += [normalize.en.eq(self.ended), normalize.i.eq(opened)]
+        scale = normalize.o
+        for name, take in (("started", self.start), ("q", self.hold)):
+            later = Signal(NORMAL_SCALE.layout, name=f"scale_{name}", reset_less=True)
             with m.If(take):
-                m.d.sync += after.eq(before)
+                m.d.sync += later.eq(scale)
+            scale = later
         for unit, first in enumerate(range(0, config.rows, config.share)):
             rows = slice(first, first + config.share)
             m.submodules[f"scale_{unit}"] = Replica(scaler := Scaler(config))
@@ -89,7 +96,7 @@ class _IntegerColumn(_Column):
                 scaler.start.eq(self.start),
                 Cat(scaler.dots).eq(Cat(dots[rows])),
                 Cat(scaler.exponents).eq(Cat(list(self.shifts)[rows])),
-                scaler.scale.eq(scales[-1]),
+                scaler.scale.eq(scale),
             ]
             units.append(self._accumulate(m, unit, scaler.o))
         self._choose(m, units)
@@ -102,10 +109,10 @@ class SerialColumn(_IntegerColumn):
     ----------
     plane : in, `config.group` bits
         A weight plane.
-    load : in, 4 bits
+    load : in, 3 bits
         Which plane it is, one hot, sign first; or none.
     swap : in 1
-        Work with the weights that were loaded.
+        Work with the weights that were loaded, and this last plane of them.
     positive, negative, negatives : in, arrays of `config.rows`
         As of `SerialRow`.
     """
@@ -115,7 +122,7 @@ class SerialColumn(_IntegerColumn):
         super().__init__(
             config,
             plane=In(config.group),
-            load=In(WEIGHT_BITS),
+            load=In(WEIGHT_BITS - 1),
             swap=In(1),
             positive=In(words),
             negative=In(words),
@@ -125,13 +132,13 @@ class SerialColumn(_IntegerColumn):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        layout = data.ArrayLayout(config.group, WEIGHT_BITS)
-        loaded, weights = (Signal(layout, name=name, reset_less=True) for name in ("loaded", "weights"))
-        for bit in range(WEIGHT_BITS):
-            with m.If(self.load[bit]):
+        weights = Signal(data.ArrayLayout(config.group, WEIGHT_BITS), reset_less=True)
+        loaded = Signal(data.ArrayLayout(config.group, WEIGHT_BITS - 1), reset_less=True)
+        for bit, load in enumerate(self.load):
+            with m.If(load):
                 m.d.sync += loaded[bit].eq(self.plane)
         with m.If(self.swap):
-            m.d.sync += weights.eq(loaded)
+            m.d.sync += weights.eq(Cat(loaded, self.plane))
         dots = []
         for row in range(config.rows):
             m.submodules[f"pe_{row}"] = Replica(pe := SerialPe(config))
@@ -200,10 +207,14 @@ class Fp16Column(_Column):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        scales = [Signal(FP16.layout, name=name, reset_less=True) for name in ("scale_next", "scale_q")]
+        scale = Signal(FP16.layout, name="scale_next", reset_less=True)
         with m.If(self.rescale):
-            m.d.sync += scales[0].eq(self.scale)
-        m.d.sync += scales[1].eq(scales[0])
+            m.d.sync += scale.eq(self.scale)
+        # Beside the rest of a conversion.
+        for stage in range(2, golden.CONVERT):
+            later = Signal(FP16.layout, name=f"scale_{stage}", reset_less=True)
+            m.d.sync += later.eq(scale)
+            scale = later
         weights = []
         for lane, weight in enumerate(self.weights):
             m.submodules[f"convert_{lane}"] = Replica(convert := IntegerToFloat(weight.shape(), FP16))
@@ -213,7 +224,7 @@ class Fp16Column(_Column):
                 convert.i.eq(weight),
                 multiply.en.eq(1),
                 multiply.a.eq(convert.o),
-                multiply.b.eq(scales[1]),
+                multiply.b.eq(scale),
             ]
             weights.append(multiply.o)
         units = []

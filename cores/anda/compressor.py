@@ -14,7 +14,7 @@ from amaranth.lib.wiring import In, Out, connect
 
 from ...golden.anda import planes as golden
 from ...hdl.emission.replicate import Replica
-from ...hdl.stream.stages import SkidBuffer
+from ...hdl.stream.stages import Stage
 from ..config import param
 from .lane import AndaLane
 from .planes import AndaPlanesConfig, clamped, mantissa_bits
@@ -45,7 +45,7 @@ class AndaCompressor(wiring.Component):
     goes in: a set every `max(mantissa, lanes * group / width)` cycles. The latter is the paper's: 16 lanes, 16
     transfers of one group each.
 
-    Latency 4 cycles from the last transfer of a set to its first plane; rounding to nearest takes
+    Latency 5 cycles from the last transfer of a set to its first plane; rounding to nearest takes
     `group / width + 4` more. One transfer per cycle while the mantissa is not longer than a set has transfers. No
     combinational path from `o.ready` to `i.ready`.
 
@@ -85,7 +85,7 @@ class AndaCompressor(wiring.Component):
         if config.rounding == "nearest":
             m.submodules.entry = entry = AndaRounder(config)
         else:
-            m.submodules.entry = entry = SkidBuffer(beat_layout(config))
+            m.submodules.entry = entry = Stage(beat_layout(config))
         m.submodules.group_maxima = maxima = Maxima(config)
         connect(m, entry.o, maxima.i)
         self._enter(m, entry)
@@ -107,20 +107,22 @@ class AndaCompressor(wiring.Component):
         with m.Elif(swap):
             m.d.sync += full.eq(0)
 
-        # Planes that are still to be taken of the set that goes out.
+        # Planes that are still to be taken of the set that goes out; that is the last one, or there is none: registers,
+        # since all values wait for them.
         left, first, free = Signal(len(length)), Signal(reset_less=True), Signal()
+        ends, idle = Signal(), Signal(init=1)
         m.d.comb += [
             free.eq(self.o.ready | ~self.o.valid),
-            step.eq((left != 0) & free),
-            swap.eq(full & ((left == 0) | ((left == 1) & free))),
+            step.eq(~idle & free),
+            swap.eq(full & (idle | (ends & free))),
         ]
         with m.If(free):
-            m.d.sync += self.o.valid.eq(left != 0)
+            m.d.sync += self.o.valid.eq(~idle)
         with m.If(step):
-            m.d.sync += [left.eq(left - 1), first.eq(0)]
-            m.d.sync += [self.o.payload.first.eq(first), self.o.payload.last.eq(left == 1)]
+            m.d.sync += [left.eq(left - 1), ends.eq(left == 2), idle.eq(ends), first.eq(0)]
+            m.d.sync += [self.o.payload.first.eq(first), self.o.payload.last.eq(ends)]
         with m.If(swap):
-            m.d.sync += [left.eq(length), first.eq(1)]
+            m.d.sync += [left.eq(length), ends.eq(length == 1), idle.eq(0), first.eq(1)]
 
         nonfinite = []
         for index in range(config.lanes):

@@ -1,6 +1,6 @@
 """The edge of the Anda tile: streams of operands in, transfers in step out, and the waits that keep sums exact."""
 
-from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth import Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -18,13 +18,13 @@ class _Feed(wiring.Component):
     Attributes
     ----------
     a, w, scales : in streams
-        As of the tile.
+        As of the tile; `w` and `scales` from registers.
     free : in 1
         The results of the last complete reduction are out.
     open : out 1
         The first transfer of a group is taken.
     rescale : out 1
-        So is a scale.
+        So was one in the cycle before, and now a scale is, which stood at its port then.
     step, fresh : out 1
         Operands are taken; they are the first ones of their group.
     ended, first, last : out 1
@@ -64,7 +64,10 @@ class _Feed(wiring.Component):
         """
         config = self.config
         groups = WEIGHT_GROUP // (config.lanes if config.pe == "fp16" else config.group)
-        due, begins = Signal(init=1), Signal(init=1)
+        due, begins, rescale = Signal(init=1), Signal(init=1), Signal()
+        # Two cycles at least are between groups.
+        m.d.sync += rescale.eq(self.open & due)
+        m.d.comb += [self.rescale.eq(rescale), self.scales.ready.eq(rescale)]
         count = Signal(range(groups))
         m.d.comb += [self.first.eq(begins), self.last.eq(offered_last(self.a))]
         with m.If(self.ended):
@@ -102,12 +105,13 @@ class SerialFeed(_Feed):
         Only with `signs` beside: as of the tile.
     mantissa : in
         Of the group that is opened.
-    load : out, 4 bits
-        Which weight plane is taken, one hot, sign first; or none.
+    load : out, 3 bits
+        Which weight plane but the last one is taken, one hot, sign first; or none. The last one is taken as a group is
+        opened.
     """
 
     def __init__(self, config):
-        ports = {"mantissa": In(config.max_mantissa.bit_length()), "load": Out(WEIGHT_BITS)}
+        ports = {"mantissa": In(config.max_mantissa.bit_length()), "load": Out(WEIGHT_BITS - 1)}
         if config.signs == "beside":
             ports["heads"] = In(stream.Signature(config.heads_layout))
         super().__init__(config, **ports)
@@ -117,24 +121,22 @@ class SerialFeed(_Feed):
         config = self.config
         beside = config.signs == "beside"
 
-        # Weights: the next group's may follow in the cycle in which these are taken over.
+        # The last plane of a group's weights waits at the input until all are taken over.
         place, full = Signal(WEIGHT_BITS, init=1), Signal()
-        m.d.comb += self.w.ready.eq(~full | self.open)
-        with m.If(self.w.valid & self.w.ready):
-            m.d.comb += self.load.eq(place)
-            m.d.sync += place.eq(Cat(place[-1], place[:-1]))
-        with m.If(self.load[-1]):
-            m.d.sync += full.eq(1)
-        with m.Elif(self.open):
-            m.d.sync += full.eq(0)
+        m.d.comb += [
+            self.load.eq(place & self.w.valid.replicate(WEIGHT_BITS - 1)),
+            full.eq(place[-1] & self.w.valid),
+            self.w.ready.eq(~place[-1] | self.open),
+        ]
+        with m.If(self.load.any() | self.open):
+            m.d.sync += place.eq(place.rotate_left(1))
 
-        opening = Signal(init=1)
+        # Planes that remain of the group, and whether that is one: a register, since all streams wait for it.
+        opening, ends = Signal(init=1), Signal()
         remaining = Signal(range(config.max_mantissa + 1), reset_less=True)
-        closing = Signal()
-        m.d.comb += closing.eq((remaining == 1) & ~opening)
-        if beside:
-            with m.If(opening):
-                m.d.comb += closing.eq(self.mantissa == 1)
+        following = Signal.like(remaining, name="following")
+        m.d.comb += following.eq(Mux(opening, self.mantissa - beside, remaining - 1))
+        closing = (ends | (opening & (self.mantissa == 1))) if beside else ends
         due, go = self._frame(m, closing)
         ready = full & (self.scales.valid | ~due)
         take = self.a.valid & self.a.ready
@@ -142,15 +144,14 @@ class SerialFeed(_Feed):
             ready &= self.heads.valid
             m.d.comb += self.heads.ready.eq(opening & full & (self.scales.valid | ~due) & self.a.valid & go)
         m.d.comb += [
-            self.a.ready.eq(go & (~opening | ready)),
-            self.scales.ready.eq(opening & due & full & self.a.valid & go & (self.heads.valid if beside else Const(1))),
-            self.open.eq(take & opening),
-            self.rescale.eq(self.open & due),
+            self.a.ready.eq(Mux(opening, ready & go if beside else ready, go)),
+            # Not of `take`, which waits for more.
+            self.open.eq(opening & self.a.valid & (ready & go if beside else ready)),
             self.step.eq(take & (Const(1) if beside else ~opening)),
             self.ended.eq(self.step & closing),
         ]
         with m.If(take):
-            m.d.sync += [opening.eq(closing), remaining.eq(Mux(opening, self.mantissa - beside, remaining - 1))]
+            m.d.sync += [opening.eq(closing), remaining.eq(following), ends.eq(following == 1)]
         fresh = Signal(reset_less=True)
         if beside:
             m.d.comb += self.fresh.eq(opening)
@@ -187,10 +188,8 @@ class ParallelFeed(_Feed):
             self.index.eq(index),
             self.a.ready.eq(go & self.w.valid & scaled),
             self.w.ready.eq(go & self.a.valid & scaled & (closing if floating else Const(1))),
-            self.scales.ready.eq(go & self.a.valid & self.w.valid & opening & due),
             self.step.eq(self.a.valid & self.a.ready),
             self.open.eq(self.step & opening),
-            self.rescale.eq(self.open & due),
             self.fresh.eq(opening),
             self.ended.eq(self.step & closing),
         ]

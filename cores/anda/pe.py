@@ -7,13 +7,11 @@ M up to 16 that takes 12,400 um2; XOR and AND for the two gates of a weight bit 
 
 `ParallelPe` multiplies whole mantissas, `config.lanes` of them a cycle (FIGNA, HPCA 2024).
 
-Both have the dot product three cycles after the group's last transfer, and hold it for one cycle at least.
+Both have the dot product `golden.SUMMED` cycles after the group's last transfer, and hold it for one cycle at least.
 
 `Fp16Pe` multiplies FP16 activations with weights that were dequantized to FP16, and adds the products in FP32: what a
 GPU does, and the FP-FP baseline of the paper.
 """
-
-from itertools import pairwise
 
 from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import data
@@ -31,6 +29,31 @@ __all__ = ["WEIGHT_BITS", "Fp16Pe", "ParallelPe", "ParallelRow", "SerialPe", "Se
 #: Bit planes of a weight.
 WEIGHT_BITS = 4
 
+# Bits that are counted, products that are added, in one cycle.
+_BITS, _PRODUCTS = 16, 4
+
+
+def _count(m, name, bits):
+    """Number of ones, two cycles later: in the first one those of each `_BITS` bits, in the second one all."""
+    parts = []
+    for index, low in enumerate(range(0, len(bits), _BITS)):
+        ones = popcount(m, f"{name}_{index}", bits[low : low + _BITS])
+        parts.append(Signal.like(ones, name=f"{name}_part_{index}", reset_less=True))
+        m.d.sync += parts[-1].eq(ones)
+    count = Signal(range(len(bits) + 1), name=f"{name}_count", reset_less=True)
+    m.d.sync += count.eq(sum(parts[1:], parts[0]))
+    return count
+
+
+def _of_the_last(m, value, like, head, ended):
+    """What came with `head`, for the group that `ended`: its dot product is there before the next one has ended."""
+    opened, last = (Signal.like(like, name=name, reset_less=True) for name in ("shift_opened", "shift_q"))
+    with m.If(head):
+        m.d.sync += opened.eq(value)
+    with m.If(ended):
+        m.d.sync += last.eq(opened)
+    return last
+
 
 class SerialRow(Replicable):
     """What the processing elements of a row share: registers for signs and a plane, and the exponent.
@@ -43,12 +66,14 @@ class SerialRow(Replicable):
     exponent : in, 5 bits
     mantissa : in
         Bits of a mantissa of the group.
+    ended : in 1
+        The last plane of a group came one cycle before.
     positive, negative : out, `config.group` bits
         Ones of the plane by the signs of their elements, one cycle later.
     negatives : out
-        Number of those, two cycles later.
+        Number of those, three cycles later.
     shift : out, `config.exponent_shape`
-        `exponent - mantissa` of the group whose plane came three cycles before.
+        `exponent - mantissa` of the group that ended last.
     """
 
     def __init__(self, config):
@@ -60,6 +85,7 @@ class SerialRow(Replicable):
                 "plane": In(config.group),
                 "exponent": In(5),
                 "mantissa": In(config.max_mantissa.bit_length()),
+                "ended": In(1),
                 "positive": Out(config.group),
                 "negative": Out(config.group),
                 "negatives": Out(range(config.group + 1)),
@@ -70,20 +96,14 @@ class SerialRow(Replicable):
     def elaborate(self, platform):
         m = Module()
         signs, plane = (Signal(self.config.group, name=name, reset_less=True) for name in ("signs_q", "plane_q"))
-        negatives = Signal.like(self.negatives, name="negatives_q", reset_less=True)
-        shifts = [Signal.like(self.shift, name=f"shift_{stage}", reset_less=True) for stage in range(3)]
-        m.d.sync += [
-            plane.eq(self.plane),
-            negatives.eq(popcount(m, "negatives", self.negative)),
-            *(later.eq(earlier) for earlier, later in pairwise(shifts)),
-        ]
+        m.d.sync += plane.eq(self.plane)
         with m.If(self.head):
-            m.d.sync += [signs.eq(self.signs), shifts[0].eq(self.exponent - self.mantissa)]
+            m.d.sync += signs.eq(self.signs)
         m.d.comb += [
             self.positive.eq(plane & ~signs),
             self.negative.eq(plane & signs),
-            self.negatives.eq(negatives),
-            self.shift.eq(shifts[-1]),
+            self.negatives.eq(_count(m, "negative", self.negative)),
+            self.shift.eq(_of_the_last(m, self.exponent - self.mantissa, self.shift, self.head, self.ended)),
         ]
         return m
 
@@ -102,7 +122,7 @@ class SerialPe(Replicable):
     negatives : in
         As of `SerialRow`.
     step, fresh : in 1
-        The plane that came two cycles before counts; it is the first one of its group.
+        The plane that came to the row four cycles before counts; it is the first one of its group.
     dot : out, `config.dot_shape`
     """
 
@@ -122,17 +142,20 @@ class SerialPe(Replicable):
 
     def elaborate(self, platform):
         m = Module()
-        counts = [Signal(range(self.config.group + 1), name=f"count_{bit}", reset_less=True) for bit in range(4)]
-        for bit, (count, weights) in enumerate(zip(counts, self.weights, strict=True)):
+        counts = []
+        for bit, weights in enumerate(self.weights):
             gated = Signal(self.config.group, name=f"gated_{bit}")
             m.d.comb += gated.eq((weights & self.positive) | (~weights & self.negative))
-            m.d.sync += count.eq(popcount(m, f"ones_{bit}", gated))
+            counts.append(_count(m, f"ones_{bit}", gated))
+        limit = 8 * self.config.group
+        total = Signal(range(-limit, limit + 1), reset_less=True)
         dot = Signal(self.config.dot_shape, name="dot_q", reset_less=True)
         # The sign plane is the first one, and weighs -8.
         low, high = (counts[3] + (counts[2] << 1)), (counts[1] << 2) - (counts[0] << 3)
+        m.d.sync += total.eq(low + high + self.negatives)
         before = Mux(self.fresh, 0, dot)
         with m.If(self.step):
-            m.d.sync += dot.eq((before << 1) + (low + high + self.negatives))
+            m.d.sync += dot.eq((before << 1) + total)
         m.d.comb += self.dot.eq(dot)
         return m
 
@@ -147,10 +170,12 @@ class ParallelRow(Replicable):
     signs : in, `config.lanes` bits
     mantissas : in, array of `config.lanes` of 13 bits
     exponent : in, 5 bits
+    ended : in 1
+        The last mantissas of a group came one cycle before.
     lanes : out, array of `config.lanes` of signed(14)
         One cycle later.
     shift : out, `config.exponent_shape`
-        Exponent of the group that was there three cycles before.
+        Exponent of the group that ended last.
     """
 
     def __init__(self, config):
@@ -161,6 +186,7 @@ class ParallelRow(Replicable):
                 "signs": In(config.lanes),
                 "mantissas": In(data.ArrayLayout(golden.ALIGNED, config.lanes)),
                 "exponent": In(5),
+                "ended": In(1),
                 "lanes": Out(config.lanes_layout),
                 "shift": Out(config.exponent_shape),
             }
@@ -169,13 +195,10 @@ class ParallelRow(Replicable):
     def elaborate(self, platform):
         m = Module()
         lanes = Signal(self.lanes.shape(), name="lanes_q", reset_less=True)
-        shifts = [Signal.like(self.shift, name=f"shift_{stage}", reset_less=True) for stage in range(3)]
-        m.d.sync += [later.eq(earlier) for earlier, later in pairwise(shifts)]
         for lane, sign, mantissa in zip(lanes, self.signs, self.mantissas, strict=True):
             m.d.sync += lane.eq(Mux(sign, -mantissa, mantissa))
-        with m.If(self.head):
-            m.d.sync += shifts[0].eq(self.exponent)
-        m.d.comb += [self.lanes.eq(lanes), self.shift.eq(shifts[-1])]
+        shift = _of_the_last(m, self.exponent, self.shift, self.head, self.ended)
+        m.d.comb += [self.lanes.eq(lanes), self.shift.eq(shift)]
         return m
 
 
@@ -189,7 +212,7 @@ class ParallelPe(Replicable):
     weights : in, array of `config.lanes` of signed(4)
     lanes : in, array of `config.lanes` of signed(14)
     step, fresh : in 1
-        The operands that came one cycle before count; they are the first ones of their group.
+        The operands that came three cycles before count; they are the first ones of their group.
     dot : out, `config.dot_shape`
     """
 
@@ -208,10 +231,14 @@ class ParallelPe(Replicable):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        bits = golden.ALIGNED + WEIGHT_BITS + (config.lanes - 1).bit_length()
-        total = Signal(signed(bits), reset_less=True)
-        products = [lane * weight for lane, weight in zip(self.lanes, self.weights, strict=True)]
-        m.d.sync += total.eq(sum(products[1:], products[0]))
+        terms = [lane * weight for lane, weight in zip(self.lanes, self.weights, strict=True)]
+        # Products, sums of some of them, the sum of all: a register behind each.
+        for name, together in (("product", 1), ("part", _PRODUCTS), ("total", config.lanes)):
+            sums = [terms[low : low + together] for low in range(0, len(terms), together)]
+            bits = golden.ALIGNED + WEIGHT_BITS + (config.lanes - 1).bit_length()
+            terms = [Signal(signed(bits), name=f"{name}_{index}", reset_less=True) for index in range(len(sums))]
+            m.d.sync += [term.eq(sum(some[1:], some[0])) for term, some in zip(terms, sums, strict=True)]
+        (total,) = terms
         dot = Signal(config.dot_shape, name="dot_q", reset_less=True)
         with m.If(self.step):
             m.d.sync += dot.eq(Mux(self.fresh, 0, dot) + total)

@@ -15,13 +15,13 @@ from amaranth import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from ...hdl.stream.stages import PipelineRegister
+from ...hdl.stream.stages import PipelineRegister, Stage
 from .planes import EXPONENT, largest, mantissa_bits
 
 __all__ = ["AndaRounder", "Maxima", "beat_layout"]
 
 _FRACTION = 10
-_WAY = 2  # transfers that follow a group into the queue before its first one leaves
+_WAY = 3  # transfers that follow a group into the queue before its first one leaves
 
 
 def beat_layout(config):
@@ -77,7 +77,7 @@ class Maxima(wiring.Component):
 class AndaRounder(wiring.Component):
     """Round FP16 values to the bits that a mantissa will have of them: to nearest, ties to even.
 
-    One transfer per cycle. Latency 5 cycles after the last transfer of the group; no combinational path from
+    One transfer per cycle. Latency 6 cycles after the last transfer of the group; no combinational path from
     `o.ready` to `i.ready`.
 
     Parameters
@@ -108,21 +108,31 @@ class AndaRounder(wiring.Component):
         depth = beats + _WAY
         m.submodules.waiting = waiting = fifo.SyncFIFOBuffered(width=len(Value.cast(beat)) + 1, depth=depth)
         m.submodules.exponents = exponents = fifo.SyncFIFOBuffered(width=EXPONENT, depth=depth)
-        room, take = waiting.w_rdy & exponents.w_rdy, Signal()
-        position, ends = Signal(range(beats)), Signal()
-        reached, top = Signal(EXPONENT, init=1), Signal(EXPONENT)
+        take, position, ends = Signal(), Signal(range(beats)), Signal()
         m.d.comb += [
-            take.eq(maxima.o.valid & room),
-            maxima.o.ready.eq(room),
+            take.eq(maxima.o.valid & maxima.o.ready),
+            maxima.o.ready.eq(waiting.w_rdy),
             ends.eq(beat.last | (position == beats - 1)),
-            top.eq(largest(m, [reached, *maxima.o.payload.maxima], "top")),
             waiting.w_data.eq(Cat(beat, ends)),
             waiting.w_en.eq(take),
-            exponents.w_data.eq(top),
-            exponents.w_en.eq(take & ends),
         ]
         with m.If(take):
-            m.d.sync += [position.eq(Mux(ends, 0, position + 1)), reached.eq(Mux(ends, 1, top))]
+            m.d.sync += position.eq(Mux(ends, 0, position + 1))
+        # The exponent comes a cycle after its group. It has room: no more groups wait than transfers.
+        merged, merges, closes = Signal(EXPONENT, reset_less=True), Signal(), Signal()
+        reached, top = Signal(EXPONENT, init=1), Signal(EXPONENT)
+        m.d.sync += [
+            merged.eq(largest(m, list(maxima.o.payload.maxima), "merged")),
+            merges.eq(take),
+            closes.eq(take & ends),
+        ]
+        m.d.comb += [
+            top.eq(largest(m, [reached, merged], "top")),
+            exponents.w_data.eq(top),
+            exponents.w_en.eq(closes),
+        ]
+        with m.If(merges):
+            m.d.sync += reached.eq(Mux(closes, 1, top))
 
         distances = data.StructLayout(
             {
@@ -132,7 +142,7 @@ class AndaRounder(wiring.Component):
             }
         )
         m.submodules.distances = distance = PipelineRegister(distances)
-        m.submodules.rounded = rounded = PipelineRegister(beat_layout(config))
+        m.submodules.rounded = rounded = Stage(beat_layout(config))
         connect(m, rounded.o, flipped(self.o))
         m.d.comb += [
             distance.i.valid.eq(waiting.r_rdy & exponents.r_rdy),

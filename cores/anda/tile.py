@@ -18,6 +18,7 @@ symmetric weights only, without a zero point. The M + 1 cycles of a group are de
 """
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 from amaranth import Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
@@ -28,7 +29,7 @@ from ...golden.anda.planes import CONVERSIONS, MAX_MANTISSA
 from ...hdl.emission.replicate import Replica
 from ...hdl.floating.formats import FP16, FP32
 from ...hdl.stream.delay import Delay
-from ...hdl.stream.stages import Stage
+from ...hdl.stream.stages import PipelineRegister, Stage
 from ..config import Config, param
 from .accumulator import token_layout
 from .column import Fp16Column, ParallelColumn, SerialColumn
@@ -47,7 +48,7 @@ class AndaTileConfig(Config):
     group: int = param(64, "activations that share an exponent", choices=(16, 32, 64))
     max_mantissa: int = param(16, "longest mantissa, anda only; figna has 13 bits", low=1, high=MAX_MANTISSA)
     share: int = param(4, "rows of a column that share a floating-point unit; a divisor of rows", low=1, high=16)
-    adder: int = param(3, "cycles of an FP32 addition; a group takes one more at least", low=3, high=5)
+    adder: int = param(5, "cycles of an FP32 addition; a group takes one more at least", low=3, high=5)
     conversion: str = param("fp32", "what a group's integer becomes, fp32: exact to 24 bits", choices=CONVERSIONS)
     output: str = param("fp16", "format of the results; fp32: the accumulators", choices=("fp16", "fp32"))
     signs: str = param("inline", "a group's signs: before its planes, or beside the first one", choices=golden.SIGNS)
@@ -170,9 +171,9 @@ class AndaTile(wiring.Component):
 
     Each reduction begins with a scale on `scales`, and takes another one for every 128 steps along K. Its last group
     waits until the results of the one before it have left, so reductions shorter than the latency and `rows` idle. A
-    blocked output holds up nothing else. Latency as `golden.anda.tile.latency`; one transfer on `a` a cycle. `ready` of
-    each input stream but `w` of `anda` depends on `valid` of the others; that one depends on `a.valid` and
-    `scales.valid`.
+    blocked output holds up nothing else. Latency as `golden.anda.tile.latency`; one transfer on `a` a cycle. Weights
+    and scales wait in registers, and their `ready` depends on `valid` of `a` and `heads`; that of these two depends on
+    `valid` of the other one, and on `last` where `a` offers it.
 
     A scale that is not finite gives any results of its reduction; a mantissa out of range any results until reset.
     Activations that are not finite are numbers to `anda` and `figna`, and to `fp16` what they are to IEEE 754.
@@ -216,31 +217,47 @@ class AndaTile(wiring.Component):
         m = Module()
         config = self.config
         m.submodules.feed = feed = (SerialFeed if config.pe == "anda" else ParallelFeed)(config)
-        for name in self._inputs(config):
-            connect(m, flipped(getattr(self, name)), getattr(feed, name))
+        taken = self._enter(m, feed)
         kind = {"anda": SerialColumn, "figna": ParallelColumn, "fp16": Fp16Column}[config.pe]
         columns = [kind(config) for _ in range(config.cols)]
         for index, column in enumerate(columns):
             m.submodules[f"column_{index}"] = Replica(column)
-            m.d.comb += [column.scale.eq(self.scales.payload.scales[index]), column.rescale.eq(feed.rescale)]
+            m.d.comb += [column.scale.eq(taken.scales.scales[index]), column.rescale.eq(feed.rescale)]
         connections = {"anda": self._serial, "figna": self._parallel, "fp16": self._floating}[config.pe]
-        token, delay = connections(m, feed, columns)
+        token, delay = connections(m, feed, columns, taken)
         self._finish(m, feed, columns, token, delay)
         return m
 
-    def _serial(self, m, feed, columns):
+    def _enter(self, m, feed):
+        """Connect the input streams; the payloads that the feed takes.
+
+        Weights and scales wait in registers, so what a group waits for does not go from one stream to the next.
+        """
+        taken = SimpleNamespace()
+        for name in self._inputs(self.config):
+            port, target = flipped(getattr(self, name)), getattr(feed, name)
+            if name in ("w", "scales"):
+                m.submodules[f"{name}_register"] = register = PipelineRegister(port.payload.shape())
+                connect(m, port, register.i)
+                port = register.o
+            connect(m, port, target)
+            setattr(taken, name, port.payload)
+        return taken
+
+    def _serial(self, m, feed, columns, taken):
         """Rows and columns of bit-serial processing elements."""
         m.d.comb += feed.mantissa.eq(self.mantissa)
         if self.config.signs == "inline":
-            signs, exponents = self.a.payload.words, self.a.payload.exponents
+            signs, exponents = taken.a.words, taken.a.exponents
         else:
-            signs, exponents = self.heads.payload.signs, self.heads.payload.exponents
-        for index in range(self.config.rows):
-            m.submodules[f"row_{index}"] = Replica(row := SerialRow(self.config))
+            signs, exponents = taken.heads.signs, taken.heads.exponents
+        rows = [SerialRow(self.config) for _ in range(self.config.rows)]
+        for index, row in enumerate(rows):
+            m.submodules[f"row_{index}"] = Replica(row)
             m.d.comb += [
                 row.head.eq(feed.open),
                 row.signs.eq(signs[index]),
-                row.plane.eq(self.a.payload.words[index]),
+                row.plane.eq(taken.a.words[index]),
                 row.exponent.eq(exponents[index]),
                 row.mantissa.eq(self.mantissa),
             ]
@@ -253,34 +270,34 @@ class AndaTile(wiring.Component):
                 ]
         for index, column in enumerate(columns):
             m.d.comb += [
-                column.plane.eq(self.w.payload.planes[index]),
+                column.plane.eq(taken.w.planes[index]),
                 column.load.eq(feed.load),
                 column.swap.eq(feed.open),
             ]
-        return self._integer(m, feed, columns)
+        return self._integer(m, feed, rows, columns)
 
-    def _parallel(self, m, feed, columns):
+    def _parallel(self, m, feed, columns, taken):
         """Rows and columns of bit-parallel processing elements."""
-        for index in range(self.config.rows):
-            m.submodules[f"row_{index}"] = Replica(row := ParallelRow(self.config))
+        rows = [ParallelRow(self.config) for _ in range(self.config.rows)]
+        for index, row in enumerate(rows):
+            m.submodules[f"row_{index}"] = Replica(row)
             m.d.comb += [
                 row.head.eq(feed.open),
-                row.signs.eq(self.a.payload.signs[index]),
-                row.mantissas.eq(self.a.payload.mantissas[index]),
-                row.exponent.eq(self.a.payload.exponents[index]),
+                row.signs.eq(taken.a.signs[index]),
+                row.mantissas.eq(taken.a.mantissas[index]),
+                row.exponent.eq(taken.a.exponents[index]),
             ]
             for column in columns:
                 m.d.comb += [column.lanes[index].eq(row.lanes), column.shifts[index].eq(row.shift)]
         for index, column in enumerate(columns):
-            m.d.comb += column.weights.eq(self.w.payload.weights[index])
-        return self._integer(m, feed, columns)
+            m.d.comb += column.weights.eq(taken.w.weights[index])
+        return self._integer(m, feed, rows, columns)
 
-    def _integer(self, m, feed, columns):
+    def _integer(self, m, feed, rows, columns):
         """Control of dot products; the values that come of a group, and after how many cycles the adders have them."""
         config = self.config
-        convert = golden.convert_latency(config)
-        step, fresh = Signal(2), Signal(2, reset_less=True)
-        ended = Signal(golden.SUMMED + convert - 1)
+        step, fresh = Signal(golden.SUMMED - 1), Signal(golden.SUMMED - 1, reset_less=True)
+        ended = Signal(golden.SUMMED + golden.CONVERT - 1)
         first, last = (Signal(golden.SUMMED, name=name, reset_less=True) for name in ("first", "last"))
         m.d.sync += [
             step.eq(Cat(feed.step, step)),
@@ -290,11 +307,12 @@ class AndaTile(wiring.Component):
             last.eq(Cat(feed.last, last)),
         ]
         start = ended[golden.SUMMED - 1]
+        m.d.comb += [row.ended.eq(ended[0]) for row in rows]
         for column in columns:
             m.d.comb += [
                 column.step.eq(step[-1]),
                 column.fresh.eq(fresh[-1]),
-                column.ended.eq(ended[0]),
+                column.ended.eq(ended[1]),
                 column.start.eq(start),
                 column.hold.eq(ended[-1]),
             ]
@@ -310,19 +328,19 @@ class AndaTile(wiring.Component):
             following.valid.eq(token.valid & more),
             following.index.eq(token.index + more),
         ]
-        return token, convert + golden.SCALE
+        return token, golden.CONVERT + golden.SCALE
 
-    def _floating(self, m, feed, columns):
+    def _floating(self, m, feed, columns, taken):
         """Rows and columns of floating-point processing elements; results as of `_integer`."""
         config = self.config
         width = 16 * config.lanes
-        for unit, values in enumerate(self.a.payload.values):
+        for unit, values in enumerate(taken.a.values):
             m.submodules[f"delay_{unit}"] = Replica(delay := Delay(width, golden.DEQUANTIZE))
             m.d.comb += [delay.en.eq(1), delay.i.eq(values)]
             for column in columns:
                 m.d.comb += column.activations[unit].as_value().eq(delay.o)
         for index, column in enumerate(columns):
-            m.d.comb += column.weights.eq(self.w.payload.weights[index])
+            m.d.comb += column.weights.eq(taken.w.weights[index])
         token = Signal(token_layout(config.share))
         fields = {"valid": feed.step, "first": feed.first, "last": feed.last, "index": feed.index}
         m.d.comb += [token[name].eq(value) for name, value in fields.items()]
@@ -339,12 +357,12 @@ class AndaTile(wiring.Component):
         for stage in range(1, delay + config.adder + self._round + 1):
             stages.append(Signal(token.shape(), name=f"token_{stage}"))
             m.d.sync += stages[stage].eq(stages[stage - 1])
-        add, write, store = stages[delay], stages[delay + config.adder], stages[-1]
+        select, write, store = stages[delay - 1], stages[delay + config.adder], stages[-1]
         row = Signal(range(config.rows))
         draining, free = Signal(), Signal(init=1)
         for column in columns:
             m.d.comb += [
-                column.control.add.eq(add),
+                column.control.select.eq(select),
                 column.control.write.eq(write),
                 column.control.store.eq(store),
                 column.control.store.valid.eq(store.valid & store.last),

@@ -12,7 +12,7 @@ from amaranth import Cat, Const, Module, Mux, unsigned
 from amaranth.lib.wiring import In, Out
 
 from ...hdl.emission.replicate import Replicable
-from ...hdl.floating.formats import FP16, FP32, compress, normalize, pack, stage
+from ...hdl.floating.formats import FP16, FP32, compress, normalize_most, normalize_rest, pack, stage, take
 from ...hdl.primitives.portable import OuterProduct
 
 __all__ = ["Scaler"]
@@ -73,10 +73,13 @@ class Scaler(Replicable):
         width = bits + 2 * precision
         lowest = 2 * (FP16.bias + FP16.fraction_bits) + 2 * ((1 << self.config.shift_width) - 1)
         offset = FP32.bias + width - 1 - lowest
-        significand, exponent = normalize(m, "normalize", taken.magnitude, taken.exponent + offset)
-        m.d.comb += [product.en.eq(self.en), product.a[0].eq(significand), product.b[0].eq(taken.scale)]
+        most = normalize_most(m, "normalize", taken.magnitude)
+        normalized = stage(m, "normalized", self.en, **most, **take(taken, "sign", "scale", "exponent"))
+        rest = take(normalized, *most)
+        significand, exponent = normalize_rest(m, "normalize", exponent=normalized.exponent + offset, **rest)
+        m.d.comb += [product.en.eq(self.en), product.a[0].eq(significand), product.b[0].eq(normalized.scale)]
         # Beside the multiplier's two registers.
-        operands = stage(m, "operands", self.en, sign=taken.sign, exponent=exponent)
+        operands = stage(m, "operands", self.en, sign=normalized.sign, exponent=exponent)
         multiplied = stage(m, "multiplied", self.en, sign=operands.sign, exponent=operands.exponent)
         whole = product.products[0][0]
         high = Mux(whole[-1], whole, Mux(whole[-2], Cat(Const(0, 1), whole[:-1]), Cat(Const(0, 2), whole[:-2])))

@@ -118,12 +118,12 @@ FORMULAE = {
     "anda-compressor": Formulae(
         Cycles(
             "from the last transfer of a set to the `valid` of its first plane",
-            (Case("group // width + 8", "rounding == 'nearest'"), Case("4")),
+            (Case("group // width + 9", "rounding == 'nearest'"), Case("5")),
         ),
         _TRANSFERS,
     ),
     "anda-decompressor": Formulae(
-        Cycles("from the last plane of a set to the `valid` of its first values", _always(4)), _TRANSFERS
+        Cycles("from the last plane of a set to the `valid` of its first values", _always(5)), _TRANSFERS
     ),
     "anda-buffer": Formulae(
         Cycles("from a command that reads to the `valid` of its first plane", _always(3)),
@@ -136,14 +136,14 @@ FORMULAE = {
             (Case("1", "transfers > 1"), Case("max(transfers, share, adder + 1)")),
         ),
         {
-            "mantissa": (Case("max_mantissa", "pe == 'anda'"), Case("13")),
-            "dot": _always("bits(8 * group * (2**mantissa - 1)) + 1"),
-            "convert": (Case("3", "dot > 24 or conversion == 'fp16'"), Case("2")),
-            "term": (Case("11 + adder * ceil(log2(lanes))", "pe == 'fp16'"), Case("7 + convert")),
-            "narrow": (Case("2", "output == 'fp16'"), Case("0")),
+            "term": (
+                Case("12 + adder * ceil(log2(lanes))", "pe == 'fp16'"),
+                Case("12"),
+            ),
+            "narrow": (Case("3", "output == 'fp16'"), Case("0")),
             "transfers": (
-                Case("mantissa + 1", "pe == 'anda' and signs == 'inline'"),
-                Case("mantissa", "pe == 'anda'"),
+                Case("max_mantissa + 1", "pe == 'anda' and signs == 'inline'"),
+                Case("max_mantissa", "pe == 'anda'"),
                 Case("group // lanes", "pe == 'figna'"),
                 Case("share"),
             ),
@@ -158,13 +158,13 @@ FORMULAE = {
         {"levels": _always("max(1, ceil(log2(lanes)))")},
     ),
     "hgq-dequantizer": Formulae(
-        Cycles(_LAST, (Case("7 + adder", "scheme == 'hgq'"), Case("7"))),
+        Cycles(_LAST, (Case("8 + adder", "scheme == 'hgq'"), Case("8"))),
         _TRANSFERS,
     ),
     "hgq-tile": Formulae(
         Cycles(
             _LAST,
-            (Case("dot + 7 + adder", "scheme == 'hgq'"), Case("dot + 8", "scheme == 'flat'"), Case("dot + 7")),
+            (Case("dot + 8 + adder", "scheme == 'hgq'"), Case("dot + 9", "scheme == 'flat'"), Case("dot + 8")),
         ),
         Cycles("from a transfer on `x` and `w` to the next one", _always(1)),
     ),
@@ -190,7 +190,7 @@ FORMULAE = {
         Cycles(
             "from the last weights of a block of outputs to the `valid` of its first result, where the low-rank terms "
             "are there",
-            _always("dot + adder + 22"),
+            _always("dot + adder + 23"),
         ),
         Cycles("from a transfer of the residual's weights on `w` to the next one", _always(1)),
     ),

@@ -15,9 +15,9 @@ __all__ = [
     "set_address",
 ]
 
-#: Input register, lanes, aligner, output register.
-_COMPRESSOR = 4
-#: Input register, two cycles through the queue, shift distance, rounding.
+#: Input register, largest exponents, lanes, aligner, output register.
+_COMPRESSOR = 5
+#: What the rounder has more: largest exponent, two cycles through the queue, shift distance, rounding.
 _ROUNDER = 5
 
 
@@ -51,8 +51,8 @@ def compressor_cycles(config, loads, mantissas):
 
 
 def decompressor_latency(config):
-    """Cycles from the last plane of a set to its first values: planes, values, leading zeros, output register."""
-    return 4
+    """Cycles from the last plane of a set to its first values: planes, values, zeros, distance, output register."""
+    return 5
 
 
 def decompressor_cycles(config, mantissas):

@@ -11,6 +11,7 @@ from .planes import WEIGHT_GROUP
 
 __all__ = [
     "ALIGNED",
+    "CONVERT",
     "DEQUANTIZE",
     "FP16_PRODUCT",
     "PES",
@@ -18,7 +19,6 @@ __all__ = [
     "SCALE",
     "SIGNS",
     "SUMMED",
-    "convert_latency",
     "cycles",
     "dequantize",
     "dot_bits",
@@ -38,15 +38,17 @@ SIGNS = ("inline", "beside")
 #: Bits of an aligned mantissa (FIGNA: 14 with the sign).
 ALIGNED = 13
 
-#: Cycles of an integer dot product: operands, sum, accumulator.
-SUMMED = 3
-#: Cycles of the multiplication by a scale, of the rounding of a result.
-SCALE, ROUND = 4, 2
+#: Cycles of an integer dot product: operands; parts of counts, or products; counts, or parts; their sum; accumulator.
+SUMMED = 5
+#: Cycles from a dot product to a floating-point number, of the multiplication by a scale, of the rounding of a result.
+CONVERT, SCALE, ROUND = 3, 4, 3
 #: Cycles of a weight's dequantization, of an exact product of two FP16 numbers.
-DEQUANTIZE, FP16_PRODUCT = 7, 4
+DEQUANTIZE, FP16_PRODUCT = 8, 4
 
 # Transfers of a group's weights, one for each of their planes.
 _WEIGHT_PLANES = 4
+# Cycles in which weights wait for activations, where they come together.
+_WEIGHTS = 1
 
 
 def dot_bits(config):
@@ -55,17 +57,12 @@ def dot_bits(config):
     return (8 * config.group * ((1 << mantissa) - 1)).bit_length() + 1
 
 
-def convert_latency(config):
-    """Cycles from a dot product to a floating-point number, one less where all are exact."""
-    return 3 if dot_bits(config) > 24 or config.conversion == "fp16" else 2
-
-
 def latency(config):
     """Cycles, without stalls, from a reduction's last transfer on `a` to its first result's `valid`."""
     if config.pe == "fp16":
         term = DEQUANTIZE + FP16_PRODUCT + config.adder * (config.lanes - 1).bit_length()
     else:
-        term = SUMMED + convert_latency(config) + SCALE
+        term = SUMMED + CONVERT + SCALE
     return term + config.adder + (ROUND if config.output == "fp16" else 0) + 2
 
 
@@ -106,7 +103,7 @@ def cycles(config, m, k, n, mantissa=None):
     """Cycles from the first input transfer to the last result, both included, without stalls.
 
     The tiles of an (M, K) x (K, N) product go through back to back: each takes as many periods as it has groups, at
-    least the latency and its rows. In front are the first weights, four cycles where they come as planes.
+    least the latency and its rows. In front are the first weights, four cycles where they come as planes, else one.
 
     Parameters
     ----------
@@ -128,7 +125,7 @@ def cycles(config, m, k, n, mantissa=None):
     each = period(config, mantissa)
     # A reduction's results leave before those of the next one may arrive. With `fp16` that is before its last step.
     drain = latency(config) - 1 + config.rows + (config.share - 1 if config.pe == "fp16" else 0)
-    weights = _WEIGHT_PLANES if config.pe == "anda" else 0
+    weights = _WEIGHT_PLANES if config.pe == "anda" else _WEIGHTS
     last = weights + group_cycles(config, mantissa) - 1 + (groups - 1) * each + (tiles - 1) * max(groups * each, drain)
     return last + latency(config) + config.rows
 

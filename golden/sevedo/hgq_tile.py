@@ -31,8 +31,8 @@ SCHEMES = ("hgq", "flat", "channel")
 EXACT_BITS = 24
 #: Bits of the accumulator of `channel`, sign included, and the longest reduction that it holds.
 CHANNEL_BITS, MAX_K = EXACT_BITS + 1, (1 << EXACT_BITS) // LARGEST_CODE**2
-#: Cycles from an integer to the FP32 number that is added: magnitude, operands, product, rounding.
-TERM = 4
+#: Cycles from an integer to the FP32 number that is added: magnitude, leading zeros, operands, product, rounding.
+TERM = 5
 
 
 def dot_bits(config):

@@ -4,7 +4,7 @@ from amaranth import Cat, Const, Module, Mux
 from amaranth.lib.wiring import In, Out
 
 from ..emission.replicate import Replicable
-from .formats import compress, normalize, pack, shift_right_jam, stage, stop, take, unpack
+from .formats import compress, normalize_most, normalize_rest, pack, shift_right_jam, stage, stop, take, unpack
 
 __all__ = ["FloatAdder"]
 
@@ -98,11 +98,19 @@ class FloatAdder(Replicable):
         )
 
         extended = stage(m, "extended", None, small=Cat(Const(0, 2), ordered.small)).small
-        small = shift_right_jam(m, "align", extended, ordered.amount)
-        aligned = cut("aligned", small=small, **take(ordered, "sign", "subtract", "exponent", "great", *flags))
+        # The longest shift is beside the complement, in the same multiplexers.
+        small = shift_right_jam(m, "align", extended, ordered.amount[:-1])
+        aligned = cut(
+            "aligned",
+            small=small,
+            far=ordered.amount[-1],
+            **take(ordered, "sign", "subtract", "exponent", "great", *flags),
+        )
+        small = shift_right_jam(m, "align_far", aligned.small, aligned.far, len(ordered.amount) - 1)
+        small = Cat(small[:2].any(), small[2:])
 
         # One adder: the lowest bits of its operands make the carry that completes the complement.
-        complement = aligned.small ^ aligned.subtract.replicate(len(aligned.small))
+        complement = small ^ aligned.subtract.replicate(len(small))
         addend = Cat(aligned.subtract, complement, aligned.subtract)
         sum_ = (Cat(Const(1, 1), Const(0, 3), aligned.great) + addend)[1 : len(addend)]
         # The highest bit is a carry, one place above the operands'.
@@ -112,14 +120,20 @@ class FloatAdder(Replicable):
             values["stop"] = stop(len(sum_), exponent)
         total = cut("total", **values, **take(aligned, "sign", *flags))
 
-        significand, exponent = normalize(m, "normalize", **take(total, *values))
-        significand, sign = compress(significand, fmt.precision), total.sign
+        kept = take(total, "sign", "exponent", *flags)
+        most = normalize_most(m, "normalize", **take(total, *(key for key in values if key != "exponent")))
+        # What is flushed is known by its exponent, before the register.
+        normalized = stage(m, "most", None, **most, **kept) if self.flush else cut("normalized", **most, **kept)
+        significand, exponent = normalize_rest(m, "normalize", **take(normalized, *most, "exponent"))
+        values = {"exponent": exponent, "significand": compress(significand, fmt.precision)}
+        values |= take(normalized, "sign", *flags)
         if self.flush:
             # A sum that is less than its operands is exact, so none is rounded up to a normal number.
             least = stage(m, "least", None, normal=exponent > 0)
-            significand, sign = significand & least.normal.replicate(len(significand)), sign & least.normal
-        normalized = cut("normalized", exponent=exponent, significand=significand, sign=sign, **take(total, *flags))
+            values["significand"] &= least.normal.replicate(len(values["significand"]))
+            values["sign"] &= least.normal
+            values = vars(cut("normalized", **values))
 
-        o = pack(m, fmt, overflow=specials, **take(normalized, "sign", "exponent", "significand", *flags))
+        o = pack(m, fmt, overflow=specials, **values)
         m.d.comb += self.o.as_value().eq(stage(m, "rounded", self.en, o=o).o)
         return m

@@ -4,7 +4,19 @@ from amaranth import Cat, Const, Module, Mux, Shape
 from amaranth.lib.wiring import In, Out
 
 from ..emission.replicate import Replicable
-from .formats import compress, denormalize, normalize, pack, stage, stop, take, unpack
+from .formats import (
+    compress,
+    distance,
+    normalize,
+    normalize_most,
+    normalize_rest,
+    pack,
+    shift_right_jam,
+    stage,
+    stop,
+    take,
+    unpack,
+)
 
 __all__ = ["FloatConverter", "IntegerToFloat"]
 
@@ -38,7 +50,7 @@ class IntegerToFloat(Replicable):
     Attributes
     ----------
     latency : int
-        Enabled cycles: 2 if all results are exact by their width, else 3.
+        Enabled cycles: 3.
     en : in 1
         All registers load where it is high.
     i : in, `shape`
@@ -57,7 +69,7 @@ class IntegerToFloat(Replicable):
         self._overflow = specials and greatest >= fmt.highest
         # Zeros above the integer raise the exponent of the highest bit to 1 or more: then it need only shift left.
         self._padding = max(0, 1 - least) if self._subnormals else 0
-        self.latency = 2 + (width + self._padding > fmt.precision)
+        self.latency = 3
         super().__init__({"en": In(1), "i": In(self.shape), "scale": In(self.scale_shape), "o": Out(fmt.layout)})
 
     def elaborate(self, platform):
@@ -71,11 +83,13 @@ class IntegerToFloat(Replicable):
         if self._subnormals:
             values["stop"] = stop(width + self._padding, exponent)
         taken = stage(m, "taken", self.en, **values)
-        keys = [key for key in values if key != "sign"]
-        significand, exponent = normalize(m, "normalize", **take(taken, *keys))
-        values = {"sign": taken.sign, "exponent": exponent, "significand": compress(significand, fmt.precision)}
-        values = vars(stage(m, "normalized", self.en if self.latency == 3 else None, **values))
-        o = pack(m, fmt, **values, overflow=self._overflow)
+        most = normalize_most(
+            m, "normalize", **take(taken, *(key for key in values if key not in ("sign", "exponent")))
+        )
+        normalized = stage(m, "normalized", self.en, **most, **take(taken, "sign", "exponent"))
+        significand, exponent = normalize_rest(m, "normalize", **take(normalized, *most, "exponent"))
+        significand = compress(significand, fmt.precision)
+        o = pack(m, fmt, normalized.sign, exponent, significand, overflow=self._overflow)
         m.d.comb += self.o.as_value().eq(stage(m, "rounded", self.en, o=o).o)
         return m
 
@@ -93,7 +107,8 @@ class FloatConverter(Replicable):
     Attributes
     ----------
     latency : int
-        Enabled cycles: 2 if both a shift and rounding may be needed, as from FP32 to FP16 with specials, else 1.
+        Enabled cycles: 1, one more if both a shift and rounding may be needed, and one more if results may be
+        subnormal: 3 from FP32 to FP16 with specials.
     en : in 1
         All registers load where it is high.
     i : in, `in_format.layout`
@@ -108,7 +123,8 @@ class FloatConverter(Replicable):
         least = 1 + self._rebias - (in_format.fraction_bits if self._normalizes else 0)
         self._denormalizes = specials and least < 1
         rounds = self._denormalizes or out_format.fraction_bits < in_format.fraction_bits
-        self.latency = 1 + (rounds and (self._normalizes or self._denormalizes))
+        self._shifts = rounds and (self._normalizes or self._denormalizes)
+        self.latency = 1 + self._shifts + self._denormalizes
         super().__init__({"en": In(1), "i": In(in_format.layout), "o": Out(out_format.layout)})
 
     def elaborate(self, platform):
@@ -121,14 +137,14 @@ class FloatConverter(Replicable):
             significand, exponent = normalize(m, "normalize", staged.significand, staged.exponent)
             staged = stage(m, "normalized", None, exponent=exponent, significand=significand)
         significand = compress(staged.significand, precision)
-        if self._denormalizes:
-            significand = stage(m, "compressed", None, significand=significand).significand
-            significand, exponent = denormalize(m, "denormalize", significand, staged.exponent, rebias)
-            staged = stage(m, "denormalized", None, exponent=exponent)
         values = {"sign": number.sign, "exponent": staged.exponent, "significand": significand}
         if self.specials:
             values |= {"infinite": number.infinite, "nan": number.nan}
-        values = vars(stage(m, "shifted", self.en if self.latency == 2 else None, **values))
+        if self._denormalizes:
+            amount, values["exponent"] = distance(m, "distance", len(significand), staged.exponent, rebias)
+            values = vars(stage(m, "compressed", self.en, amount=amount, **values))
+            values["significand"] = shift_right_jam(m, "denormalize", values["significand"], values.pop("amount"))
+        values = vars(stage(m, "shifted", self.en if self._shifts else None, **values))
         o = pack(m, self.out_format, **values, overflow=self.specials)
         m.d.comb += self.o.as_value().eq(stage(m, "rounded", self.en, o=o).o)
         return m

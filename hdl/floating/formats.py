@@ -28,7 +28,10 @@ __all__ = [
     "Unpacked",
     "compress",
     "denormalize",
+    "distance",
     "normalize",
+    "normalize_most",
+    "normalize_rest",
     "pack",
     "shift_right_jam",
     "stage",
@@ -36,6 +39,10 @@ __all__ = [
     "take",
     "unpack",
 ]
+
+
+# Lowest bits of a distance whose shifts may come after a register: one 4-to-1 multiplexer.
+_REST = 2
 
 
 @dataclass(frozen=True)
@@ -213,15 +220,37 @@ def normalize(m, name, significand, exponent, stop=None):
     -------
     significand, exponent : Value
     """
+    return normalize_rest(m, name, exponent=exponent, **normalize_most(m, name, significand, stop))
+
+
+def normalize_most(m, name, significand, stop=None):
+    """The longer half of `normalize`, parameters as there: all shifts but those by less than 4.
+
+    Returns
+    -------
+    dict of str to Value
+        `significand` and `zeros` for `normalize_rest`, where there may be a register between the halves.
+    """
     searched = significand if stop is None else stage(m, name, None, searched=significand | stop).searched
     zeros = stage(m, name, None, zeros=leading_zeros(searched)).zeros
     # The count's highest bits are known first, so their shifts are first.
-    shifted = significand
-    for position in reversed(range((len(significand) - 1).bit_length())):
+    high = range(_REST, (len(significand) - 1).bit_length())
+    return {"significand": _shifted_by(m, name, significand, zeros, reversed(high)), "zeros": zeros}
+
+
+def normalize_rest(m, name, significand, exponent, zeros):
+    """The rest of `normalize`, parameters of the same names as there; `zeros` from `normalize_most`."""
+    low = range(min(_REST, (len(significand) - 1).bit_length()))
+    return _shifted_by(m, name, significand, zeros, reversed(low)), exponent - zeros
+
+
+def _shifted_by(m, name, significand, zeros, positions):
+    """A significand shifted left by some bits of an amount."""
+    for position in positions:
         by = 1 << position
-        value = Mux(zeros[position], Cat(Const(0, by), shifted[:-by]), shifted)
-        shifted = stage(m, f"{name}_by_{by}", None, shifted=value).shifted
-    return shifted, exponent - zeros
+        value = Mux(zeros[position], Cat(Const(0, by), significand[:-by]), significand)
+        significand = stage(m, f"{name}_by_{by}", None, shifted=value).shifted
+    return significand
 
 
 def compress(significand, precision):
@@ -232,7 +261,7 @@ def compress(significand, precision):
     return Cat(significand[: excess + 1].any(), significand[excess + 1 :])
 
 
-def shift_right_jam(m, name, significand, amount):
+def shift_right_jam(m, name, significand, amount, first=0):
     """Shift right, and keep in one bit more, the lowest, whether a one was shifted out.
 
     Parameters
@@ -241,13 +270,15 @@ def shift_right_jam(m, name, significand, amount):
     name : str
         Begins the names of what is between.
     significand, amount : Signal
+    first : int
+        The amount's lowest bit stands for `2**first`.
 
     Returns
     -------
     Value
     """
     width, sticky = len(significand), Const(0, 1)
-    for position, bit in enumerate(amount):
+    for position, bit in enumerate(amount, first):
         by = min(1 << position, width)
         level = stage(
             m,
@@ -260,7 +291,36 @@ def shift_right_jam(m, name, significand, amount):
     return Cat(sticky, significand)
 
 
-def denormalize(m, name, significand, exponent, rebias=0):
+def distance(m, name, width, exponent, rebias=0):
+    """By how many places a significand is shifted right until its exponent is 1, if it is below.
+
+    Parameters
+    ----------
+    m : Module
+    name : str
+        Begins the names of what is between.
+    width : int
+        Bits of the significand.
+    exponent : Signal
+        The exponent less `rebias`.
+    rebias : int
+
+    Returns
+    -------
+    amount : Value
+        For `shift_right_jam`.
+    exponent : Value
+        1 or more.
+    """
+    bits = width.bit_length()
+    low = exponent < 1 - rebias
+    places = stage(m, name, None, distance=(1 - rebias - exponent).as_unsigned()).distance
+    far = places[bits:].any()
+    amount = stage(m, name, None, amount=(places[:bits] | far.replicate(bits)) & low.replicate(bits)).amount
+    return amount, Mux(low, 1, exponent + rebias)
+
+
+def denormalize(m, name, significand, exponent):
     """Shift a significand right where its exponent is below 1, until it is 1.
 
     Parameters
@@ -268,10 +328,7 @@ def denormalize(m, name, significand, exponent, rebias=0):
     m : Module
     name : str
         Begins the names of what is between.
-    significand : Signal
-    exponent : Signal
-        The exponent less `rebias`.
-    rebias : int
+    significand, exponent : Signal
 
     Returns
     -------
@@ -280,12 +337,8 @@ def denormalize(m, name, significand, exponent, rebias=0):
     exponent : Value
         1 or more.
     """
-    bits = len(significand).bit_length()
-    low = exponent < 1 - rebias
-    distance = stage(m, name, None, distance=(1 - rebias - exponent).as_unsigned()).distance
-    far = distance[bits:].any()
-    amount = stage(m, name, None, amount=(distance[:bits] | far.replicate(bits)) & low.replicate(bits)).amount
-    return shift_right_jam(m, name, significand, amount), Mux(low, 1, exponent + rebias)
+    amount, exponent = distance(m, name, len(significand), exponent)
+    return shift_right_jam(m, name, significand, amount), exponent
 
 
 def pack(m, fmt, sign, exponent, significand, *, overflow=False, infinite=None, nan=None):

@@ -10,6 +10,9 @@ from .formats import compress, denormalize, pack, stage, take, unpack
 
 __all__ = ["FloatMultiplier"]
 
+# Bits of an operand that one multiplier of an FPGA takes.
+_MULTIPLIER = 18
+
 
 class FloatMultiplier(Replicable):
     """`o = a * b`, rounded once to nearest even, one product in each enabled cycle.
@@ -27,11 +30,14 @@ class FloatMultiplier(Replicable):
     subnormals : tuple of bool, optional
         Whether `a` and `b` may be subnormal, by default both as `specials`. The Anda tile's scales are any finite FP16,
         where all else is normal: (False, True).
+    split : bool
+        A register more, between the products of the lowest 18 bits of `a`, as much as a multiplier of an FPGA takes,
+        and of the rest, and their sum.
 
     Attributes
     ----------
     latency : int
-        Enabled cycles: 3, one more if operands may be subnormal, and one more if products may be.
+        Enabled cycles: 3, one more if operands may be subnormal, one more if products may be, and one more if `split`.
     en : in 1
         All registers load where it is high.
     a, b : in, `a_format.layout`, `b_format.layout`
@@ -39,7 +45,7 @@ class FloatMultiplier(Replicable):
         Its sign is that of the product also if it is zero; 0 * infinity is NaN.
     """
 
-    def __init__(self, a_format, b_format, out_format, specials=True, subnormals=None):
+    def __init__(self, a_format, b_format, out_format, specials=True, subnormals=None, split=False):
         self.a_format, self.b_format, self.out_format, self.specials = a_format, b_format, out_format, specials
         self.subnormals = (specials, specials) if subnormals is None else tuple(subnormals)
         # Exponent of the product's highest bit but one, less the operands' exponents.
@@ -47,18 +53,16 @@ class FloatMultiplier(Replicable):
         # Each subnormal operand lowers it by as many places as it has leading zeros.
         least = 2 + self._rebias - a_format.fraction_bits * self.subnormals[0]
         self._denormalizes = specials and least - b_format.fraction_bits * self.subnormals[1] < 1
-        self.latency = 3 + any(self.subnormals) + self._denormalizes
+        self.split = split
+        self.latency = 3 + any(self.subnormals) + self._denormalizes + split
         super().__init__({"en": In(1), "a": In(a_format.layout), "b": In(b_format.layout), "o": Out(out_format.layout)})
 
     def elaborate(self, platform):
         m = Module()
         fmt = self.out_format
-        m.submodules.product = product = OuterProduct(
-            unsigned(self.a_format.precision), unsigned(self.b_format.precision)
-        )
         a = unpack(self.a, self.a_format, self.subnormals[0])
         b = unpack(self.b, self.b_format, self.subnormals[1])
-        m.d.comb += [product.en.eq(self.en), product.a[0].eq(a.significand), product.b[0].eq(b.significand)]
+        whole = self._product(m, a.significand, b.significand)
 
         # Beside the multiplier's two registers.
         values = {"sign": a.sign ^ b.sign, "exponent": a.exponent + b.exponent + self._rebias}
@@ -78,9 +82,10 @@ class FloatMultiplier(Replicable):
         multiplied = stage(
             m, "multiplied", self.en, exponent=taken.exponent - zeros, zeros=zeros, **take(taken, "sign", *flags)
         )
+        if self.split:
+            multiplied = stage(m, "added", self.en, **take(multiplied, "exponent", "zeros", "sign", *flags))
 
         # The product of two normalized significands has its highest bit at the top or one below.
-        whole = product.products[0][0]
         shifted = stage(m, "shifted", None, product=(whole << multiplied.zeros)[: len(whole)]).product
         staged = stage(
             m,
@@ -103,3 +108,17 @@ class FloatMultiplier(Replicable):
         o = pack(m, fmt, overflow=self.specials, **take(staged, "sign", "exponent", "significand", *flags))
         m.d.comb += self.o.as_value().eq(stage(m, "rounded", self.en, o=o).o)
         return m
+
+    def _product(self, m, a, b):
+        """Product of the significands, two cycles later, or three if it is split."""
+        low = min(_MULTIPLIER, len(a)) if self.split else len(a)
+        parts = []
+        for name, part in (("product", a[:low]), ("product_high", a[low:])):
+            if len(part):
+                m.submodules[name] = product = OuterProduct(unsigned(len(part)), unsigned(len(b)))
+                m.d.comb += [product.en.eq(self.en), product.a[0].eq(part), product.b[0].eq(b)]
+                parts.append(product.products[0][0])
+        if not self.split:
+            return parts[0]
+        total = (parts[0] + sum((part << low for part in parts[1:]), Const(0, 1)))[: len(a) + len(b)]
+        return stage(m, "whole", self.en, product=total).product

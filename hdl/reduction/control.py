@@ -16,7 +16,8 @@ def control_layout(schedule):
     """What units do in a cycle.
 
     `step`, `fresh`, `ended`: the dot products count, as the first or the last ones of a block; `turn`, the lane whose
-    integer is taken; `add`, whose term enters the adder; `write`, whose sum leaves it.
+    integer is taken; `add`, whose term enters the adder, in the next cycle unless all is immediate; `write`, whose sum
+    leaves it.
     """
     turns = dict.fromkeys(("turn", "add", "write"), token_layout(schedule.lanes))
     return data.StructLayout({"step": 1, "fresh": 1, "ended": 1} | turns)
@@ -125,7 +126,7 @@ def sequence(m, schedule, en, take, fresh, ended, first, last):
         control.fresh.eq(opens),
         control.ended.eq(ends),
         control.turn.eq(turn),
-        control.add.eq(tokens[schedule.term]),
+        control.add.eq(tokens[schedule.term - (not schedule.immediate)]),
         control.write.eq(tokens[-1]),
     ]
     return control

@@ -99,7 +99,7 @@ class Sums(Replicable):
     en : in 1
         All registers load where it is high.
     add, write : in, `token_layout(schedule.lanes)`
-        The lane of `term`, and that of `o`.
+        The lane of `term`, of that of the next enabled cycle unless all is immediate; the lane of `o`.
     term : in, FP32
     o : out, FP32
         The sum, `schedule.adder` cycles after its last term.
@@ -118,21 +118,27 @@ class Sums(Replicable):
         m.submodules.adder = adder = FloatAdder(
             FP32, specials=self.specials, flush=self.specials, stages=schedule.adder
         )
-        base = Signal(FP32.width)
         m.d.comb += [adder.en.eq(self.en), adder.b.eq(self.term), self.o.eq(adder.o)]
         if schedule.immediate:
             # The adder's own register is the sum.
-            m.d.comb += adder.en.eq(self.en & self.add.valid)
-            last = adder.o.as_value()
-        else:
-            sums = [Signal(FP32.width, name=f"sum_{index}", reset_less=True) for index in range(schedule.lanes)]
-            for index, total in enumerate(sums):
-                with m.If(self.en & self.write.valid & (self.write.index == index)):
-                    m.d.sync += total.eq(adder.o)
-            last = Array(sums)[self.add.index]
-        with m.If(~self.add.first):
-            m.d.comb += base.eq(last)
+            m.d.comb += [
+                adder.en.eq(self.en & self.add.valid),
+                adder.a.as_value().eq(Mux(self.add.first, 0, adder.o)),
+            ]
+            return m
+        sums = [Signal(FP32.width, name=f"sum_{index}", reset_less=True) for index in range(schedule.lanes)]
+        for index, total in enumerate(sums):
+            with m.If(self.en & self.write.valid & (self.write.index == index)):
+                m.d.sync += total.eq(adder.o)
+        # A lane's turn comes when its sum leaves the adder at the earliest: then it is taken from there.
+        base = Signal(FP32.width, reset_less=True)
         m.d.comb += adder.a.eq(base)
+        with m.If(self.en & self.add.first):
+            m.d.sync += base.eq(0)
+        with m.Elif(self.en & self.write.valid & (self.write.index == self.add.index)):
+            m.d.sync += base.eq(adder.o)
+        with m.Elif(self.en):
+            m.d.sync += base.eq(Array(sums)[self.add.index])
         return m
 
 

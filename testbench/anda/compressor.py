@@ -130,9 +130,9 @@ def _cover(bench, sent):
 def _capacity(config):
     """Transfers inside when nothing leaves: those of two sets, and those of the pipeline before them.
 
-    The pipeline is two registers; rounding, four and the queue, which has room for a group and two transfers.
+    The pipeline is three registers; rounding, five and the queue, which has room for a group and three transfers.
     """
-    return 2 * config.load + (config.group // config.width + 6 if config.rounding == "nearest" else 2)
+    return 2 * config.load + (config.group // config.width + 8 if config.rounding == "nearest" else 3)
 
 
 def _items(sets, sizes, mantissa, config, rng):

@@ -56,9 +56,9 @@ async def decompressor(bench):
         options = {"source": source, "sink": sink, "reset": True, "vectors": count}
         phases.append(phase(name, *draw(max(-(-count // config.load), 1), length), **options))
     for source in ("eager", "sparse"):
-        # Two sets in the shift registers, and the values of three transfers behind them: the first set is still there
+        # Two sets in the shift registers, and the values of four transfers behind them: the first set is still there
         # unless these are all of it.
-        held = 2 * longest + 3 // config.load * longest
+        held = 2 * longest + 4 // config.load * longest
         options = {"source": source, "capacity": held, "reset": True}
         phases.append(phase(f"full, stalls {source} in", *draw(8, longest), **options))
 

@@ -67,9 +67,9 @@ def test_what_goes_through_both_is_what_the_model_says():
 
 def test_cycles():
     config = AndaDecompressorConfig(lanes=4, width=16)
-    assert anda_cycles.decompressor_cycles(config, [5]) == 3 + 5 + 16
-    assert anda_cycles.decompressor_cycles(config, [5] * 10) == 3 + 5 + 10 * 16
-    assert anda_cycles.decompressor_cycles(AndaDecompressorConfig(lanes=1, width=64), [5, 7, 9]) == 3 + 5 + 7 + 9 + 1
+    assert anda_cycles.decompressor_cycles(config, [5]) == 4 + 5 + 16
+    assert anda_cycles.decompressor_cycles(config, [5] * 10) == 4 + 5 + 10 * 16
+    assert anda_cycles.decompressor_cycles(AndaDecompressorConfig(lanes=1, width=64), [5, 7, 9]) == 4 + 5 + 7 + 9 + 1
 
 
 def test_no_path_from_ready_to_ready():

@@ -36,12 +36,12 @@ def test_widths_and_cycles_of_the_specification():
     config = DequantizerConfig()
     assert (golden.dot_bits(config), golden.accumulator_bits(config), config.unit_lanes) == (11, 20, 8)
     assert golden.accumulator_bits(DequantizerConfig(scheme="flat")) == 11
-    # Eight fine groups, input, hold, four of a term, three of a sum, output, eight lanes.
-    assert config.schedule.cycles([8]) == 7 + 10 + 8
-    assert config.schedule.cycles([8] * 10) == 79 + 10 + 8
+    # Eight fine groups, input, hold, five of a term, three of a sum, output, eight lanes.
+    assert config.schedule.cycles([8]) == 7 + 11 + 8
+    assert config.schedule.cycles([8] * 10) == 79 + 11 + 8
     # A group that is cut short waits for the lanes before it.
-    assert config.schedule.cycles([1, 1, 9]) == 0 + 8 + 8 + 8 + 10 + 8
-    assert DequantizerConfig(scheme="flat").schedule.cycles([1, 1, 9]) == 10 + 7 + 1
+    assert config.schedule.cycles([1, 1, 9]) == 0 + 8 + 8 + 8 + 11 + 8
+    assert DequantizerConfig(scheme="flat").schedule.cycles([1, 1, 9]) == 10 + 8 + 1
 
 
 @pytest.mark.parametrize("shift_bits", [1, 2])
@@ -152,12 +152,12 @@ def test_bench_at_the_edge(parameters):
 
 
 def test_contract():
-    prove(contract(10), "hgq-dequantizer")
+    prove(contract(11), "hgq-dequantizer")
 
 
 def test_room_is_not_larger_than_it_is():
     with pytest.raises(ProofFailed, match="no more results inside"):
-        prove(contract(9), "hgq-dequantizer-wrong", mode="bmc", depth=20)
+        prove(contract(10), "hgq-dequantizer-wrong", mode="bmc", depth=20)
 
 
 def test_no_path_from_ready_to_ready():

@@ -32,17 +32,17 @@ def test_wrong_requests_are_refused():
 def test_cycles():
     config = HgqTileConfig(rows=8, cols=8)
     assert config.unit_lanes == 8
-    # One transfer on the way in, 11 cycles to the first row of results, eight rows.
-    assert golden.cycles(config, 8, 16, 8) == 11 + 8
+    # One transfer on the way in, 12 cycles to the first row of results, eight rows.
+    assert golden.cycles(config, 8, 16, 8) == 12 + 8
     # Without bubbles between coarse groups, between reductions, or both: 64 products of 16 a cycle.
-    assert golden.cycles(config, 8, 384, 8) == 24 - 1 + 11 + 8
-    assert golden.cycles(config, 128, 384, 384) == 16 * 48 * 24 - 1 + 11 + 8
+    assert golden.cycles(config, 8, 384, 8) == 24 - 1 + 12 + 8
+    assert golden.cycles(config, 128, 384, 384) == 16 * 48 * 24 - 1 + 12 + 8
     # K of 24 fine groups and one more element: the last coarse group takes the turns of eight lanes.
-    assert golden.cycles(config, 16, 385, 8) == 2 * 32 - 1 + 11 + 8
-    assert golden.cycles(HgqTileConfig(rows=8, cols=8, dot=2), 8, 384, 8) == 24 - 1 + 12 + 8
+    assert golden.cycles(config, 16, 385, 8) == 2 * 32 - 1 + 12 + 8
+    assert golden.cycles(HgqTileConfig(rows=8, cols=8, dot=2), 8, 384, 8) == 24 - 1 + 13 + 8
     flat = HgqTileConfig(rows=8, cols=8, scheme="flat")
-    assert golden.cycles(flat, 128, 384, 384) == 16 * 48 * 24 - 1 + 9 + 8
-    assert golden.cycles(flat, 16, 16, 8) == 8 + 9 + 8
+    assert golden.cycles(flat, 128, 384, 384) == 16 * 48 * 24 - 1 + 10 + 8
+    assert golden.cycles(flat, 16, 16, 8) == 8 + 10 + 8
 
 
 def test_floating_point_operations():
@@ -163,14 +163,14 @@ def test_bench_at_the_edge(parameters):
 
 
 def contract(dot, room=0):
-    return ReductionContract(HgqTile(HgqTileConfig(**TINY, dot=dot)), "xw", room or 10 + dot)
+    return ReductionContract(HgqTile(HgqTileConfig(**TINY, dot=dot)), "xw", room or 11 + dot)
 
 
 def test_contract_up_to_the_second_result():
-    """A reduction of two transfers, a latency of 9, two results."""
-    prove(contract(1), "hgq-tile", mode="bmc", depth=13)
+    """A reduction of two transfers, a latency of 10, two results."""
+    prove(contract(1), "hgq-tile", mode="bmc", depth=14)
     with pytest.raises(ProofFailed, match="no more results inside"):
-        prove(contract(1, room=2), "hgq-tile-wrong", mode="bmc", depth=13)
+        prove(contract(1, room=2), "hgq-tile-wrong", mode="bmc", depth=14)
 
 
 @pytest.mark.long

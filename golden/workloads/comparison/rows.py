@@ -47,7 +47,7 @@ _ARRAY = {"rows": 8, "cols": 8}
 _GROUPS = {"rows": 2, "cols": 2, "dot": 2, "adder": 5}
 _SHORT = {"rows": 4, "cols": 2, "dot": 2, "adder": 3}
 _BLOCKS = {"rows": 4, "cols": 4, "lanes": 4, "dot": 2}
-_SERIAL = {"rows": 4, "cols": 4}
+_SERIAL = {"rows": 4, "cols": 4, "adder": 3}
 _MERGED = {"rows": 2, "cols": 2, "dot": 2, "adder": 5, "multiplier": "blocks"}
 
 
