@@ -34,7 +34,8 @@ def configuration(row):
 def fpga(name, part, more=None):
     """Resources and clock of a row's core.
 
-    Where a core can name the part's own blocks, it does; that changes no cycle.
+    Where a core can name the part's own blocks, it does; what else it would choose for them stays, and so do its
+    cycles.
 
     Parameters
     ----------
@@ -61,7 +62,7 @@ def fpga(name, part, more=None):
     if config is None:
         return None
     if hasattr(config, "target") and family in FAMILIES:
-        config = replace(config, target=family)
+        config = replace(config, target=family, **config.decided())
     try:
         report = flow.synthesize(generate(lookup(row.scheme().core), config), part)
     except TooSmall as error:

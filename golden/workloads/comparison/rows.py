@@ -43,11 +43,12 @@ class Row:
 
 # 64 multipliers of each, but for Anda: 16 processing elements make 64 / (M + 1) products each in a cycle. Additions in
 # floating point take as many cycles as blocks leave them, and dot products are pipelined: for clocks of FPGAs.
-_ARRAY = {"rows": 8, "cols": 8}
+_ARRAY = {"rows": 8, "cols": 8, "block": 2, "pipeline": "free-running"}
 _GROUPS = {"rows": 2, "cols": 2, "dot": 2, "adder": 5}
 _SHORT = {"rows": 4, "cols": 2, "dot": 2, "adder": 3}
 _BLOCKS = {"rows": 4, "cols": 4, "lanes": 4, "dot": 2}
-_SERIAL = {"rows": 4, "cols": 4, "adder": 3}
+_SERIAL = {"rows": 4, "cols": 4, "adder": 4}
+_FLOATING = _SERIAL | {"adder": 3}
 _MERGED = {"rows": 2, "cols": 2, "dot": 2, "adder": 5, "multiplier": "blocks"}
 
 
@@ -60,7 +61,7 @@ def _pairs(name, summary, fmt):
 
 
 _ALL = (
-    Row("fp16", "FP16 activations, INT4 weights in groups of 128, FP32 sums, as on a GPU", HalfScheme, _SERIAL),
+    Row("fp16", "FP16 activations, INT4 weights in groups of 128, FP32 sums, as on a GPU", HalfScheme, _FLOATING),
     _integers("int8", "8-bit integers, a step an output channel and a tensor", "int8"),
     _integers("int4", "4-bit integers, a step an output channel and a tensor", "int4"),
     Row("int4-g128", "4-bit integers, an FP16 scale for 128", lambda: FlatScheme(128), _GROUPS),
