@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ... import __version__
 from ...cores.generate import generate
+from ...cores.kept import kept_design
 from ...golden import strict_json
 from ...hdl.primitives import guard
 from ...tools import caches, finding, running, variables, workers
@@ -274,7 +275,7 @@ def core_identity(core, config):
     config : Config
         Of the type `core.config`.
     """
-    return _identity(generate(core, config), config)
+    return _identity(kept_design(core, config), config)
 
 
 def _identity(generated, config):

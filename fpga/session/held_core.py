@@ -10,7 +10,6 @@ from ...hdl.emission.verilog import emit
 from ..bitstream.build import core_identity
 from ..link.core import LinkTop
 from ..link.map import LinkMap, link_map
-from .sdram_board import SdramBoard
 
 __all__ = ["TWIN_BAUD", "TWIN_DIVISOR", "HeldCore", "described", "expected", "twin_storage", "twin_top"]
 
@@ -88,7 +87,12 @@ def twin_top(core, config):
     """Verilog of the board top with a core, and of its SDRAM if it has one; and the name of its top module."""
     name = f"{core.name.replace('-', '_')}_twin"
     top = LinkTop(core.component(config), core_identity(core, config), TWIN_DIVISOR * TWIN_BAUD, TWIN_BAUD)
-    return emit(top if twin_storage(config) is None else SdramBoard(top, config), name), name
+    if twin_storage(config) is not None:
+        # Not above: few sessions have an SDRAM, and what it needs takes long to import.
+        from .sdram_board import SdramBoard
+
+        top = SdramBoard(top, config)
+    return emit(top, name), name
 
 
 def twin_storage(config):

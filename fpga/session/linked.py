@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...cores.generate import generate
+from ...cores.kept import kept_design
 from ...golden.systolic import gemm, tiling
 from ...golden.systolic import tile as systolic
 from ...hdl.stream import codec
@@ -95,7 +95,7 @@ def run_rtl(core, config, inputs, settings=None, *, check=True, progress=None):
         As from `drive.drive`.
     """
     config = config.portable()
-    design = generate(core, config)
+    design = kept_design(core, config)
     widths = {port.name.removesuffix("__payload"): port.width for port in design.ports if "__payload" in port.name}
     sizes = {name: -(-bits // 8) for name, bits in widths.items() if name not in inputs}
     driven = drive.drive(

@@ -11,6 +11,9 @@ __all__ = ["NAN", "flush", "matmul"]
 #: The NaN of every result that is none: the canonical one.
 NAN = np.uint32(0x7FC00000).view(np.float32)
 _SMALLEST = np.finfo(np.float32).tiny
+_LARGEST = 2.0**127
+# Rows at once: their sums stay in the cache.
+_ROWS = 128
 
 
 def matmul(x, w):
@@ -42,21 +45,26 @@ def matmul(x, w):
     if x.format != w.format or x.k != w.k or w.codes.ndim != 2:
         given = f"{x.format.name} with K = {x.k} and {w.format.name} with K = {w.k}, weights of {w.codes.ndim} axes"
         raise ValueError(f"format and K of activations and of 2-axis weights must agree, not {given}")
-    fmt, rows = x.format, math.prod(x.codes.shape[:-1])
-    left, right = (_integers(t) for t in (x, w))
-    left_scales, right_scales = (_scales(t) for t in (x, w))
-    result = np.zeros((rows, len(right)), np.float32)
+    fmt, rows, blocks = x.format, math.prod(x.codes.shape[:-1]), x.scales.shape[-1]
+    left, right = (_scaled(t) for t in (x, w))
+    exact = _exact_in_float32(fmt, blocks, (left[1], right[1]))
+    kind = np.float32 if exact else np.float64
+    left, right = (np.ascontiguousarray(values.swapaxes(0, 1), kind) for values, _ in (left, right))
+    result = np.zeros((rows, right.shape[1]), np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
-        for block in range(left.shape[1]):
-            # Integers below 2**53, in whatever order; scales' products have 8 bits at most.
-            term = left[:, block] @ right[:, block].T
-            term *= left_scales[:, block, None] * right_scales[None, :, block]
-            result = flush(result + flush(term.astype(np.float32)))
+        for start in range(0, rows, _ROWS):
+            part = result[start : start + _ROWS]
+            for block in range(blocks):
+                term = left[block, start : start + _ROWS] @ right[block].T
+                if exact:
+                    part += term
+                else:
+                    part[...] = flush(part + flush(term.astype(np.float32)))
         if fmt.two_level:
             result = flush(result * flush(np.float32(x.tensor_scale) * np.float32(w.tensor_scale)))
     nan = x.nan.reshape(rows, -1).any(axis=1)[:, None] | w.nan.any(axis=1)
     result[nan | np.isnan(result)] = NAN
-    return result.reshape(*x.codes.shape[:-1], len(right))
+    return result.reshape(*x.codes.shape[:-1], right.shape[1])
 
 
 def flush(x):
@@ -64,17 +72,34 @@ def flush(x):
     return np.where(np.abs(x) < _SMALLEST, np.float32(0), x)
 
 
-def _integers(t):
-    """Elements as exact integers in float64, shape (rows, blocks, block)."""
+def _scaled(t):
+    """Elements times their scales, float64, shape (rows, blocks, block), and the scales in units of `integers`.
+
+    Both are exact, and so are the sums of a block's products, in whatever order: those of a row and a column have one
+    unit, of which they are integers below 2**53. The scale of a block of zeros, and of one that is NaN, counts as 1.
+    """
     element = t.format.element
-    integers = element.integers.astype(np.float64)
-    return integers[t.codes].reshape(-1, t.scales.shape[-1], t.format.block)
-
-
-def _scales(t):
-    """Scales in units of an integer of `_integers`, shape (rows, blocks), exact."""
+    integers = element.integers.astype(np.float64)[t.codes].reshape(-1, t.scales.shape[-1], t.format.block)
     if t.format.two_level:
         scales = E4M3.magnitudes[np.minimum(t.scales, E4M3.largest_code)]
     else:
         scales = np.ldexp(1.0, np.minimum(t.scales, 254).astype(np.int32) - E8M0_BIAS)
-    return np.ldexp(scales, -t.format.element.fraction_bits).reshape(-1, t.scales.shape[-1])
+    scales = np.ldexp(scales, -element.fraction_bits).reshape(integers.shape[:2])
+    scales = np.where(integers.any(axis=-1) & ~t.nan.reshape(scales.shape), scales, 1.0)
+    return integers * scales[:, :, None], scales
+
+
+def _exact_in_float32(fmt, blocks, sides):
+    """Whether float32 holds what is summed, and rounds nothing but what FP32 sums round.
+
+    So it is where the sums of a block's products have at most 24 bits, and no number that is not 0 can be below
+    2**-126, or beyond the range.
+    """
+    element = largest = int(np.abs(fmt.element.integers).max())
+    units = [side.min(initial=1.0) for side in sides]
+    if fmt.two_level:
+        # A scale is an integer of four bits times a power of two, no smaller than the smallest scale.
+        largest, units = 15 * element, [np.ldexp(E4M3.magnitudes[1], -fmt.element.fraction_bits)] * 2
+    tops = [side.max(initial=1.0) * element for side in sides]
+    numbers = *units, math.prod(units), *tops, math.prod(tops) * fmt.block * blocks
+    return fmt.block * largest**2 <= 1 << 24 and all(_SMALLEST <= number <= _LARGEST for number in numbers)

@@ -4,7 +4,6 @@ import numpy as np
 
 from ...golden.olive import ovp
 from ...hdl.stream import codec
-from ..stream import packed
 
 __all__ = ["decoded", "decoder", "encoded", "encoder", "to_bytes"]
 
@@ -32,7 +31,8 @@ def decoded(words, last, config, fmt):
     """
     codes = to_bytes(words, fmt)
     integers, exponents = ovp.decode(codes, fmt)
-    payloads = packed(config.decoded_layout, values={"exponent": exponents, "integer": integers}, last=last)
+    values = {"exponent": exponents, "integer": integers}
+    payloads = codec.to_integers(codec.pack(config.decoded_layout, values=values, last=last))
     return payloads, ovp.illegal(codes, fmt).any(axis=-1).tolist()
 
 
@@ -55,7 +55,8 @@ def encoded(values, last, config):
     """
     # Exact: a value has at most 48 bits.
     codes = ovp.encode(np.ldexp(values.astype(np.float64), -config.fraction), config.format)
-    return packed(config.packed_layout, codes=codes if config.format.bits == 4 else codes.view("<u2"), last=last)
+    codes = codes if config.format.bits == 4 else codes.view("<u2")
+    return codec.to_integers(codec.pack(config.packed_layout, codes=codes, last=last))
 
 
 def decoder(config, settings, inputs):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...cores.catalogue import lookup
-from ...cores.generate import generate
+from ...cores.kept import kept_design
 from ...golden.systolic import tile as systolic
 from ...golden.systolic import tiling
 from ...hdl.stream import codec
@@ -108,7 +108,7 @@ def run(a, w, config, *, k=None, design=None, stall_in=0, stall_out=0, seed=0, c
     if progress:
         progress(0, len(ends), "compiling the tile")
     begin = time.monotonic()
-    design = design or generate(lookup("systolic-tile"), config)
+    design = design or kept_design(lookup("systolic-tile"), config)
     drive.build(design)
     compiled = time.monotonic() - begin
     driven = drive.drive(
