@@ -55,6 +55,8 @@ CONVERSIONS = ("fp32", "fp16")
 
 _EXPONENT_BITS = 5
 _NONFINITE = 31
+# The smallest normal FP16 number, and the bits of a float32's fraction that FP16's has not.
+_SMALLEST, _BEYOND = np.float32(2.0**-14), (1 << 13) - 1
 _SMALLEST_WEIGHT, _LARGEST_WEIGHT = -8, 7
 # Rows and channels of the matrix product that are worked on at once: the temporaries stay in the first cache, and a
 # product with a group of 64 is small enough for OpenBLAS to take one thread. With more it spends its time in waiting
@@ -181,16 +183,15 @@ def to_float16(t):
     encoder makes have, becomes Inf; bits beyond an FP16 fraction, which only such planes have, are cut.
     """
     negative, magnitudes, exponents = _fields(t)
-    top = np.frexp(magnitudes.astype(np.float64))[1].astype(np.int64) - 1
-    shift = exponents.astype(np.int64)[..., None] - t.mantissa + 1
-    field = np.where(magnitudes == 0, 0, np.maximum(top + shift, 0))
-    # In units of 2**-16 of the fraction's last bit, so that a right shift is a smaller left shift.
-    left = np.where(field > 0, 10 - top, 9 + shift)
-    fraction = ((magnitudes.astype(np.int64) << np.maximum(left + 16, 0)) >> 16) & 0x3FF
-    codes = np.where(field >= _NONFINITE, _NONFINITE << 10, (field << 10) | fraction) | (
-        negative.astype(np.int64) << 15
-    )
-    return _rows(codes.astype(np.uint16).view(np.float16), t.k)
+    # Exact in float32: at most 16 bits.
+    units = np.ldexp(np.float32(1), exponents.astype(np.int32) - 14 - t.mantissa)
+    values = magnitudes.astype(np.float32) * units[..., None]
+    normal = (values.view(np.uint32) & ~np.uint32(_BEYOND)).view(np.float32)
+    subnormal = np.trunc(values * np.float32(2.0**24)) * np.float32(2.0**-24)
+    values = np.where(values < _SMALLEST, subnormal, normal)
+    with np.errstate(over="ignore"):
+        halves = values.astype(np.float16)
+    return _rows(np.negative(halves, out=halves, where=negative), t.k)
 
 
 def group_dot(t, weights):
