@@ -3,19 +3,25 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from figures.command import TABLES, chosen, main
+from figures.plain_array import PlainArray
 from figures.rows import configurations
 from figures.synthesis import PARTS
 from figures.tables import Table, show
 
-from bitloom.cores.catalogue import CATALOGUE
+from bitloom.cores.catalogue import CATALOGUE, lookup
+from bitloom.cores.generate import generate
 from bitloom.synth.parts import lookup as lookup_part
+from bitloom.testbench.systolic import product
 from bitloom.tools.flows import FLOWS
 
 FOLDER = Path(__file__).with_name("figures")
+RARE = {"arrays", "boards", "mutation"}
 
 
 def test_a_table_runs_by_its_name_from_anywhere(tmp_path):
@@ -33,10 +39,10 @@ def test_what_is_shown(tmp_path):
     everything, cores, files = chosen([])
     assert cores == list(CATALOGUE) and not files
     assert [table.name for table in everything] == [
-        table.name for table in TABLES.values() if not table.liberty and table.name not in ("boards", "mutation")
+        table.name for table in TABLES.values() if not table.liberty and table.name not in RARE
     ]
     tables, _, files = chosen([str(library)])
-    assert {table.name for table in tables} == set(TABLES) - {"boards", "mutation"} and files == [library]
+    assert {table.name for table in tables} == set(TABLES) - RARE and files == [library]
     tables, cores, _ = chosen(["lvc", "gemm"])
     assert [table.name for table in tables] == ["generation", "simulation", "synth"] and cores == ["lvc", "gemm"]
     tables, cores, _ = chosen(["synth", "hgq-tile", "boards"])
@@ -75,6 +81,16 @@ def test_rows_get_what_their_table_says(capsys, tmp_path):
         ["core", "file"],
         ["lvc", "a.lib"],
     ]
+
+
+@pytest.mark.parametrize(("rows", "cols"), [(1, 1), (2, 3)])
+def test_the_plain_array_multiplies(rows, cols):
+    core = replace(lookup("systolic-tile"), component=PlainArray)
+    config = core.config(rows=rows, cols=cols, accumulator=24, overflow=False)
+    rng = np.random.default_rng(rows)
+    a, w = (rng.integers(-128, 128, (length, 9)).astype(np.int8) for length in (5, 7))
+    result = product.run(a, w, config, design=generate(core, config, name="plain"), stall_in=1, stall_out=1)
+    assert result.passed, result.failure
 
 
 @pytest.mark.parametrize("name", CATALOGUE)

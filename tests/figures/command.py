@@ -8,7 +8,7 @@ from bitloom.cores.catalogue import CATALOGUE
 from bitloom.cores.sheet.measured import FOLDER, UNRELEASED
 from bitloom.tools.files import check_writable
 
-from . import anda, boards, generation, hgq, machine, models, mutation, mx, pwl, sat, simulation, synthesis
+from . import anda, arrays, boards, generation, hgq, machine, models, mutation, mx, pwl, sat, simulation, synthesis
 from .kept import Keeper
 from .tables import show
 
@@ -24,6 +24,7 @@ TABLES = {
         simulation.SIMULATION,
         simulation.PRODUCT,
         synthesis.ELEMENTS,
+        arrays.ARRAYS,
         anda.CYCLES,
         sat.TILES,
         machine.PASSES,
