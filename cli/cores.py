@@ -10,7 +10,7 @@ from ..cores.entries import ENTRIES
 from ..tools import caches
 from ..tools.files import atomic_write
 from . import options
-from .output import check_writable, counted, print_json, table, word
+from .output import check_writable, counted, print_json, table
 from .progress import bar
 
 
@@ -44,6 +44,7 @@ def info(core, parameters, interface, as_json, as_html, output):
     if isinstance(core, Path):
         return _program(core, parameters or as_json or as_html or output)
     from ..cores import generate
+    from ..cores.config import to_text
 
     config = core.config.parse(parameters)
     if as_html and as_json:
@@ -60,7 +61,7 @@ def info(core, parameters, interface, as_json, as_html, output):
     values = config.shown()
     columns = ["parameter", "value", "default", "allowed", "what it is"]
     rows = [[p["name"], values[p["name"]], p["default"], p["allowed"], p["doc"]] for p in core.config.describe()]
-    table(columns, [[name, value, word(default), *rest] for name, value, default, *rest in rows])
+    table(columns, [[name, value, to_text(default), *rest] for name, value, default, *rest in rows])
     click.echo()
     pins = generate.pinout(core, config, interface)
     table(["port", "direction", "bits"], [[port.name, port.direction, port.width] for port in pins.ports])

@@ -6,7 +6,7 @@ from ..golden import strict_json
 from ..tools import files
 from . import terminal
 
-__all__ = ["FAILED", "check_writable", "complain", "counted", "decibels", "print_json", "table", "word", "write_json"]
+__all__ = ["FAILED", "check_writable", "complain", "counted", "decibels", "print_json", "table", "write_json"]
 
 #: Exit status of a check that failed: a mismatch, timing not met, a tool missing from `doctor`.
 FAILED = 1
@@ -62,11 +62,6 @@ def decibels(ratio, form=".2f"):
 def counted(count, noun):
     """A number and its noun, in the plural where it needs one."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def word(value):
-    """A value of a parameter as it is written after `-p`."""
-    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def print_json(value):
