@@ -70,6 +70,53 @@ endmodule
     p=", ".join(f"P{bit}" for bit in reversed(range(36))),
 )
 
+# Nor of this one: words of up to 18 bits, one port that writes and one that reads, after Lattice's FPGA-TN-02204,
+# memory usage guide. A word of 18 bits is two bytes of 9 bits, smaller ones are parts of a byte.
+DP16KD = """
+module DP16KD({pins});
+  parameter DATA_WIDTH_A = 18, DATA_WIDTH_B = 18, REGMODE_A = "NOREG", REGMODE_B = "NOREG", RESETMODE = "SYNC";
+  parameter WRITEMODE_A = "NORMAL", WRITEMODE_B = "NORMAL", CSDECODE_A = "0b000", CSDECODE_B = "0b000", GSR = "AUTO";
+  wire [13:0] write = {{ {write} }}, read = {{ {read} }};
+  wire [17:0] data = {{ {data} }};
+  reg [8:0] bytes [0:2047];
+  reg [17:0] shown, held;
+  integer at;
+  initial for (at = 0; at < 2048; at = at + 1) bytes[at] = 0;
+  always @(posedge CLKA) if (CEA & WEA & ~(CSA0 | CSA1 | CSA2)) case (DATA_WIDTH_A)
+    18: begin
+      if (write[0]) bytes[{{write[13:4], 1'b0}}] <= data[8:0];
+      if (write[1]) bytes[{{write[13:4], 1'b1}}] <= data[17:9];
+    end
+    9: bytes[write[13:3]] <= data[8:0];
+    4: bytes[write[13:3]][4 * write[2] +: 4] <= data[3:0];
+    2: bytes[write[13:3]][2 * write[2:1] +: 2] <= data[1:0];
+    1: bytes[write[13:3]][write[2:0]] <= data[0];
+  endcase
+  always @(posedge CLKB) begin
+    if (CEB & ~(CSB0 | CSB1 | CSB2)) case (DATA_WIDTH_B)
+      18: shown <= {{bytes[{{read[13:4], 1'b1}}], bytes[{{read[13:4], 1'b0}}]}};
+      9: shown <= bytes[read[13:3]];
+      4: shown <= bytes[read[13:3]][4 * read[2] +: 4];
+      2: shown <= bytes[read[13:3]][2 * read[2:1] +: 2];
+      1: shown <= bytes[read[13:3]][read[2:0]];
+    endcase
+    if (OCEB) held <= shown;
+  end
+  assign {{ {out} }} = REGMODE_B == "OUTREG" ? held : shown;
+endmodule
+""".format(
+    pins=", ".join(
+        [f"input ADA{bit}, ADB{bit}" for bit in range(14)]
+        + [f"input DIA{bit}, DIB{bit}, output DOB{bit}" for bit in range(18)]
+        + [f"input {pin}{side}" for pin in ("CLK", "CE", "OCE", "WE", "RST") for side in "AB"]
+        + [f"input CS{side}{bit}" for side in "AB" for bit in range(3)]
+    ),
+    write=", ".join(f"ADA{bit}" for bit in reversed(range(14))),
+    read=", ".join(f"ADB{bit}" for bit in reversed(range(14))),
+    data=", ".join(f"DIA{bit}" for bit in reversed(range(18))),
+    out=", ".join(f"DOB{bit}" for bit in reversed(range(18))),
+)
+
 # Nor of this one: after Gowin's UG287, digital signal processing user guide.
 MULT9X9 = """
 module MULT9X9(input [8:0] A, SIA, B, SIB, input ASIGN, BSIGN, ASEL, BSEL, CE, CLK, RESET, output [17:0] DOUT);
@@ -96,7 +143,7 @@ def primitives():
 
     luts = [model("ecp5/common_sim.vh", name) for name in ("LUT2", "LUT4")]
     return {
-        "ecp5": "".join([MULT18X18D, *luts, model("ecp5/ccu2c_sim.vh", "CCU2C")]),
+        "ecp5": "".join([MULT18X18D, DP16KD, *luts, model("ecp5/ccu2c_sim.vh", "CCU2C")]),
         "gowin": MULT9X9,
         "ice40": model("ice40/cells_sim.v", "SB_MAC16"),
     }

@@ -1,10 +1,9 @@
 """A memory whose words come out of registers: what a block RAM shows is late in its cycle."""
 
-from amaranth import Const, Module, Signal
-from amaranth.lib import memory, wiring
+from amaranth import Const, Module
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ...hdl.primitives.block_ram import NO_BYPASS
 from ...hdl.stream.pipeline import delayed
 
 __all__ = ["Bank", "pieces"]
@@ -48,6 +47,8 @@ class Bank(wiring.Component):
         Of a word.
     depth : int
         Words.
+    family : Family
+        Of FPGAs, as of `hdl.primitives`.
 
     Attributes
     ----------
@@ -62,8 +63,8 @@ class Bank(wiring.Component):
 
     LATENCY = 2
 
-    def __init__(self, bits, parts, depth):
-        self.bits, self.depth = bits, depth
+    def __init__(self, bits, parts, depth, family):
+        self.bits, self.parts, self.depth, self.family = bits, parts, depth, family
         super().__init__(
             {
                 "place": In(range(depth)),
@@ -79,23 +80,19 @@ class Bank(wiring.Component):
         cut = pieces(self.depth)
         asked = delayed(m, "asked", range(len(cut)), self.LATENCY, reset_less=True)
         for number, addresses in enumerate(cut):
-            m.submodules[f"piece_{number}"] = piece = memory.Memory(
-                shape=len(self.word), depth=len(addresses), init=[], attrs=NO_BYPASS
-            )
-            write, read = piece.write_port(granularity=self.bits), piece.read_port()
-            shown = Signal(len(self.word), name=f"shown_{number}", reset_less=True)
+            piece = self.family.memory(self.bits, self.parts, len(addresses))
+            m.submodules[f"piece_{number}"] = piece
             written = self._within(self.place, addresses)
             m.d.comb += [
-                write.addr.eq(self.place),
-                write.data.eq(self.word),
-                write.en.eq(self.en & written.replicate(len(self.en))),
-                read.addr.eq(self.address),
+                piece.place.eq(self.place),
+                piece.word.eq(self.word),
+                piece.en.eq(self.en & written.replicate(self.parts)),
+                piece.address.eq(self.address),
             ]
-            m.d.sync += shown.eq(read.data)
             with m.If(self._within(self.address, addresses)):
                 m.d.comb += asked[0].eq(number)
             with m.If(asked[-1] == number):
-                m.d.comb += self.o.eq(shown)
+                m.d.comb += self.o.eq(piece.o)
         return m
 
     def _within(self, address, addresses):

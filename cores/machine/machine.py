@@ -93,7 +93,7 @@ class Engine(wiring.Component):
         m.submodules.loader = loader = Loader(config)
         m.submodules.multiplier = multiplier = self.multiplier
         m.submodules.rows = rows = self.rows
-        m.submodules.panel_ring = ring = PanelRing(config.word, config.panels)
+        m.submodules.panel_ring = ring = PanelRing(config.word, config.panels, config.family)
         connect(m, loader.panels, ring.i)
         connect(m, loader.product, multiplier.entries)
         connect(m, loader.norm, rows.entries)
@@ -273,7 +273,7 @@ class Engine(wiring.Component):
         is wide. Whoever reads what was written begins later than in the cycle behind that.
         """
         lanes, out = self.config.lanes, multiplier.o
-        m.submodules[f"bank_{name}"] = bank = Bank(bits, lanes, depth)
+        m.submodules[f"bank_{name}"] = bank = Bank(bits, lanes, depth, self.config.family)
         taken = Signal(name=f"{name}_taken")
         place, word = (Signal.like(signal, reset_less=True) for signal in (bank.place, bank.word))
         en = Signal.like(bank.en)

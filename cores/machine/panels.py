@@ -20,6 +20,8 @@ class PanelRing(wiring.Component):
         A word.
     depth : int
         Words that it holds, a power of two; a panel has at most so many.
+    family : Family
+        Of FPGAs, as of `hdl.primitives`.
 
     Attributes
     ----------
@@ -37,8 +39,8 @@ class PanelRing(wiring.Component):
         The word that was read, three cycles later.
     """
 
-    def __init__(self, payload, depth):
-        self.payload, self.depth = payload, depth
+    def __init__(self, payload, depth, family):
+        self.payload, self.depth, self.family = payload, depth, family
         super().__init__(
             {
                 "i": In(stream.Signature(payload)),
@@ -52,7 +54,7 @@ class PanelRing(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.words = words = Bank(Shape.cast(self.payload).width, 1, self.depth)
+        m.submodules.words = words = Bank(Shape.cast(self.payload).width, 1, self.depth, self.family)
         # Places and a bit more, which tells a full ring from an empty one.
         bits = self.depth.bit_length()
         first, place, end = (Signal(bits, name=name) for name in ("first", "place", "end"))

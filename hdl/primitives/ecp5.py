@@ -1,5 +1,7 @@
 """Lattice ECP5: several products in a MULT18X18D, an accumulator's gate in its carry chain, wide multiplexers.
 
+Block RAM with its own output register is in `ecp5_memory`.
+
 What Yosys does not find: the registers of a MULT18X18D (it places the bare multiplier), and that one block makes two
 products of a 4-bit operand with one of up to 8 bits, or four of 3-bit magnitudes. A product may come in two parts.
 
@@ -16,6 +18,7 @@ from amaranth.lib.wiring import Out
 
 from ..integer.bits import resize
 from ..simulated import simulated
+from .ecp5_memory import Ecp5RegisteredMemory
 from .ecp5_pll import Ecp5Pll
 from .family import Family
 from .portable import GatedAdder, OuterProduct, Select
@@ -214,10 +217,11 @@ def _has_carry(a_shape, b_shape):
 
 ECP5 = Family(
     name="ecp5",
-    cells=("MULT18X18D", "CCU2C", "LUT4", "PFUMX", "L6MUX21"),
+    cells=("MULT18X18D", "CCU2C", "LUT4", "PFUMX", "L6MUX21", "DP16KD"),
     multiplier=Ecp5OuterProduct,
     adder=Ecp5GatedAdder,
     select=Ecp5Select,
+    memory=Ecp5RegisteredMemory,
     packing=packing,
     has_carry=_has_carry,
     product_bits=36,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .pll import Pll
-from .portable import GatedAdder, OuterProduct, Select
+from .portable import GatedAdder, OuterProduct, RegisteredMemory, Select
 
 __all__ = ["Family", "Guard"]
 
@@ -50,8 +50,8 @@ class Family:
     multiplier : type
         `OuterProduct`, or a class with its parameters, ports and latency; with the port `carries` beside where
         `has_carry` says so of any operands.
-    adder, select : type
-        `GatedAdder` and `Select`, or classes with their parameters and ports.
+    adder, select, memory : type
+        `GatedAdder`, `Select` and `RegisteredMemory`, or classes with their parameters, ports and latency.
     packing : callable
         Takes the shapes of the operands of both sides, and how many rows and columns of products there are; gives how
         many operands of each side one block of the multiplier takes.
@@ -76,6 +76,7 @@ class Family:
     multiplier: type = OuterProduct
     adder: type = GatedAdder
     select: type = Select
+    memory: type = RegisteredMemory
     packing: Callable = _one
     has_carry: Callable = _never
     operand_bits: int | None = None

@@ -8,15 +8,19 @@ operand registers of neighbours merge.
 cycle. One LUT a bit for the gate beside the adder.
 
 `Select`: one of several words by its index, a binary tree of multiplexers.
+
+`RegisteredMemory`: a memory with a register behind it. Block RAMs have one of their own, without which what they show
+is late.
 """
 
 from amaranth import Module, Mux, Shape, Signal
-from amaranth.lib import data
+from amaranth.lib import data, memory
 from amaranth.lib.wiring import In, Out
 
 from ..emission.replicate import Replicable
+from .block_ram import NO_BYPASS
 
-__all__ = ["GatedAdder", "OuterProduct", "Select"]
+__all__ = ["GatedAdder", "OuterProduct", "RegisteredMemory", "Select"]
 
 
 class OuterProduct(Replicable):
@@ -137,4 +141,57 @@ class Select(Replicable):
         for bit in self.index:
             words = [Mux(bit, high, low) for low, high in zip(words[::2], words[1::2], strict=True)]
         m.d.comb += self.o.eq(words[0])
+        return m
+
+
+class RegisteredMemory(Replicable):
+    """A memory with a place to write and one to read in each cycle, of zeros at first.
+
+    Parameters
+    ----------
+    bits : int
+        Of a part of a word, which is written alone or with others.
+    parts : int
+        Of a word.
+    depth : int
+        Words, 1 to 16,384.
+
+    Attributes
+    ----------
+    place, word : in
+    en : in, a bit for each part
+        Write these parts of the word at `place`.
+    address : in
+        What is read there has been written in a cycle before, or does not matter.
+    o : out
+        What `address` of two cycles before had then.
+    """
+
+    latency = 2
+
+    def __init__(self, bits, parts, depth):
+        self.bits, self.parts, self.depth = bits, parts, depth
+        super().__init__(
+            {
+                "place": In(range(depth)),
+                "word": In(bits * parts),
+                "en": In(parts),
+                "address": In(range(depth)),
+                "o": Out(bits * parts),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.words = words = memory.Memory(shape=len(self.word), depth=self.depth, init=[], attrs=NO_BYPASS)
+        write, read = words.write_port(granularity=self.bits), words.read_port()
+        shown = Signal(len(self.word), reset_less=True)
+        m.d.comb += [
+            write.addr.eq(self.place),
+            write.data.eq(self.word),
+            write.en.eq(self.en),
+            read.addr.eq(self.address),
+            self.o.eq(shown),
+        ]
+        m.d.sync += shown.eq(read.data)
         return m

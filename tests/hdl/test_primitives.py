@@ -14,9 +14,10 @@ from bitloom.hdl.emission.private import unwarned
 from bitloom.hdl.emission.verilog import emit
 from bitloom.hdl.primitives import FAMILIES, Guard, guard
 from bitloom.hdl.primitives.ecp5 import Ecp5GatedAdder, Ecp5OuterProduct, Ecp5Select
+from bitloom.hdl.primitives.ecp5_memory import Ecp5RegisteredMemory
 from bitloom.hdl.primitives.gowin import GowinOuterProduct
 from bitloom.hdl.primitives.ice40 import Ice40OuterProduct
-from bitloom.hdl.primitives.portable import GatedAdder, OuterProduct, Select
+from bitloom.hdl.primitives.portable import GatedAdder, OuterProduct, RegisteredMemory, Select
 from bitloom.tools import finding, running
 
 BENCH = """
@@ -37,6 +38,35 @@ module bench;
         $display("DIFFERENT in cycle %0d: %h, not %h", cycle, sums, generic_p); $finish;
       end
       {operands}
+      #5 clk = 1; #5 clk = 0;
+    end
+    $display("EQUAL"); $finish;
+  end
+endmodule
+"""
+
+MEMORIES = """
+module bench;
+  reg clk = 0;
+  reg [{places}-1:0] place = 0, address = 0, corner;
+  reg [{parts}-1:0] en = 0;
+  reg [{bits}-1:0] word = 0;
+  wire [{bits}-1:0] generic_o, vendor_o;
+  reg [2:0] known = 0;
+  generic generic_i(.clk(clk), .rst(1'b0), .place(place), .word(word), .en(en), .address(address), .o(generic_o));
+  vendor vendor_i(.clk(clk), .rst(1'b0), .place(place), .word(word), .en(en), .address(address), .o(vendor_o));
+  integer cycle;
+  initial begin
+    for (cycle = 0; cycle < 20000; cycle = cycle + 1) begin
+      #5 if (known[1] && generic_o !== vendor_o) begin
+        $display("DIFFERENT in cycle %0d: %h, not %h", cycle, vendor_o, generic_o); $finish;
+      end
+      // Places that differ in one bit, and the last ones.
+      corner = $random % 4 ? 1 << $random % {places} : {depth} - 1 - $random % 4;
+      place = corner % {depth}; word = {{{{4{{$random}}}}}}; en = $random;
+      corner = $random % 4 ? 1 << $random % {places} : {depth} - 1 - $random % 4;
+      address = corner % {depth};
+      known = {{known, !(|en && place == address)}};
       #5 clk = 1; #5 clk = 0;
     end
     $display("EQUAL"); $finish;
@@ -157,6 +187,29 @@ def test_ecp5_select(width, count, tmp_path):
     assert verilog.count(" LUT4 #(") == width * count // 2
 
 
+@pytest.mark.parametrize(
+    "bits, parts, depth, blocks",
+    [
+        (8, 3, 1024, 2),
+        (12, 2, 700, 2),
+        (40, 1, 1024, 3),
+        (8, 2, 2048, 2),
+        (16, 1, 1025, 2),
+        (8, 2, 4096, 4),
+        (8, 1, 8192, 4),
+        (3, 1, 16384, 3),
+        (8, 2, 16, 0),
+    ],
+)
+def test_ecp5_memory(bits, parts, depth, blocks, tmp_path, icarus, primitives):
+    vendor = emit(Ecp5RegisteredMemory(bits, parts, depth), "vendor")
+    assert len(re.findall(r"^  DP16KD #", vendor, flags=re.M)) == blocks
+    places = (depth - 1).bit_length()
+    bench = MEMORIES.format(bits=bits * parts, parts=parts, depth=depth, places=places)
+    generic = emit(RegisteredMemory(bits, parts, depth), "generic")
+    simulate([generic, vendor, primitives["ecp5"], bench], tmp_path, icarus)
+
+
 def test_what_does_not_fit_a_block_is_refused():
     with pytest.raises(ValueError, match="up to 18 bits with sign, not unsigned\\(18\\)"):
         emit(Ecp5OuterProduct(unsigned(18), signed(8)), "wide")
@@ -166,6 +219,8 @@ def test_what_does_not_fit_a_block_is_refused():
         emit(Ice40OuterProduct(signed(9), signed(8)), "wide")
     with pytest.raises(ValueError, match="cells choose one of 4 or 8 words, not of 16"):
         emit(Ecp5Select(1, 16), "wide")
+    with pytest.raises(ValueError, match="depth must be 16384 at most, not 16385"):
+        emit(Ecp5RegisteredMemory(1, 1, 16385), "deep")
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: family.name)
@@ -182,11 +237,14 @@ def test_a_family_has_the_interface_of_the_portable_blocks(family):
     for carry in (False, True):
         assert ports(family.adder(5, carry)) == ports(GatedAdder(5, carry))
     assert ports(family.select(5, 4)) == ports(Select(5, 4))
+    assert ports(family.memory(5, 2, 9)) == ports(RegisteredMemory(5, 2, 9))
+    assert family.memory.latency == RegisteredMemory.latency
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: family.name)
 def test_a_family_says_which_cells_its_blocks_name(family):
     blocks = [family.multiplier(INT8, INT8), family.adder(4), family.select(2, 4), family.select(2, 8)]
+    blocks.append(family.memory(8, 1, 1024))
     texts = [emit(block, "block") for block in blocks]
     named = {cell for text in texts for cell in re.findall(r"^  (\w+) #?\(?.*\($", text, flags=re.M)} - {"module"}
     assert named == set(family.cells)
@@ -221,7 +279,11 @@ def compare(portable, vendor, models, folder, icarus, every=False):
         carry="carries[at]" if two_parts else "0",
         operands=EVERY if every else RANDOM,
     )
-    sources = [emit(portable, "generic"), emit(vendor, "vendor"), models, bench]
+    simulate([emit(portable, "generic"), emit(vendor, "vendor"), models, bench], folder, icarus)
+
+
+def simulate(sources, folder, icarus):
+    """Run a bench, which must say that both are equal."""
     (folder / "bench.v").write_text("\n".join(sources))
     running.run([*icarus, "-g2012", "-o", "bench.vvp", "bench.v"], folder)
     assert running.run(["vvp", "-n", "bench.vvp"], folder).stdout.strip() == "EQUAL"

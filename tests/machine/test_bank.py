@@ -7,6 +7,7 @@ import pytest
 from amaranth.sim import Simulator
 
 from bitloom.cores.machine.bank import Bank, pieces
+from bitloom.hdl.primitives import FAMILIES
 
 
 @pytest.mark.parametrize("depth", [1, 2, 1000, 1024, 1025, 2048, 3072, 6144, 8192, 12288, 20000, 32768])
@@ -25,7 +26,7 @@ def test_pieces_are_all_places_and_begin_at_multiples_of_their_sizes(depth):
 def test_a_bank_is_one_memory(depth):
     """Words and parts of them are written, and read two cycles after their addresses, at the edges of pieces too."""
     bits, parts, steps = 4, 2, 2000
-    bank, rng = Bank(bits, parts, depth), np.random.default_rng(depth)
+    bank, rng = Bank(bits, parts, depth, FAMILIES["generic"]), np.random.default_rng(depth)
     edges = [at % depth for piece in pieces(depth) for at in (piece.start - 1, piece.start, piece.start + 1)]
     cells, expected, got = np.zeros((depth, parts), int), [], []
 
