@@ -1,5 +1,7 @@
 """Switching energy of a row's core, on operands of the model; and what its bytes cost, which is an assumption."""
 
+import itertools
+
 import numpy as np
 
 from ..cores.catalogue import lookup
@@ -51,10 +53,11 @@ def energy(model, name, library, inputs=None, tokens=None, more=None):
     -------
     dict or None
         None for a row without a core. `library`, `volts`; `data_fj`, of a dense product, all nets but the
-        clock, the mean over the measured shapes in their shares of the model's products; `clock_fj_cycle`, of
-        the clock pins in a cycle; `cells` and `flip_flops`; `memories` that are no cells, a list, each as of
-        `macros.tell`; `shapes`, a list of `shape`, `places`, `share` of the products, `runs`, `cycles` and
-        `data_fj`; `failures`, lines; `tools`. After a failure `data_fj` is None.
+        clock, the mean over the measured shapes in their shares of the model's products (where a core shares work
+        between tokens or outputs, that of the whole products); `clock_fj_cycle`, of the clock pins in a cycle; `cells`
+        and `flip_flops`; `memories` that are no cells, a list, each as of `macros.tell`; `shapes`, a list of `shape`,
+        `places`, `share` of the products, `runs`, `cycles` and `data_fj`; `failures`, lines; `tools`. After a failure
+        `data_fj` is None.
 
     Raises
     ------
@@ -106,10 +109,8 @@ def _measured(row, subject, config, library):
     for group in groups:
         told = {"shape": [*group.shape], "places": [*group.places], "share": group.products / total}
         shapes.append(told)
-        streamed, failure = core.run(group)
-        told |= {"runs": len(group.operands), "cycles": streamed.cycles}
-        told["data_fj"] = streamed.switching.data / (len(group.operands) * int(np.prod(group.shape)))
-        failures += [failure] if failure else []
+        told |= {"runs": len(group.operands), **_switched(core, group)}
+        failures += told.pop("failures")
     return {
         "library": library.name,
         "volts": core.volts,
@@ -122,6 +123,38 @@ def _measured(row, subject, config, library):
         "failures": failures,
         "tools": {"yosys": finding.find("yosys", override=True).version},
     }
+
+
+def _switched(core, group):
+    """`cycles` and `failures` of the small products of a group; `data_fj` of a multiply-accumulate of its whole ones.
+
+    Where a core shares work, the small products are measured in two sizes each way, and the energy of a whole one is
+    taken to be linear in its tokens, and in its outputs.
+    """
+    m, _, n = group.shape
+    ms, ns = ((min(_half(size), size), size) if core.scheme.shares else (size,) for size in (m, n))
+    found, failures = {}, []
+    for size in itertools.product(dict.fromkeys(ms), dict.fromkeys(ns)):
+        streamed, failure = core.run(group.cut(core.scheme, *size))
+        found[size] = streamed.switching.data / len(group.operands)
+        failures += [failure] if failure else []
+
+    def whole(tokens, outputs):
+        return _line(tokens, {each: _line(outputs, {other: found[each, other] for other in ns}) for each in ms})
+
+    energy = sum(whole(*size) for size in group.sizes) / group.products
+    return {"cycles": streamed.cycles, "data_fj": energy, "failures": failures}
+
+
+def _half(size):
+    """Half of the tokens or outputs, in whole tiles of those cores that share work."""
+    return -(-size // 4) * 2
+
+
+def _line(at, points):
+    """Through one or two points: proportional, or linear."""
+    (first, low), (last, high) = min(points.items()), max(points.items())
+    return low * at / first if first == last else low + (high - low) * (at - first) / (last - first)
 
 
 class _Core:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from types import SimpleNamespace
 
 import liberty_files
 import numpy as np
@@ -80,6 +81,27 @@ def test_a_row_of_ones_own(files, nothing_kept, monkeypatch):
     # It is kept.
     monkeypatch.setattr(measuring, "_measured", None)
     assert measure(files) == measured
+
+
+@pytest.mark.parametrize("shares", [False, True])
+@pytest.mark.parametrize("m, n", [(8, 8), (8, 5), (1, 2)])
+def test_whole_products_of_a_core_that_shares_work(shares, m, n):
+    """Tables are loaded for a layer, tokens are quantized for all outputs: that is linear in each of the two sizes."""
+    once, tokens, outputs, products = (100, 30, 5, 2) if shares else (0, 0, 0, 2)
+
+    def run(group):
+        rows, k, cols = group.shape
+        assert all(a.shape == (rows, k) and w.shape == (cols, k) for a, w in group.operands)
+        energy = once + tokens * rows + outputs * cols + products * rows * cols
+        return SimpleNamespace(cycles=rows, switching=SimpleNamespace(data=energy * len(group.operands))), None
+
+    scheme = SimpleNamespace(shares=shares, cut=lambda operand, part: operand[part])
+    group = operands.Alike((m, 3, n), {}, ("place",), ((20, 300), (10, 70)), [(np.ones((m, 3)), np.ones((n, 3)))] * 4)
+    found = measuring._switched(SimpleNamespace(scheme=scheme, run=run), group)
+    if not shares or m > 1:
+        whole = [once + tokens * a + outputs * b + products * a * b for a, b in group.sizes]
+        assert found["data_fj"] == pytest.approx(sum(whole) / group.products)
+    assert (found["cycles"], found["failures"]) == (m, [])
 
 
 @pytest.mark.long

@@ -20,6 +20,8 @@ class SevedoScheme(CoreScheme):
     """
 
     core = "sevedo-core"
+    # Tables are loaded for a layer; a token is quantized, and multiplied by the first table, for all outputs.
+    shares = True
     activation_bits = 4 + hgq.SHIFT_BITS / hgq.FINE + 16 / hgq.COARSE
 
     def __init__(self, rank=decompose.RANK, precision="both"):

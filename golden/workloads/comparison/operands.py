@@ -1,6 +1,6 @@
 """Operands of products as a model has them: caught in a pass, and cut into small products that are all alike."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .apply import operations
 
@@ -19,8 +19,8 @@ class Alike:
         As of `Scheme.ports`.
     places : tuple of str
         Where they are from, without repetition, in the order of execution.
-    products : int
-        Dense multiply-accumulates of all whole products that they stand for.
+    sizes : tuple of (int, int)
+        M and N of all whole products that they stand for.
     operands : list of (object, object)
         Of each, as `Scheme.product` takes them.
     """
@@ -28,8 +28,19 @@ class Alike:
     shape: tuple
     ports: dict
     places: tuple
-    products: int
+    sizes: tuple
     operands: list = field(repr=False)
+
+    @property
+    def products(self):
+        """Dense multiply-accumulates of all whole products."""
+        return sum(m * n for m, n in self.sizes) * self.shape[1]
+
+    def cut(self, scheme, m, n):
+        """The same of the first `m` tokens and `n` outputs of each."""
+        first, second = slice(m), slice(n)
+        operands = [(scheme.cut(a, first), scheme.cut(w, second)) for a, w in self.operands]
+        return replace(self, shape=(m, self.shape[1], n), operands=operands)
 
 
 def catch(subject, prepared):
@@ -90,7 +101,7 @@ def alike(caught, scheme, m, n, most):
 
 
 def _group(caught, scheme, shape, ports, numbers, most):
-    m, k, n = shape
+    m, _, n = shape
     chosen = numbers[:: -(-len(numbers) // most)]
     operands = []
     for turn, number in enumerate(chosen):
@@ -102,6 +113,6 @@ def _group(caught, scheme, shape, ports, numbers, most):
             output = index * blocks // count * n
             part = scheme.cut(a, slice(token, token + m)), scheme.cut(w, slice(output, output + n))
             operands.append(part)
-    products = sum(caught[number][1] * scheme.shape(caught[number][3])[0] * k for number in numbers)
+    sizes = tuple((caught[number][1], scheme.shape(caught[number][3])[0]) for number in numbers)
     places = tuple(dict.fromkeys(caught[number][0] for number in chosen))
-    return Alike(shape, ports, places, products, operands)
+    return Alike(shape, ports, places, sizes, operands)

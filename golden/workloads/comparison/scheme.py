@@ -117,10 +117,14 @@ class CoreScheme(Scheme):
     ----------
     parameters : dict
         Of the core, as far as the scheme decides them.
+    shares : bool
+        Whether the core does work that all outputs of a token share, or all tokens of a layer: so a product of a few of
+        them tells little of a whole one.
     """
 
     core: str
     parameters: dict
+    shares = False
 
     @abstractmethod
     def cut(self, operand, part):
