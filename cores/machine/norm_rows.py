@@ -70,8 +70,8 @@ class NormRows(wiring.Component):
 
         # The row that leaves the unit: the last one of the job lets go of the table, which takes a place in a queue.
         ends = self._ends(m, unit.o.valid & unit.o.ready & unit.o.payload.last)
-        channel, following = self._channel(m, "unit", unit.o)
-        negative = self._signs(m, scale, following, unit.o.valid & unit.o.ready & unit.o.payload.last & ends)
+        channel = self._channel(m, "unit", unit.o)
+        negative = self._signs(m, scale, channel, unit.o.valid & unit.o.ready & unit.o.payload.last & ends)
         last = unit.o.payload.last
         sign_known = registered(
             m,
@@ -83,7 +83,9 @@ class NormRows(wiring.Component):
             release=last & ends,
             last=last,
         )
-        signed_element = staged(m, "to_scale", sign_known)
+        # The first register is that of the signs' block RAM, which shows them late: only another register takes them.
+        steady = registered(m, "steady", sign_known, **fields_of(sign_known))
+        signed_element = staged(m, "to_scale", steady)
         fields = signed_element.payload
         m.d.comb += [
             scale.i.valid.eq(signed_element.valid),
@@ -94,7 +96,7 @@ class NormRows(wiring.Component):
             scale.i.payload.last.eq(fields.last),
         ]
         # To the residual and to the codes in one step.
-        scaled, (place, _) = scale.o.payload, self._channel(m, "scaled", scale.o)
+        scaled, place = scale.o.payload, self._channel(m, "scaled", scale.o)
         both = scale.o.valid & row.valid
         begun = row.payload
         m.d.comb += [
@@ -111,7 +113,7 @@ class NormRows(wiring.Component):
             scale.o.ready.eq(self.o.ready & row.valid & (recode.i.ready | ~self.work.codes)),
             row.ready.eq(scale.o.valid & scale.o.ready & scaled.last),
         ]
-        (channel, _), behind = self._channel(m, "recoded", recode.o), coded.payload
+        channel, behind = self._channel(m, "recoded", recode.o), coded.payload
         codes, word = self._codes(m, channel)
         m.d.comb += [
             codes.valid.eq(recode.o.valid & coded.valid),
@@ -142,14 +144,11 @@ class NormRows(wiring.Component):
         return count == 1
 
     def _channel(self, m, name, source):
-        """Channels of the element that a stream of rows shows, in this cycle and in the next one."""
+        """Channel of the element that a stream of rows shows."""
         channel = Signal(range(self.config.channels), name=f"{name}_channel")
-        following = Signal.like(channel, name=f"{name}_following")
-        m.d.comb += following.eq(channel)
         with m.If(source.valid & source.ready):
-            m.d.comb += following.eq(Mux(source.payload.last, 0, channel + 1))
-        m.d.sync += channel.eq(following)
-        return channel, following
+            m.d.sync += channel.eq(Mux(source.payload.last, 0, channel + 1))
+        return channel
 
     def _tables(self, m, scale, recode):
         """Entries to the requantizer that they are for."""
@@ -159,27 +158,29 @@ class NormRows(wiring.Component):
             m.d.comb += [sink.valid.eq(self.entries.valid & mine), sink.payload.last.eq(entry.last)]
         m.d.comb += self.entries.ready.eq(Mux(entry.second, recode.table.ready, scale.table.ready))
 
-    def _signs(self, m, scale, following, released):
-        """Sign of the channel that comes next, in the next cycle: of the table in use, while another one is loaded."""
+    def _signs(self, m, scale, channel, released):
+        """Sign of a channel: of the table in use, while the next one is loaded."""
         depth = self.config.norm_requantizer(WIDE).depth
         m.submodules.signs = signs = memory.Memory(shape=1, depth=2 * depth, init=[])
-        write = signs.write_port()
-        # As a port with a clock: else Yosys takes the register behind it for that of the port, and what the block RAM
-        # shows comes late to what is behind the register.
-        read = signs.read_port(transparent_for=(write,))
+        write, read = signs.write_port(), signs.read_port(domain="comb")
         place, loading, using = Signal(range(depth)), Signal(), Signal()
         taken = scale.table.valid & scale.table.ready
         m.d.comb += [
             write.addr.eq(place + (loading << (depth.bit_length() - 1))),
             write.data.eq(self.entries.payload.negative),
             write.en.eq(taken),
-            read.addr.eq(following + ((using ^ released) << (depth.bit_length() - 1))),
+            read.addr.eq(channel + (using << (depth.bit_length() - 1))),
         ]
         with m.If(taken):
             m.d.sync += [place.eq(Mux(self.entries.payload.last, 0, place + 1))]
             m.d.sync += loading.eq(loading ^ self.entries.payload.last)
         m.d.sync += using.eq(using ^ released)
         return read.data
+
+
+def fields_of(source):
+    """Name of each field of a stream's payload to its value."""
+    return {name: source.payload[name] for name in source.payload.shape().members}
 
 
 def connect_fields(m, source, sink):

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ...golden.machine.parts import WIDE
 from ...hdl.stream.credit import CreditQueue
-from ...hdl.stream.pipeline import delayed, skidded
+from ...hdl.stream.pipeline import delayed, staged
 from .loader import token_layout
 from .row_work import READ, RowOperation, place_shape, row_layout, work_layout
 
@@ -74,7 +74,7 @@ class RowReader(wiring.Component):
         place = Signal(place_shape(config), reset_less=True)
         m.submodules.queue = queue = CreditQueue(self.o.payload.shape(), _ELEMENTS)
         # Which unit takes an element, and whether it can, is known late in the cycle.
-        connect(m, skidded(m, "out", queue.o), flipped(self.o))
+        connect(m, staged(m, "out", queue.o), flipped(self.o))
         m.d.comb += [
             self.token.eq(token),
             self.begun.payload.eq(row),
