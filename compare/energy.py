@@ -133,17 +133,17 @@ def _switched(core, group):
     """
     m, _, n = group.shape
     ms, ns = ((min(_half(size), size), size) if core.scheme.shares else (size,) for size in (m, n))
-    found, failures = {}, []
+    energies, failures = {}, []
     for size in itertools.product(dict.fromkeys(ms), dict.fromkeys(ns)):
         streamed, failure = core.run(group.cut(core.scheme, *size))
-        found[size] = streamed.switching.data / len(group.operands)
+        energies[size] = streamed.switching.data / len(group.operands)
         failures += [failure] if failure else []
 
     def whole(tokens, outputs):
-        return _line(tokens, {each: _line(outputs, {other: found[each, other] for other in ns}) for each in ms})
+        return _line(tokens, {each: _line(outputs, {other: energies[each, other] for other in ns}) for each in ms})
 
-    energy = sum(whole(*size) for size in group.sizes) / group.products
-    return {"cycles": streamed.cycles, "data_fj": energy, "failures": failures}
+    data = sum(whole(*size) for size in group.sizes) / group.products
+    return {"cycles": streamed.cycles, "data_fj": data, "failures": failures}
 
 
 def _half(size):

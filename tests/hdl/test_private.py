@@ -9,7 +9,7 @@ import pytest
 import bitloom
 
 ROOT = Path(bitloom.__file__).parent
-ROOMS = ("cli", "cores", "fpga", "golden", "hdl", "synth", "testbench", "tests", "tools")
+ROOMS = ("cli", "compare", "cores", "fpga", "golden", "hdl", "synth", "testbench", "tests", "tools")
 HOMES = [ROOT / room / "private.py" for room in ("hdl/emission", "testbench")]
 
 #: What begins with an underscore and is documented for all to use.
