@@ -9,15 +9,18 @@ element n adds ``s2 + q (n q - 2 s1)`` of those before it. The composition is ou
 from dataclasses import dataclass
 
 import numpy as np
-from amaranth import Cat, Const, Module, Mux, Shape, Signal, signed, unsigned
+from amaranth import Cat, Const, Module, Mux, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, flipped
 
 from ...golden.gqa_lut import fine_root, pwl
+from ...hdl.emission.replicate import Replica
 from ...hdl.floating.formats import stage
 from ...hdl.integer.bits import resize
 from ...hdl.integer.leading_one import align_counted, count_leading
 from ...hdl.integer.rounding import saturate
+from ...hdl.primitives import FAMILIES
+from ...hdl.primitives.portable import OuterProduct
 from ...hdl.stream.credit import bounded
 from ...hdl.stream.pipeline import free_registered, queued, registered, skidded
 from ..config import Config, param
@@ -30,7 +33,7 @@ __all__ = ["LayernormUnit", "LayernormUnitConfig"]
 #: Scale of the table: the leading pair of bits with a one, and six bits.
 _ROOT = 6
 #: Places behind free-running registers: those of the second pass, and four for the queue's own way.
-_PLACES = 14
+_PLACES = 16
 #: Places for what is known of rows whose roots are in registers, of which there are half as many.
 _ALONG = 16
 #: Bits without sign that the lower of two multipliers takes of a wide operand.
@@ -122,6 +125,8 @@ class LayernormUnit(wiring.Component):
     free_running : bool
         Not with 192 entries: registers that never hold, and queues with room for what is inside. Faster, with a
         longer latency.
+    family : Family
+        Of FPGAs, whose multipliers a free-running unit has, where they are wide enough.
 
     Attributes
     ----------
@@ -133,12 +138,9 @@ class LayernormUnit(wiring.Component):
         High after a row that is too long, until reset.
     """
 
-    def __init__(self, config, free_running=False):
-        self.config, self.free_running, self.step = (
-            config,
-            free_running,
-            free_registered if free_running else registered,
-        )
+    def __init__(self, config, free_running=False, family=FAMILIES["generic"]):
+        self.config, self.free_running, self.family = config, free_running, family
+        self.step = free_registered if free_running else registered
         super().__init__(
             {
                 "i": In(stream.Signature(config.in_layout)),
@@ -206,23 +208,24 @@ class LayernormUnit(wiring.Component):
             m, "sums", element, element=fields.element, place=fields.place, last=fields.last, before=before
         )
         fields = sums.payload
-        multiplied = self.step(
+        multiplied = self._multiplied(
             m,
             "products",
             sums,
-            counted=fields.element * fields.place,
-            square=(fields.element * fields.element)[: 2 * config.input_bits - 1].as_unsigned(),
+            {"counted": (fields.element, fields.place), "square": (fields.element, fields.element)},
             **_fields(fields, "element", "place", "last", "before"),
         )
         products = self._cut(m, "multiplied", multiplied)
         fields = products.payload
+        square = fields.square[: 2 * config.input_bits - 1].as_unsigned()
         distances = self.step(
             m,
             "distances",
             products,
             distance=fields.counted - (fields.before << 1),
             sum=resize(fields.before + fields.element, config.sum_shape.width),
-            **_fields(fields, "element", "place", "last", "square"),
+            square=square,
+            **_fields(fields, "element", "place", "last"),
         )
         fields = distances.payload
         most = config.max_length << (2 * config.input_bits - 2)
@@ -296,10 +299,33 @@ class LayernormUnit(wiring.Component):
         # The upper half of a narrow operand is its sign.
         cut = min(_LOW, len(wide) - 1)
         low, high = wide[:cut], wide[cut:].as_signed()
-        halves = self.step(m, f"{name}_halves", source, low=low * factor, high=high * factor, **values)
+        pairs = {"low": (low, factor), "high": (high, factor)}
+        halves = self._multiplied(m, f"{name}_halves", source, pairs, **values)
         fields = halves.payload
         product = (fields.low + (fields.high << cut))[: len(wide) + len(factor)].as_signed()
         return self.step(m, name, halves, product=product, **_fields(fields, *values))
+
+    def _multiplied(self, m, name, source, pairs, **values):
+        """Products of pairs of operands by name, with what goes along: behind a register, or those of a block."""
+        if not self.free_running:
+            return self.step(m, name, source, **{key: a * b for key, (a, b) in pairs.items()}, **values)
+        inside = self.step(m, f"{name}_operands", source, **values)
+        held = self.step(m, f"{name}_held", inside, **_fields(inside.payload, *values))
+        products = {}
+        for key, (a, b) in pairs.items():
+            # With a sign, as a block takes operands.
+            bits = max(len(side) + (not side.shape().signed) for side in (a, b))
+            kind = self.family.multiplier if (self.family.operand_bits or bits) >= bits else OuterProduct
+            m.submodules[f"{name}_{key}"] = Replica(made := kind(a.shape(), b.shape()))
+            m.d.comb += [made.en.eq(1), made.a[0].eq(a), made.b[0].eq(b)]
+            products[key] = made.products[0][0]
+        fields = {key: Value.cast(value).shape() for key, value in products.items()}
+        fields |= {key: Value.cast(held.payload[key]).shape() for key in values}
+        out = stream.Signature(data.StructLayout(fields)).create(path=(name,))
+        m.d.comb += [out.valid.eq(held.valid), held.ready.eq(1)]
+        m.d.comb += [out.payload[key].eq(value) for key, value in products.items()]
+        m.d.comb += [out.payload[key].eq(held.payload[key]) for key in values]
+        return out
 
     def _running(self, m, name, source, first, value, shape):
         """Sum of the values of a row before the one that `source` shows."""
@@ -323,11 +349,11 @@ class LayernormUnit(wiring.Component):
             **_fields(row, "places", "count", "sum", "root"),
         )
         fields = operands.payload
-        counted = self.step(
+        counted = self._multiplied(
             m,
             "counted",
             operands,
-            counted=fields.element * fields.count,
+            {"counted": (fields.element, fields.count)},
             **_fields(fields, "places", "sum", "root", "last"),
         )
         fields = counted.payload

@@ -60,7 +60,7 @@ class NormRows(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        m.submodules.unit = unit = LayernormUnit(config.norm, free_running=True)
+        m.submodules.unit = unit = LayernormUnit(config.norm, free_running=True, family=config.family)
         m.submodules.scale = scale = Requantizer(config.norm_requantizer(WIDE), halved=True)
         m.submodules.recode = recode = Requantizer(config.norm_requantizer(config.input_bits), halved=True)
         row, coded = (queued(m, name, getattr(self, name), _ROWS) for name in ("begun", "coded"))
