@@ -29,7 +29,8 @@ from ...golden.anda.planes import CONVERSIONS, MAX_MANTISSA
 from ...hdl.emission.replicate import Replica
 from ...hdl.floating.formats import FP16, FP32
 from ...hdl.stream.delay import Delay
-from ...hdl.stream.stages import PipelineRegister, Stage
+from ...hdl.stream.pipeline import registered
+from ...hdl.stream.stages import Stage
 from ..config import Config, param
 from .accumulator import token_layout
 from .column import Fp16Column, ParallelColumn, SerialColumn
@@ -237,9 +238,7 @@ class AndaTile(wiring.Component):
         for name in self._inputs(self.config):
             port, target = flipped(getattr(self, name)), getattr(feed, name)
             if name in ("w", "scales"):
-                m.submodules[f"{name}_register"] = register = PipelineRegister(port.payload.shape())
-                connect(m, port, register.i)
-                port = register.o
+                port = registered(m, f"{name}_register", port)
             connect(m, port, target)
             setattr(taken, name, port.payload)
         return taken

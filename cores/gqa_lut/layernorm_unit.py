@@ -315,7 +315,7 @@ class LayernormUnit(wiring.Component):
         for key, (a, b) in pairs.items():
             # With a sign, as a block takes operands.
             bits = max(len(side) + (not side.shape().signed) for side in (a, b))
-            kind = self.family.multiplier if (self.family.operand_bits or bits) >= bits else OuterProduct
+            kind = self.family.multiplier if self.family.takes(bits) else OuterProduct
             m.submodules[f"{name}_{key}"] = Replica(made := kind(a.shape(), b.shape()))
             m.d.comb += [made.en.eq(1), made.a[0].eq(a), made.b[0].eq(b)]
             products[key] = made.products[0][0]

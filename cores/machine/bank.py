@@ -1,9 +1,8 @@
 """A memory whose words come out of registers: what a block RAM shows is late in its cycle."""
 
 from amaranth import Const, Module
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 
+from ...hdl.primitives.portable import RegisteredMemory
 from ...hdl.stream.pipeline import delayed
 
 __all__ = ["Bank", "pieces"]
@@ -36,49 +35,27 @@ def pieces(depth):
     return cut
 
 
-class Bank(wiring.Component):
-    """A memory with a place to write and one to read in each cycle.
+class Bank(RegisteredMemory):
+    """A `RegisteredMemory` of any depth, in pieces.
 
     Parameters
     ----------
-    bits : int
-        Of a part of a word, which is written alone or with others.
-    parts : int
-        Of a word.
+    bits, parts : int
+        As of `RegisteredMemory`.
     depth : int
         Words.
     family : Family
         Of FPGAs, as of `hdl.primitives`.
-
-    Attributes
-    ----------
-    place, word : in
-    en : in, a bit for each part
-        Write these parts of the word at `place`.
-    address : in
-        What is read there has been written in a cycle before, or does not matter.
-    o : out
-        What `address` of `LATENCY` cycles before had then.
     """
 
-    LATENCY = 2
-
     def __init__(self, bits, parts, depth, family):
-        self.bits, self.parts, self.depth, self.family = bits, parts, depth, family
-        super().__init__(
-            {
-                "place": In(range(depth)),
-                "word": In(bits * parts),
-                "en": In(parts),
-                "address": In(range(depth)),
-                "o": Out(bits * parts),
-            }
-        )
+        self.family = family
+        super().__init__(bits, parts, depth)
 
     def elaborate(self, platform):
         m = Module()
         cut = pieces(self.depth)
-        asked = delayed(m, "asked", range(len(cut)), self.LATENCY, reset_less=True)
+        asked = delayed(m, "asked", range(len(cut)), self.latency, reset_less=True)
         for number, addresses in enumerate(cut):
             piece = self.family.memory(self.bits, self.parts, len(addresses))
             m.submodules[f"piece_{number}"] = piece

@@ -84,7 +84,7 @@ class NormRows(wiring.Component):
             last=last,
         )
         # The first register is that of the signs' block RAM, which shows them late: only another register takes them.
-        steady = registered(m, "steady", sign_known, **fields_of(sign_known))
+        steady = registered(m, "steady", sign_known)
         signed_element = staged(m, "to_scale", steady)
         fields = signed_element.payload
         m.d.comb += [
@@ -176,11 +176,6 @@ class NormRows(wiring.Component):
             m.d.sync += loading.eq(loading ^ self.entries.payload.last)
         m.d.sync += using.eq(using ^ released)
         return read.data
-
-
-def fields_of(source):
-    """Name of each field of a stream's payload to its value."""
-    return {name: source.payload[name] for name in source.payload.shape().members}
 
 
 def connect_fields(m, source, sink):

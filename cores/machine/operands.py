@@ -13,7 +13,7 @@ from .pair_words import pair_value
 __all__ = ["Operands", "Source"]
 
 #: Cycles from the request of words to those that a bank gives: its address comes from a register.
-_READ = 1 + Bank.LATENCY
+_READ = 1 + Bank.latency
 #: Steps on their way from the memories, and in front of the array.
 _STEPS = 16
 

@@ -17,7 +17,7 @@ FAMILIES = {family.name: family for family in (Family("generic"), ECP5, GOWIN, I
 
 def taking(bits):
     """Names of the families whose multipliers take operands of so many bits, sign included: a tuple of str."""
-    return tuple(name for name, family in FAMILIES.items() if (family.operand_bits or bits) >= bits)
+    return tuple(name for name, family in FAMILIES.items() if family.takes(bits))
 
 
 def guard(verilog):

@@ -12,6 +12,8 @@ __all__ = ["Ecp5RegisteredMemory"]
 
 #: Bits of a word to the words of a block.
 _SHAPES = {18: 1024, 9: 2048, 4: 4096, 2: 8192, 1: 16384}
+# Bits of a port's address, in single bits of the block.
+_ADDRESS = 14
 # Fewer words than this are for LUTs.
 _LEAST = 128
 
@@ -41,12 +43,12 @@ class Ecp5RegisteredMemory(RegisteredMemory):
 
 def _block(ports, width, byte, own):
     """One block of the memory with these bytes: their bits to be written, the place of the first one, its enable."""
-    low = {18: 4, 9: 3, 4: 2, 2: 1, 1: 0}[width]
+    low = _ADDRESS - (_SHAPES[width] - 1).bit_length()
     enables = Cat(en for _, _, en in own) if width > byte else Cat()
     written = Cat(enables, Const(0, low - len(enables)), ports.place)
     read = Cat(Const(0, low), ports.address)
     connected = {}
-    for index in range(14):
+    for index in range(_ADDRESS):
         connected[f"i_ADA{index}"] = written[index] if index < len(written) else Const(0)
         connected[f"i_ADB{index}"] = read[index] if index < len(read) else Const(0)
     for number, (bits, at, _) in enumerate(own):

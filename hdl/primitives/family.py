@@ -86,6 +86,10 @@ class Family:
     guard: Guard = Guard()
     pll: type[Pll] | None = None
 
+    def takes(self, bits):
+        """Whether the multiplier takes operands of so many bits, sign included."""
+        return self.operand_bits is None or bits <= self.operand_bits
+
     @property
     def portable(self):
         """Whether a design names no primitive, so that every tool takes it."""

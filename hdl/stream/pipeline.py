@@ -24,13 +24,15 @@ def registered(m, name, source, **values):
     source : stream
         Its valid and ready count, and its payload where `values` use it.
     **values : ValueLike
-        What each field holds.
+        What each field holds; without any, the register holds the payload as it is.
 
     Returns
     -------
     stream
         The register's output.
     """
+    if not values:
+        return _behind(m, name, source, PipelineRegister)
     shapes = {key: Value.cast(value).shape() for key, value in values.items()}
     m.submodules[name] = register = PipelineRegister(data.StructLayout(shapes))
     m.d.comb += [register.i.valid.eq(source.valid), source.ready.eq(register.i.ready)]

@@ -30,8 +30,8 @@ class PlainArray(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         rows, cols = self.config.rows, self.config.cols
-        entering, draining, done, row = Signal(_STEP), Signal(), Signal(), Signal(range(rows))
-        step = self._take(m, entering, draining & (row == rows - 1) & self.o.ready)
+        draining, done, row = Signal(), Signal(), Signal(range(rows))
+        step = self._take(m, draining & (row == rows - 1) & self.o.ready)
         left = [_delayed(m, self.a.payload.lanes[index], index) for index in range(rows)]
         top = [_delayed(m, self.w.payload.lanes[index], index) for index in range(cols)]
         steps = [_delayed(m, step, index) for index in range(rows)]
@@ -57,9 +57,9 @@ class PlainArray(wiring.Component):
         ]
         return m
 
-    def _take(self, m, entering, drained):
+    def _take(self, m, drained):
         """Steps of one reduction, and no other one until it is drained."""
-        busy, first = Signal(), Signal(init=1)
+        entering, busy, first = Signal(_STEP), Signal(), Signal(init=1)
         take, last = self.a.valid & self.w.valid & ~busy, self.a.payload.last | self.w.payload.last
         m.d.comb += [
             self.a.ready.eq(self.w.valid & ~busy),

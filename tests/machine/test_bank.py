@@ -50,7 +50,7 @@ def test_a_bank_is_one_memory(depth):
     simulator.add_clock(1e-6)
     simulator.add_testbench(drive)
     simulator.run()
-    late = Bank.LATENCY - 1
+    late = Bank.latency - 1
     pairs = [(a, b) for a, b in zip(expected, got[late:], strict=False) if a is not None]
     assert len(pairs) > steps // 5
     assert [a for a, _ in pairs] == [b for _, b in pairs]
